@@ -1,0 +1,95 @@
+//go:build unix
+
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+)
+
+// A Lock is an advisory lock (flock) on a file. It ends with Close or Remove, or with the process.
+type Lock struct{ f *os.File }
+
+// Acquire locks the file at path, which it makes if need be, exclusively or shared, and waits for it until ctx ends.
+// The file that is locked is the one at path, even when holders remove it.
+func Acquire(ctx context.Context, path string, exclusive bool) (*Lock, error) {
+	how := syscall.LOCK_SH
+	if exclusive {
+		how = syscall.LOCK_EX
+	}
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("lock: %w", err)
+		}
+		l, err := lock(ctx, f, how)
+		if err != nil {
+			return nil, err
+		}
+		if l.current() {
+			return l, nil
+		}
+		_ = l.Close() // the holder that we waited for removed it
+	}
+}
+
+func lock(ctx context.Context, f *os.File, how int) (*Lock, error) {
+	path := f.Name()
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		if err == nil {
+			return &Lock{f}, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			_ = f.Close()
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, fmt.Errorf("lock %s: held by another: %w", path, ctx.Err())
+		case <-time.After(wait):
+		}
+	}
+}
+
+// current says whether the locked file is still the one at its path.
+func (l *Lock) current() bool {
+	mine, err := l.f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(l.f.Name())
+	return err == nil && os.SameFile(mine, there)
+}
+
+// TryAcquire is Acquire without waiting; held says that somebody else has the lock.
+func TryAcquire(path string, exclusive bool) (l *Lock, held bool, err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	l, err = Acquire(ctx, path, exclusive)
+	if errors.Is(err, context.Canceled) {
+		return nil, true, nil
+	}
+	return l, false, err
+}
+
+// Close gives the lock back.
+func (l *Lock) Close() error { return l.f.Close() }
+
+// Remove removes the file and gives the lock back. The lock must be exclusive.
+func (l *Lock) Remove() error { return errors.Join(os.Remove(l.f.Name()), l.f.Close()) }
+
+// SyncDir makes the names in a folder durable.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	return errors.Join(err, d.Close())
+}

@@ -1,0 +1,64 @@
+//go:build unix
+
+package durable
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLockExcludes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := Acquire(t.Context(), path, true)
+	require.NoError(t, err)
+	_, held, err := TryAcquire(path, true)
+	require.NoError(t, err)
+	require.True(t, held)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	_, err = Acquire(ctx, path, true)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, l.Close())
+	l, held, err = TryAcquire(path, false)
+	require.NoError(t, err)
+	require.False(t, held)
+	require.NoError(t, l.Remove())
+	require.NoFileExists(t, path)
+}
+
+// TestLockRemoved: however often holders remove the file, there is one holder at a time.
+func TestLockRemoved(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	var holders, rounds atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				l, err := Acquire(t.Context(), path, true)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if n := holders.Add(1); n != 1 {
+					t.Errorf("%d holders", n)
+				}
+				rounds.Add(1)
+				holders.Add(-1)
+				if err := l.Remove(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, int32(400), rounds.Load())
+	_, err := os.Stat(path)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}

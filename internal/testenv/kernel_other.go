@@ -1,0 +1,5 @@
+//go:build !linux
+
+package testenv
+
+func kernelVersion() (major, minor int) { return 0, 0 }

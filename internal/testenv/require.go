@@ -1,0 +1,51 @@
+package testenv
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"testing"
+)
+
+// VM says that the tests run in a virtual machine of package vm, where no command is installed.
+func VM() bool { return os.Getenv("CAISSON_VM") != "" }
+
+// Skip skips the test for want of a feature of this machine. With CI=true in the environment it fails it instead: a
+// machine of the CI has everything. In a VM, and on systems other than Linux, it always skips.
+func Skip(t testing.TB, feature string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" && !VM() && runtime.GOOS == "linux" {
+		t.Fatalf("the CI's machine must have it: %s", feature)
+	}
+	t.Skipf("needs %s", feature)
+}
+
+// RequireRoot skips the test unless it runs as root on Linux. See [Skip].
+func RequireRoot(t testing.TB) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("needs Linux")
+	}
+	if os.Geteuid() != 0 {
+		Skip(t, "root")
+	}
+}
+
+// RequireCommand skips the test unless all commands are found in PATH. See [Skip].
+func RequireCommand(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			Skip(t, "the command "+name)
+		}
+	}
+}
+
+// RequireKernel skips the test, in CI too, unless the kernel is Linux major.minor or newer.
+func RequireKernel(t testing.TB, major, minor int) {
+	t.Helper()
+	haveMajor, haveMinor := kernelVersion()
+	if haveMajor < major || haveMajor == major && haveMinor < minor {
+		t.Skipf("needs Linux %d.%d, this is %s %d.%d", major, minor, runtime.GOOS, haveMajor, haveMinor)
+	}
+}
