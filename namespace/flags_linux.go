@@ -1,0 +1,59 @@
+package namespace
+
+import "golang.org/x/sys/unix"
+
+// The names by which a listing shows flags.
+var (
+	mountNames = &flagNames{
+		{unix.MS_RDONLY, "MS_RDONLY"}, {unix.MS_NOSUID, "MS_NOSUID"}, {unix.MS_NODEV, "MS_NODEV"},
+		{unix.MS_NOEXEC, "MS_NOEXEC"}, {unix.MS_REMOUNT, "MS_REMOUNT"}, {unix.MS_BIND, "MS_BIND"}, {unix.MS_REC, "MS_REC"},
+		{unix.MS_NOATIME, "MS_NOATIME"}, {unix.MS_RELATIME, "MS_RELATIME"}, {unix.MS_STRICTATIME, "MS_STRICTATIME"},
+		{unix.MS_PRIVATE, "MS_PRIVATE"}, {unix.MS_SLAVE, "MS_SLAVE"}, {unix.MS_SHARED, "MS_SHARED"},
+		{unix.MS_UNBINDABLE, "MS_UNBINDABLE"}, {unix.MS_NOSYMFOLLOW, "MS_NOSYMFOLLOW"},
+	}
+	mountAttrNames = &flagNames{
+		{unix.MOUNT_ATTR_RDONLY, "MOUNT_ATTR_RDONLY"}, {unix.MOUNT_ATTR_NOSUID, "MOUNT_ATTR_NOSUID"},
+		{unix.MOUNT_ATTR_NODEV, "MOUNT_ATTR_NODEV"}, {unix.MOUNT_ATTR_NOEXEC, "MOUNT_ATTR_NOEXEC"},
+		{unix.MOUNT_ATTR_NOATIME, "MOUNT_ATTR_NOATIME"}, {unix.MOUNT_ATTR_STRICTATIME, "MOUNT_ATTR_STRICTATIME"},
+		{unix.MOUNT_ATTR_NOSYMFOLLOW, "MOUNT_ATTR_NOSYMFOLLOW"},
+	}
+	openNames = &flagNames{
+		{unix.O_WRONLY, "O_WRONLY"}, {unix.O_RDWR, "O_RDWR"}, {unix.O_CREAT, "O_CREAT"}, {unix.O_EXCL, "O_EXCL"},
+		{unix.O_NOCTTY, "O_NOCTTY"}, {unix.O_PATH, "O_PATH"}, {unix.O_DIRECTORY, "O_DIRECTORY"},
+		{unix.O_NOFOLLOW, "O_NOFOLLOW"}, {unix.O_CLOEXEC, "O_CLOEXEC"},
+	}
+	resolveNames = &flagNames{
+		{unix.RESOLVE_IN_ROOT, "RESOLVE_IN_ROOT"}, {unix.RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS"},
+		{unix.RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS"},
+	}
+	cloneNames = &flagNames{
+		{unix.CLONE_NEWNS, "CLONE_NEWNS"}, {unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
+		{unix.CLONE_NEWIPC, "CLONE_NEWIPC"}, {unix.CLONE_NEWUSER, "CLONE_NEWUSER"}, {unix.CLONE_NEWPID, "CLONE_NEWPID"},
+		{unix.CLONE_NEWNET, "CLONE_NEWNET"},
+	}
+	moveMountNames = &flagNames{
+		{unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH"}, {unix.MOVE_MOUNT_T_EMPTY_PATH, "MOVE_MOUNT_T_EMPTY_PATH"},
+	}
+	openTreeNames = &flagNames{
+		{unix.OPEN_TREE_CLONE, "OPEN_TREE_CLONE"}, {unix.OPEN_TREE_CLOEXEC, "OPEN_TREE_CLOEXEC"},
+		{unix.AT_RECURSIVE, "AT_RECURSIVE"}, {unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"},
+		{unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"},
+	}
+	closeOnExec   = &flagNames{{1, "CLOEXEC"}}
+	fsconfigNames = &flagNames{
+		{unix.FSCONFIG_SET_STRING, "=FSCONFIG_SET_STRING"}, {unix.FSCONFIG_CMD_CREATE, "=FSCONFIG_CMD_CREATE"},
+		{unix.FSCONFIG_SET_FLAG, "=FSCONFIG_SET_FLAG"},
+	}
+	prctlNames = &flagNames{
+		{unix.PR_SET_DUMPABLE, "=PR_SET_DUMPABLE"}, {unix.PR_CAPBSET_DROP, "=PR_CAPBSET_DROP"},
+		{unix.PR_SET_KEEPCAPS, "=PR_SET_KEEPCAPS"}, {unix.PR_CAP_AMBIENT, "=PR_CAP_AMBIENT"},
+		{unix.PR_SET_NO_NEW_PRIVS, "=PR_SET_NO_NEW_PRIVS"}, {unix.PR_SET_SECUREBITS, "=PR_SET_SECUREBITS"},
+	}
+	ambientNames = &flagNames{
+		{unix.PR_CAP_AMBIENT_CLEAR_ALL, "=PR_CAP_AMBIENT_CLEAR_ALL"}, {unix.PR_CAP_AMBIENT_RAISE, "=PR_CAP_AMBIENT_RAISE"},
+	}
+	ioctlNames = &flagNames{
+		{unix.SIOCSIFFLAGS, "=SIOCSIFFLAGS"}, {unix.TIOCSPTLCK, "=TIOCSPTLCK"}, {unix.TIOCGPTPEER, "=TIOCGPTPEER"},
+		{unix.TIOCSWINSZ, "=TIOCSWINSZ"}, {unix.TIOCSCTTY, "=TIOCSCTTY"},
+	}
+)

@@ -1,0 +1,244 @@
+package namespace
+
+import (
+	"os"
+	"time"
+)
+
+// A Launch describes the start of one process: the namespaces it lives in, the mounts it sees, its credentials and what
+// it executes. It becomes a [Program] of system calls that runs in the new process; [Launch.Program] shows it without
+// running it. A Launch may be started any number of times, also at once, unless its Root is a detached mount.
+//
+// The zero value of a field is its default, which is always the stricter one: new namespaces, no capability, no privilege
+// to be gained.
+type Launch struct {
+	// Args are the arguments, Args[0] included. Required.
+	Args []string
+	// Path is the executable inside the root. If it is empty, Args[0] is looked up: as it is if it holds a slash, else in
+	// the folders of the PATH in Env, or of DefaultPath if Env has none.
+	Path string
+	// Env is the environment, "name=value" each. The host's is never taken over.
+	Env []string
+	// Dir is the working directory inside the root. Default "/". It must exist.
+	Dir string
+
+	// Root is the root file system. Required, unless the mount namespace is joined or shared with the host.
+	Root *Root
+	// ReadOnlyRoot makes the root's own mount read-only; the mounts below it keep their own flags.
+	ReadOnlyRoot bool
+	// Mounts are made in order, below the root.
+	Mounts []Mount
+	// MaskedPaths are covered: a file by /dev/null, a folder by an empty read-only one. Paths that do not exist are left
+	// out. They must lie below a mount of type proc or sysfs of Mounts.
+	MaskedPaths []string
+	// ReadOnlyPaths are made read-only, with all below. Paths that do not exist are left out. They must lie below a mount of
+	// type proc or sysfs of Mounts.
+	ReadOnlyPaths []string
+
+	// Namespaces says for each kind whether it is new (the default), shared with the host, or joined.
+	Namespaces Namespaces
+	// Hostname and Domainname are set in a new UTS namespace. Empty leaves the host's. At most 64 bytes each.
+	Hostname, Domainname string
+	// Sysctls are written below /proc/sys in the new namespaces, in the order given.
+	Sysctls []Sysctl
+
+	// User are the ids of the process. The zero value is root of the container.
+	User User
+	// Umask of the process. Default 022.
+	Umask *os.FileMode
+	// Capabilities of the process; the zero value has none.
+	Capabilities Capabilities
+	// NewPrivileges lets the process and its children gain privileges by set-user-ID files and file capabilities. By
+	// default no_new_privs is set (Linux ≥ 3.5).
+	NewPrivileges bool
+	// Seccomp is a filter as seccomp(2) takes it, an array of struct sock_filter in the machine's byte order. Empty: none.
+	Seccomp []byte
+	// SeccompFlags are the flags of SECCOMP_SET_MODE_FILTER.
+	SeccompFlags uint
+	// Rlimits are set for the process; others are the host program's.
+	Rlimits []Rlimit
+	// OOMScoreAdj is the process's oom_score_adj, -1000 to 1000. Nil leaves the host program's.
+	OOMScoreAdj *int
+
+	// Stdin, Stdout and Stderr are the process's descriptors 0, 1 and 2. Nil is /dev/null. With TTY they are not used.
+	Stdin, Stdout, Stderr *os.File
+	// ExtraFiles are the descriptors from 3 on. Nothing else is inherited.
+	ExtraFiles []*os.File
+	// TTY gives the process a new pseudo-terminal of the container's own devpts as controlling terminal and descriptors 0,
+	// 1 and 2. Process.TTY is its other end. It needs a mount of type dev in Mounts, or a joined mount namespace.
+	TTY bool
+	// TTYSize is the terminal's first size. Zero is left to the kernel (0 by 0).
+	TTYSize WinSize
+
+	// CgroupTasks are files, opened for writing, into which the new process writes "0" to put itself into their cgroups:
+	// `tasks` of v1 hierarchies and cgroup.procs of v2.
+	CgroupTasks []*os.File
+	// CgroupDir is the folder of a v2 cgroup, opened, in which the process is created (CLONE_INTO_CGROUP, Linux ≥ 5.7).
+	CgroupDir *os.File
+
+	// Gate, if it is not nil, holds the process back when everything is set up, before it executes: the process reads one
+	// byte from it, or fails with ECANCELED at end of file. It is the reading end of a pipe.
+	Gate *os.File
+
+	// Created, if it is not nil, is called by Start in the host program when the process exists, in its new PID, network,
+	// IPC and UTS namespaces, and has executed nothing yet but the first steps of its set-up. An error of it undoes the
+	// start. With Gate the command is executed only when Created has opened that.
+	Created func(*Process) error
+
+	// StubDir is the folder in which the stub is written when the kernel refuses to execute memory files
+	// (vm.memfd_noexec=2). It must not be mounted noexec. Default os.TempDir.
+	StubDir string
+
+	edit func(*Program) // for tests: changes the program before it runs
+}
+
+// DefaultPath is where a command is looked up when the environment has no PATH: that of Docker.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Namespaces says for each kind of namespace where the process lives. The zero value is a new namespace.
+type Namespaces struct {
+	Mount, PID, Network, IPC, UTS, Cgroup Namespace
+}
+
+// A Namespace is new (its zero value), the host's, or an existing one.
+type Namespace struct {
+	// Host shares the host program's own namespace. The mount namespace cannot be shared and have a Root.
+	Host bool
+	// Join is the namespace to enter: a pidfd, or a file of /proc/PID/ns. The Launch does not close it.
+	Join *os.File
+}
+
+func (n Namespace) isNew() bool { return !n.Host && n.Join == nil }
+
+// A Mount is one mount below the root. Its target is resolved inside the root: a symbolic link never leads out.
+type Mount struct {
+	// Type is what is mounted. "bind" attaches Source, a file or folder of the host, with what is mounted below it if
+	// Recursive is set. "dev" is the container's /dev: a tmpfs with the standard nodes (null, zero, full, random, urandom,
+	// tty), links (fd, stdin, stdout, stderr, core, ptmx) and
+	// pts, shm and mqueue below it. "proc", "sysfs", "tmpfs", "cgroup2", "cgroup" (of v1) and others are the kernel's
+	// file systems.
+	Type string
+	// Target is an absolute path inside the root. The file or folder is made if it is missing.
+	Target string
+	// Source is an absolute path of the host for a bind; for other types the name that mountinfo shows, default Type.
+	Source string
+	// Flags restrict what the mount allows.
+	Flags MountFlags
+	// Data are the file system's options ("mode=1777,size=64m"), or of Type dev those of its shm ("size=65536k").
+	Data string
+	// Recursive makes a bind take the mounts below Source along, and its flags hold for those too (Linux ≥ 5.12).
+	Recursive bool
+	// Propagation of the mount. The default is private.
+	Propagation Propagation
+	// Nodes are further device nodes of a mount of Type dev.
+	Nodes []Device
+}
+
+// MountFlags restrict what a mount allows: the MS_ flags of mount(2).
+type MountFlags uint
+
+// The flags of a mount.
+const (
+	ReadOnly MountFlags = 1 << iota
+	NoSuid
+	NoDev
+	NoExec
+	NoAtime
+	RelAtime
+	StrictAtime
+	NoSymfollow // Linux ≥ 5.10
+)
+
+// Propagation says which mount events pass between a mount and its peers: mount_namespaces(7), shared subtrees.
+type Propagation int
+
+// The kinds of propagation.
+const (
+	Private Propagation = iota
+	Slave
+	Shared
+	Unbindable
+)
+
+// A Device is a device node in a mount of Type dev.
+type Device struct {
+	// Path is relative to the mount, "fuse" or "net/tun".
+	Path string
+	// Block says that it is a block device; the default is a character device.
+	Block bool
+	// Major and Minor are its number.
+	Major, Minor uint32
+	// Mode are its permission bits. Default 0666.
+	Mode os.FileMode
+	// UID and GID own it.
+	UID, GID uint32
+}
+
+// A Sysctl is a kernel parameter: Name is its path below /proc/sys with dots or slashes ("net.ipv4.ip_forward").
+type Sysctl struct{ Name, Value string }
+
+// An Rlimit bounds a resource of the process: getrlimit(2).
+type Rlimit struct {
+	// Resource is the number of RLIMIT_…, as RlimitByName gives it.
+	Resource int
+	// Soft and Hard are the limits; RlimitInfinity is none.
+	Soft, Hard uint64
+}
+
+// RlimitInfinity is a limit that limits nothing.
+const RlimitInfinity = ^uint64(0)
+
+// A User are the ids of a process.
+type User struct {
+	// Name is the user's name in the image, if known. It has no effect on the launch.
+	Name string
+	// UID and GID are the user and the primary group.
+	UID, GID uint32
+	// Groups are the supplementary groups.
+	Groups []uint32
+	// Home is the user's home folder, if known. It has no effect on the launch.
+	Home string
+}
+
+// Capabilities are the five sets of capabilities(7), a bit for each capability.
+type Capabilities struct {
+	Bounding, Effective, Permitted, Inheritable, Ambient CapabilitySet
+}
+
+// WinSize is the size of a terminal, in characters and in pixels (which are seldom used).
+type WinSize struct{ Rows, Cols, X, Y uint16 }
+
+// A StartError says that a process never ran: a step of its set-up failed. What was made has been undone.
+type StartError struct {
+	// Step is the system call or action that failed, such as "mount" or "execve".
+	Step string
+	// Path is what it was about, such as the mount's target or the executable. It may be empty.
+	Path string
+	// Err is the cause, most often a syscall.Errno.
+	Err error
+}
+
+func (e *StartError) Error() string {
+	s := "start container: " + e.Step
+	if e.Path != "" {
+		s += " " + e.Path
+	}
+	return s + ": " + e.Err.Error() + hint(e)
+}
+
+// Unwrap returns the cause.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// A State is how a process ended and what it used.
+type State struct {
+	// Code is the exit status, or -1 if a signal ended the process.
+	Code int
+	// Signal is the number of the signal that ended the process, or 0.
+	Signal int
+	// CoreDumped says that a signal ended the process and the kernel wrote a core dump.
+	CoreDumped bool
+	// UserTime and SystemTime are the CPU time of the process and of the children it waited for.
+	UserTime, SystemTime time.Duration
+	// MaxRSS is the largest resident set of the process or one of those children, in bytes.
+	MaxRSS int64
+}

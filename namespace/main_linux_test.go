@@ -1,0 +1,24 @@
+package namespace
+
+import (
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+func init() {
+	programs["describe"] = describe
+	testenv.Lazy("template namespace", func() error {
+		_, err := templateNamespace()
+		return err
+	})
+}
+
+func init() {
+	programs["terminal"] = terminal
+	programs["mounter"] = mounter
+	programs["escape"] = escape
+	programs["nested"] = nested
+	programs["spoil"] = spoil
+	programs["probe"] = probe
+	programs["namespaces"] = namespaces
+	programs["forbidden"] = forbidden
+}

@@ -1,0 +1,295 @@
+package namespace
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Start starts the process and returns when the command has been executed, or with a *[StartError]. ctx bounds the
+// set-up: when it ends first, what was made is undone and the error wraps ctx's.
+func (l *Launch) Start(ctx context.Context) (*Process, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &StartError{Step: "start", Err: err}
+	}
+	p := programPool.Get().(*Program)
+	defer func() {
+		p.reset()
+		programPool.Put(p)
+	}()
+	if err := l.compile(p); err != nil {
+		return nil, err
+	}
+	if l.edit != nil {
+		l.edit(p)
+	}
+	s := &starter{l: l, p: p, reportFD: -1, ttyFD: -1}
+	defer s.close()
+	if err := s.open(); err != nil {
+		return nil, err
+	}
+	pid, pidfd, err := s.spawn()
+	if err != nil {
+		return nil, err
+	}
+	proc := newProcess(pid, pidfd)
+	s.closeChildSide()
+	if l.Created != nil {
+		err = l.Created(proc)
+	}
+	if err == nil {
+		var ready bool
+		if ready, err = s.result(ctx); err == nil && !ready {
+			err = s.died(proc)
+		}
+	}
+	if err == nil && l.TTY {
+		proc.tty, err = s.receiveTerminal()
+	}
+	if err != nil {
+		_ = proc.Signal(syscall.SIGKILL)
+		_, _ = proc.Wait(context.Background())
+		_ = proc.Close()
+		return nil, err
+	}
+	return proc, nil
+}
+
+// A starter holds what the host program opens for one start.
+type starter struct {
+	l *Launch
+	p *Program
+
+	fds      []uintptr // for the child, by number; the last one is the stub
+	owned    []int
+	report   *os.File // our end
+	tty      int      // our end
+	reportFD int
+	ttyFD    int
+}
+
+// open opens the program's files and the stub.
+func (s *starter) open() error {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return &StartError{Step: "pipe2", Path: "report", Err: err}
+	}
+	s.reportFD = pipe[1]
+	s.owned = append(s.owned, pipe[1])
+	_ = unix.SetNonblock(pipe[0], true)
+	s.report = os.NewFile(uintptr(pipe[0]), "report")
+	if s.l.TTY {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return &StartError{Step: "socketpair", Path: "terminal", Err: err}
+		}
+		s.tty, s.ttyFD = pair[0], pair[1]
+		s.owned = append(s.owned, pair[1])
+	}
+	for i, f := range s.p.files {
+		fd, owned, err := 0, false, error(nil)
+		switch {
+		case i == s.p.inline:
+			fd = s.reportFD
+		case f.open == nil:
+			fd = s.ttyFD
+		default:
+			fd, owned, err = f.open()
+		}
+		if err != nil {
+			var start *StartError
+			if errors.As(err, &start) {
+				return start
+			}
+			return &StartError{Step: "open", Path: f.text, Err: err}
+		}
+		if owned {
+			s.owned = append(s.owned, fd)
+		}
+		s.fds = append(s.fds, uintptr(fd))
+	}
+	stub, err := writeStub(s.p, s.l.StubDir)
+	if err != nil {
+		return &StartError{Step: "write", Path: "stub", Err: err}
+	}
+	s.owned = append(s.owned, stub)
+	s.fds = append(s.fds, uintptr(stub))
+	return nil
+}
+
+func (s *starter) closeChildSide() {
+	for _, fd := range s.owned {
+		_ = unix.Close(fd)
+	}
+	s.owned = nil
+}
+
+func (s *starter) close() {
+	s.closeChildSide()
+	if s.report != nil {
+		_ = s.report.Close()
+	}
+	if s.tty > 0 {
+		_ = unix.Close(s.tty)
+	}
+}
+
+// spawn starts the stub. Go's own StartProcess does it, with vfork whatever the program's size; the descriptor of the
+// executable is one of the child's files, since the child closes or overwrites those that are not.
+func (s *starter) spawn() (pid, pidfd int, err error) {
+	pidfd = -1
+	attr := &syscall.ProcAttr{Files: s.fds, Sys: &syscall.SysProcAttr{PidFD: &pidfd}}
+	n := &s.l.Namespaces
+	for _, x := range []struct {
+		ns   Namespace
+		flag uintptr
+	}{
+		{n.PID, unix.CLONE_NEWPID}, {n.UTS, unix.CLONE_NEWUTS}, {n.IPC, unix.CLONE_NEWIPC}, {n.Network, unix.CLONE_NEWNET},
+	} {
+		if x.ns.isNew() {
+			attr.Sys.Cloneflags |= x.flag
+		}
+	}
+	if s.l.CgroupDir != nil {
+		attr.Sys.UseCgroupFD = true
+		attr.Sys.CgroupFD, err = duplicate(s.l.CgroupDir)
+		if err != nil {
+			return 0, -1, &StartError{Step: "clone", Path: s.l.CgroupDir.Name(), Err: err}
+		}
+		defer unix.Close(attr.Sys.CgroupFD)
+	}
+	start := func() {
+		path := fmt.Sprintf("/proc/self/fd/%d", len(s.fds)-1)
+		pid, _, err = syscall.StartProcess(path, []string{"init"}, attr)
+	}
+	if join := n.PID.Join; join == nil {
+		start()
+	} else if e := inPIDNamespace(join, start); e != nil {
+		return 0, -1, e
+	}
+	if err != nil {
+		return 0, -1, &StartError{Step: "clone", Path: "", Err: err}
+	}
+	return pid, pidfd, nil
+}
+
+// inPIDNamespace calls f on a thread whose children are born in another PID namespace.
+func inPIDNamespace(join *os.File, f func()) error {
+	own, err := unix.Open("/proc/self/ns/pid", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &StartError{Step: "open", Path: "/proc/self/ns/pid", Err: err}
+	}
+	defer unix.Close(own)
+	fd, err := duplicate(join)
+	if err != nil {
+		return &StartError{Step: "setns", Path: "pid namespace", Err: err}
+	}
+	defer unix.Close(fd)
+	runtime.LockOSThread()
+	if err := unix.Setns(fd, unix.CLONE_NEWPID); err != nil {
+		runtime.UnlockOSThread()
+		return &StartError{Step: "setns", Path: "pid namespace", Err: err}
+	}
+	f()
+	if err := unix.Setns(own, unix.CLONE_NEWPID); err == nil {
+		runtime.UnlockOSThread() // else the thread ends with its goroutine
+	}
+	return nil
+}
+
+// result waits for the end of the report. It begins with a byte that says that the set-up is done, which nothing but the
+// execution follows; a failed step is reported as its address and the error. The end of the report without a failure says
+// that the command is executed, or that the process died: ready tells which, but for a death in the last step.
+func (s *starter) result(ctx context.Context) (ready bool, err error) {
+	stop := context.AfterFunc(ctx, func() { _ = s.report.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	const failure = 16
+	b, err := io.ReadAll(io.LimitReader(s.report, failure+1))
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return false, &StartError{Step: "start", Err: ctx.Err()}
+	case err != nil:
+		return false, &StartError{Step: "read", Path: "report", Err: err}
+	case len(b) < failure:
+		return len(b) > 0, nil
+	}
+	b = b[len(b)-failure:]
+	st := s.p.failed(binary.NativeEndian.Uint64(b))
+	return false, &StartError{Step: st.name, Path: st.path, Err: syscall.Errno(binary.NativeEndian.Uint64(b[8:]))}
+}
+
+// died is the error of a process that ended in the middle of its set-up without a report.
+func (s *starter) died(p *Process) error {
+	state, err := p.Wait(context.Background())
+	switch {
+	case err != nil:
+		return &StartError{Step: "set up", Err: err}
+	case state.Signal != 0:
+		err = fmt.Errorf("the process was killed by signal %d (%s): by another process, for want of memory, or by its own "+
+			"seccomp filter", state.Signal, syscall.Signal(state.Signal))
+	default:
+		err = fmt.Errorf("the process ended with status %d and could not say why: its seccomp filter forbids write(2)", state.Code)
+	}
+	return &StartError{Step: "set up", Err: err}
+}
+
+// receiveTerminal takes the terminal's other end from the process. A container that is joined may have put anything in
+// its /dev: only a pseudo-terminal's master is accepted.
+func (s *starter) receiveTerminal() (*os.File, error) {
+	fail := func(step string, err error) (*os.File, error) {
+		return nil, &StartError{Step: step, Path: "terminal", Err: err}
+	}
+	var b [1]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(s.tty, b[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if err != nil {
+		return fail("recvmsg", err)
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(msgs) != 1 {
+		return fail("recvmsg", unix.EBADMSG)
+	}
+	fds, err := unix.ParseUnixRights(&msgs[0])
+	if err != nil || len(fds) != 1 {
+		return fail("recvmsg", unix.EBADMSG)
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fds[0], &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(5, 2) {
+		_ = unix.Close(fds[0])
+		return fail("check", unix.ENOTTY)
+	}
+	_ = unix.SetNonblock(fds[0], true)
+	return os.NewFile(uintptr(fds[0]), "terminal"), nil
+}
+
+// withDescriptor calls f with the number of an open file, which stays open and keeps its blocking mode as long.
+func withDescriptor(f *os.File, call func(fd int) error) error {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return os.ErrClosed
+	}
+	if e := c.Control(func(fd uintptr) { err = call(int(fd)) }); e != nil {
+		return os.ErrClosed
+	}
+	return err
+}
+
+// duplicate is a second descriptor of an open file, which its owner may close meanwhile.
+func duplicate(f *os.File) (fd int, err error) {
+	err = withDescriptor(f, func(n int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 3)
+		return err
+	})
+	if err != nil {
+		return -1, err
+	}
+	return fd, nil
+}

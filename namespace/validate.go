@@ -1,0 +1,134 @@
+package namespace
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// validate finds what no process could be started with.
+func (l *Launch) validate() error {
+	bad := func(field, format string, a ...any) error {
+		return &StartError{Step: "check", Path: field, Err: fmt.Errorf(format, a...)}
+	}
+	if len(l.Args) == 0 || (l.Args[0] == "" && l.Path == "") {
+		return bad("Args", "no command")
+	}
+	for field, list := range map[string][]string{
+		"Args": l.Args, "Env": l.Env, "Path": {l.Path}, "Dir": {l.Dir}, "Hostname": {l.Hostname}, "Domainname": {l.Domainname},
+		"MaskedPaths": l.MaskedPaths, "ReadOnlyPaths": l.ReadOnlyPaths,
+	} {
+		for _, s := range list {
+			if strings.IndexByte(s, 0) >= 0 {
+				return bad(field, "%q holds a zero byte", s)
+			}
+		}
+	}
+	if l.Dir != "" && !path.IsAbs(l.Dir) {
+		return bad("Dir", "%q is not an absolute path", l.Dir)
+	}
+	n := &l.Namespaces
+	switch {
+	case l.Root == nil && n.Mount.isNew():
+		return bad("Root", "no root file system")
+	case l.Root != nil && !n.Mount.isNew():
+		return bad("Namespaces.Mount", "a root file system needs a mount namespace of its own")
+	case l.Root == nil && len(l.Mounts)+len(l.MaskedPaths)+len(l.ReadOnlyPaths)+len(l.Sysctls) > 0:
+		return bad("Mounts", "the mount namespace is not the process's own")
+	}
+	if len(l.Hostname) > 64 || len(l.Domainname) > 64 {
+		return bad("Hostname", "longer than 64 bytes")
+	}
+	if (l.Hostname != "" || l.Domainname != "") && !n.UTS.isNew() {
+		return bad("Hostname", "the UTS namespace is not the process's own")
+	}
+	if len(l.Seccomp)%8 != 0 || len(l.Seccomp) > 4096*8 {
+		return bad("Seccomp", "%d bytes are no filter of 1 to 4096 instructions of 8 bytes", len(l.Seccomp))
+	}
+	if l.User.UID == ^uint32(0) || l.User.GID == ^uint32(0) {
+		return bad("User", "the id 4294967295 stands for no user")
+	}
+	if o := l.OOMScoreAdj; o != nil && (*o < -1000 || *o > 1000) {
+		return bad("OOMScoreAdj", "%d is not between -1000 and 1000", *o)
+	}
+	for _, r := range l.Rlimits {
+		if r.Soft > r.Hard {
+			return bad("Rlimits", "%s: the soft limit %d is above the hard one, %d", RlimitName(r.Resource), r.Soft, r.Hard)
+		}
+	}
+	return l.validateMounts(bad)
+}
+
+func (l *Launch) validateMounts(bad func(field, format string, a ...any) error) error {
+	var kernel []string
+	dev := false
+	for i := range l.Mounts {
+		m := &l.Mounts[i]
+		if !path.IsAbs(m.Target) || path.Clean(m.Target) == "/" || strings.IndexByte(m.Target+m.Source+m.Data+m.Type, 0) >= 0 {
+			return bad("Mounts", "target %q is not an absolute path below /", m.Target)
+		}
+		switch m.Type {
+		case "":
+			return bad("Mounts", "%s has no type", m.Target)
+		case "bind":
+			if !path.IsAbs(m.Source) {
+				return bad("Mounts", "source %q of %s is not an absolute path", m.Source, m.Target)
+			}
+		case "dev":
+			dev = true
+			for _, d := range m.Nodes {
+				if d.Path == "" || path.IsAbs(d.Path) || path.Clean(d.Path) != d.Path || strings.HasPrefix(d.Path, "..") {
+					return bad("Mounts", "device %q is not a path below %s", d.Path, m.Target)
+				}
+			}
+		case "proc", "sysfs":
+			kernel = append(kernel, path.Clean(m.Target))
+		}
+	}
+	below := func(p string) bool {
+		for _, k := range kernel {
+			if strings.HasPrefix(p, k+"/") {
+				return true
+			}
+		}
+		return false
+	}
+	for _, p := range append(l.MaskedPaths[:len(l.MaskedPaths):len(l.MaskedPaths)], l.ReadOnlyPaths...) {
+		if !below(p) || path.Clean(p) != p {
+			return bad("MaskedPaths", "%q is not below a mount of proc or sysfs", p)
+		}
+	}
+	if len(l.MaskedPaths) > 0 && !dev {
+		return bad("MaskedPaths", "masking needs a mount of type dev")
+	}
+	if l.TTY && l.Root != nil && !dev {
+		return bad("TTY", "a terminal needs a mount of type dev")
+	}
+	for _, s := range l.Sysctls {
+		name := s.Name
+		if !strings.Contains(name, "/") {
+			name = strings.ReplaceAll(name, ".", "/")
+		}
+		if !below("/proc/sys/"+name) || path.Clean("/"+name) != "/"+name || strings.IndexByte(s.Name+s.Value, 0) >= 0 {
+			return bad("Sysctls", "%q cannot be set", s.Name)
+		}
+	}
+	return nil
+}
+
+// hint says what may help against an error.
+func hint(e *StartError) string {
+	s := string(e.Step)
+	switch {
+	case errors.Is(e.Err, errPermission) && (s == "unshare" || s == "clone" || s == "setns"):
+		return " (starting containers takes root, or CAP_SYS_ADMIN)"
+	case s == "execve" && errors.Is(e.Err, errNotFound) && strings.Contains(e.Path, "/"):
+		return " (it, its interpreter or its dynamic linker is not in the image)"
+	case s == "execve" && errors.Is(e.Err, errExecFormat):
+		return " (it is made for another architecture, or is no executable)"
+	case s == "prlimit64" && errors.Is(e.Err, errPermission):
+		return " (raising a hard limit takes CAP_SYS_RESOURCE)"
+	}
+	return ""
+}
