@@ -1,0 +1,43 @@
+package registry
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+func TestMain(m *testing.M) {
+	testenv.Main(m, map[string]testenv.Program{
+		"docker-credential-played": playCredentialHelper, "registry-writer": playWriter,
+	})
+}
+
+// playCredentialHelper is a credential helper that knows three registries.
+func playCredentialHelper(args []string) int {
+	server, _ := io.ReadAll(os.Stdin)
+	switch string(server) {
+	case "helped.test":
+		fmt.Println(`{"ServerURL":"helped.test","Username":"ann","Secret":"s3cret"}`)
+	case dockerAuthKey:
+		fmt.Println(`{"Username":"<token>","Secret":"refresh-me"}`)
+	case "broken.test":
+		fmt.Println("out of \x1b[31morder")
+		return 1
+	case "endless.test":
+		for {
+			if _, err := os.Stdout.Write(make([]byte, 64<<10)); err != nil {
+				return 1
+			}
+		}
+	default:
+		fmt.Println("credentials not found in native keychain")
+		return 1
+	}
+	if len(args) != 2 || args[1] != "get" {
+		return 2
+	}
+	return 0
+}
