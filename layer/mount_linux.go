@@ -1,0 +1,233 @@
+package layer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// maxLayers is OVL_MAX_STACK of the kernel.
+const maxLayers = 500
+
+// Mount mounts the layers, the lowest first as images list them, as one root file system: an overlay. What the
+// container writes goes to o.Upper. The Root's Close removes what Mount made; call it when no container uses the Root
+// any more.
+//
+// It fails when there are no layers, or more than 500. An error satisfies errors.ErrUnsupported when the kernel has no
+// overlayfs. ctx is looked at before the start: the calls cannot be ended.
+func Mount(ctx context.Context, layers []Layer, o *MountOptions) (*namespace.Root, error) {
+	root, err := mount(ctx, layers, o)
+	if err != nil {
+		return nil, fmt.Errorf("mount layers: %w", err)
+	}
+	return root, nil
+}
+
+func mount(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.Root, err error) {
+	if o == nil {
+		o = &MountOptions{}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	switch {
+	case len(layers) == 0:
+		return nil, errors.New("there are none")
+	case (o.Upper == "") != (o.Work == ""):
+		return nil, errors.New("set both Upper and Work, or none")
+	case o.ReadOnly && o.Upper != "":
+		return nil, errors.New("a read-only one has no Upper")
+	}
+	v := &overlay{readOnly: o.ReadOnly, upper: o.Upper, work: o.Work}
+	if err := v.stack(ctx, layers); err != nil {
+		return nil, err
+	}
+	var made, failed undo // for Root.Close; when it fails
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, failed.run(), made.run())
+		}
+	}()
+	if err := v.prepare(ctx, layers[len(layers)-1].scratch, &made); err != nil {
+		return nil, err
+	}
+	if err := v.makeUpper(&failed); err != nil {
+		return nil, err
+	}
+	fd, err := v.mount()
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "overlay")
+	if o.Target == "" {
+		return namespace.Detached(f, v.name, made.run), nil
+	}
+	defer f.Close()
+	if err := attach(fd, o.Target); err != nil {
+		return nil, err
+	}
+	made.add(func() error { return detach(o.Target) })
+	return namespace.Detached(nil, o.Target, made.run), nil
+}
+
+// undo is a list of what to take back, the last first.
+type undo []func() error
+
+func (u *undo) add(f func() error) { *u = append(*u, f) }
+
+func (u *undo) run() error {
+	var err error
+	for i := len(*u) - 1; i >= 0; i-- {
+		err = errors.Join(err, (*u)[i]())
+	}
+	*u = nil
+	return err
+}
+
+// An overlay is what an overlay mount is made of.
+type overlay struct {
+	name        string   // for messages
+	lower       []string // the topmost first, absolute
+	upper, work string   // "" when read-only
+	readOnly    bool
+	volatile    bool // upper is thrown away: nothing in it needs to be synced
+}
+
+// stack sets the lower folders: those from the top down to the first that hides the rest, below what the list of them
+// needs on top.
+func (v *overlay) stack(ctx context.Context, layers []Layer) error {
+	var used []Layer
+	for i := len(layers) - 1; i >= 0; i-- {
+		used = append(used, layers[i])
+		if layers[i].Opaque {
+			break
+		}
+	}
+	top, err := chain(ctx, used)
+	if err != nil {
+		return err
+	}
+	if top != "" {
+		v.lower = append(v.lower, top)
+	}
+	for _, l := range used {
+		dir, err := filepath.Abs(l.Dir)
+		if err != nil {
+			return err
+		}
+		v.lower = append(v.lower, dir)
+	}
+	if len(v.lower) > maxLayers {
+		return fmt.Errorf("%d are too many: overlayfs takes %d", len(v.lower), maxLayers)
+	}
+	v.name = "overlay of " + v.lower[0]
+	return nil
+}
+
+// prepare makes the temporary folders that the mount needs beside the layers.
+func (v *overlay) prepare(ctx context.Context, store string, made *undo) error {
+	if v.upper != "" || v.readOnly && len(v.lower) > 1 {
+		return nil
+	}
+	dir, err := scratch(ctx, store, made)
+	if err != nil {
+		return err
+	}
+	if v.readOnly {
+		// Overlayfs wants two lower folders. An empty one below hides whiteouts, which a bind mount would show.
+		v.lower = append(v.lower, filepath.Join(dir, "empty"))
+		return os.Mkdir(filepath.Join(dir, "empty"), impliedMode)
+	}
+	v.upper, v.work, v.volatile = filepath.Join(dir, "upper"), filepath.Join(dir, "work"), true
+	return nil
+}
+
+// makeUpper makes the folders that the overlay writes to, unless they are there.
+func (v *overlay) makeUpper(made *undo) error {
+	if v.upper == "" {
+		return nil
+	}
+	for _, d := range []*string{&v.upper, &v.work} {
+		abs, err := filepath.Abs(*d)
+		if err != nil {
+			return err
+		}
+		*d = abs
+		if err := os.Mkdir(abs, 0o700); err == nil {
+			made.add(func() error { return os.RemoveAll(abs) })
+		} else if !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return inheritRoot(v.upper, v.lower[0])
+}
+
+// scratch makes a temporary folder: in the store that the layer is of, where it is swept after a crash.
+func scratch(ctx context.Context, store string, made *undo) (string, error) {
+	if store != "" {
+		t, err := newTemp(ctx, store)
+		if err != nil {
+			return "", err
+		}
+		made.add(t.remove)
+		return t.path, nil
+	}
+	dir, err := os.MkdirTemp("", "caisson-mount-")
+	if err != nil {
+		return "", err
+	}
+	made.add(func() error { return os.RemoveAll(dir) })
+	return dir, nil
+}
+
+// inheritRoot gives an empty upper folder the owner and mode of the layers' root: the overlay's root has the upper's.
+func inheritRoot(upper, lower string) error {
+	fd, err := unix.Open(upper, openDir, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", upper, err)
+	}
+	f := os.NewFile(uintptr(fd), upper)
+	defer f.Close()
+	if names, err := f.Readdirnames(1); len(names) > 0 {
+		return err
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(lower, &st); err != nil {
+		return fmt.Errorf("stat %s: %w", lower, err)
+	}
+	if err := unix.Fchown(fd, int(st.Uid), int(st.Gid)); err != nil {
+		return fmt.Errorf("chown %s: %w", upper, err)
+	}
+	if err := unix.Fchmod(fd, st.Mode&0o7777); err != nil {
+		return fmt.Errorf("chmod %s: %w", upper, err)
+	}
+	return nil
+}
+
+// attach puts a detached mount at a folder of the host, without a peer anywhere.
+func attach(fd int, target string) error {
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("attach at %s: %w", target, err)
+	}
+	if err := unix.Mount("", target, "", unix.MS_PRIVATE, ""); err != nil {
+		return errors.Join(fmt.Errorf("make %s private: %w", target, err), detach(target))
+	}
+	return nil
+}
+
+func detach(target string) error {
+	err := unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
+	if errors.Is(err, unix.EBUSY) {
+		err = unix.Unmount(target, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+	}
+	if err != nil {
+		return fmt.Errorf("unmount %s: %w", target, err)
+	}
+	return nil
+}

@@ -1,0 +1,76 @@
+package layer
+
+import "github.com/opencontainers/go-digest"
+
+// ExtractOptions are the options of [Store.Extract]. The zero value of a bound means its default.
+type ExtractOptions struct {
+	// MediaType is what the layer's descriptor says, OCI's or Docker's. The stream's compression must agree with
+	// it. "" means that the stream's first bytes decide.
+	MediaType string
+
+	// DiffID is the expected digest of the uncompressed stream. "" means any: it is computed, with SHA-256.
+	DiffID digest.Digest
+
+	// MaxSize bounds the uncompressed stream, and the sum of the sizes of the files in it, holes included: each in
+	// bytes. 0 means 128 GiB.
+	MaxSize int64
+
+	// MaxNames bounds the number of entries of the tar stream, together with the folders that it implies. 0 means
+	// 4,194,304.
+	MaxNames int64
+
+	// MaxRatio bounds how many bytes one compressed byte may become, once there are more than 1 GiB of them.
+	// 0 means 250.
+	MaxRatio int64
+
+	// MaxWindow bounds the window of a zstd stream in bytes, and so the memory that it takes (about twice as much);
+	// it is a power of two. 0 means 32 MiB, which compression levels up to 20 keep to.
+	MaxWindow uint64
+}
+
+const (
+	defaultMaxSize   = 128 << 30
+	defaultMaxNames  = 4 << 20
+	defaultMaxRatio  = 250
+	defaultMaxWindow = 32 << 20
+	ratioFree        = 1 << 30 // MaxRatio does not apply below this many bytes
+)
+
+func (o *ExtractOptions) withDefaults() ExtractOptions {
+	var v ExtractOptions
+	if o != nil {
+		v = *o
+	}
+	if v.MaxSize == 0 {
+		v.MaxSize = defaultMaxSize
+	}
+	if v.MaxNames == 0 {
+		v.MaxNames = defaultMaxNames
+	}
+	if v.MaxRatio == 0 {
+		v.MaxRatio = defaultMaxRatio
+	}
+	if v.MaxWindow == 0 {
+		v.MaxWindow = defaultMaxWindow
+	}
+	return v
+}
+
+// MountOptions are the options of [Mount].
+type MountOptions struct {
+	// ReadOnly makes a root file system that nothing can be written to. Upper and Work must be "" then.
+	ReadOnly bool
+
+	// Upper is the folder that takes what is written. It must be on a file system that overlayfs can write to (ext4,
+	// xfs, btrfs, tmpfs; not another overlay). It is made when it does not exist, and given the owner and the mode of
+	// the topmost layer's root when it is empty. "" means a temporary one that Root.Close removes.
+	Upper string
+
+	// Work is the folder that overlayfs works in, on the same file system as Upper, for this mount alone. It is made
+	// when it does not exist. It must be set exactly when Upper is.
+	Work string
+
+	// Target is a folder of the host at which the root file system appears; Root.Close takes it away. "" means that
+	// the mount is detached: only the Root refers to it, and it is gone when the program ends.
+	Target string
+}
