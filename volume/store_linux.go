@@ -1,0 +1,262 @@
+package volume
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/durable"
+)
+
+// A Store is a folder with volumes. It is safe for use by several goroutines, and the folder by several processes.
+type Store struct{ dir string }
+
+const (
+	lockName    = ".lock"
+	tmpName     = ".tmp"
+	metaName    = "volume.json"
+	dataName    = "data"
+	useName     = "use"
+	maxMeta     = 128 << 10
+	maxLabels   = 64 << 10
+	lockTimeout = 30 * time.Second
+)
+
+// Open opens the store in the folder, which it makes if need be, and deletes what killed processes left half done.
+func Open(dir string) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open volumes: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, tmpName), 0o700); err != nil {
+		return nil, fmt.Errorf("open volumes: %w", err)
+	}
+	s := &Store{dir}
+	if err := s.sweep(); err != nil {
+		return nil, fmt.Errorf("open volumes in %s: %w", dir, err)
+	}
+	return s, nil
+}
+
+// sweep empties .tmp, unless somebody is at work: then the next one does it.
+func (s *Store) sweep() error {
+	l, held, err := durable.TryAcquire(s.path(lockName), true)
+	if err != nil || held {
+		return err
+	}
+	defer l.Close()
+	entries, err := os.ReadDir(s.path(tmpName))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(s.path(tmpName, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) path(names ...string) string {
+	return filepath.Join(append([]string{s.dir}, names...)...)
+}
+
+// lock takes the store's lock. It is held for moments only, so that waiting for it is bounded.
+func (s *Store) lock(exclusive bool) (*durable.Lock, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
+	defer cancel()
+	return durable.Acquire(ctx, s.path(lockName), exclusive)
+}
+
+// Create makes an empty volume, and returns when it is on disk. With the name "" it gets a random one of 64 hexadecimal
+// digits. The errors are ErrName and ErrExists, and those of the file system.
+func (s *Store) Create(name string, o *CreateOptions) (Volume, error) {
+	v := Volume{Name: name, Created: time.Now().UTC().Round(0)}
+	if name == "" {
+		v.Name, v.Anonymous = randomName(), true
+	}
+	if err := CheckName(v.Name); err != nil {
+		return Volume{}, fmt.Errorf("create %w", err)
+	}
+	if o != nil {
+		size := 0
+		for k, l := range o.Labels {
+			size += len(k) + len(l)
+		}
+		if size > maxLabels {
+			return Volume{}, fmt.Errorf("create volume %s: labels of %d bytes are above the limit of %d", name, size, maxLabels)
+		}
+		v.Labels, v.Anonymous = o.Labels, v.Anonymous || o.Anonymous
+	}
+	if err := s.create(v); err != nil {
+		return Volume{}, fmt.Errorf("create volume %s: %w", v.Name, err)
+	}
+	v.Path = s.path(v.Name, dataName)
+	return v, nil
+}
+
+func (s *Store) create(v Volume) (err error) {
+	l, err := s.lock(false)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	tmp := s.path(tmpName, randomName())
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.RemoveAll(tmp))
+		}
+	}()
+	data := filepath.Join(tmp, dataName)
+	if err := os.Mkdir(data, 0o755); err != nil {
+		return err
+	}
+	if err := os.Chmod(data, 0o755); err != nil { // whatever the umask is
+		return err
+	}
+	if err := durable.WriteJSON(filepath.Join(tmp, metaName), v, 0o600); err != nil {
+		return err
+	}
+	err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, s.path(v.Name), unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EEXIST) {
+		return ErrExists
+	}
+	if err != nil {
+		return err
+	}
+	return durable.SyncDir(s.dir)
+}
+
+// randomName returns 64 hexadecimal digits.
+func randomName() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// Get returns the volume with the name. The errors are ErrName and ErrNotFound, and those of the file system.
+func (s *Store) Get(name string) (Volume, error) {
+	if err := CheckName(name); err != nil {
+		return Volume{}, err
+	}
+	v, err := s.read(name)
+	if err != nil {
+		return Volume{}, fmt.Errorf("volume %s: %w", name, err)
+	}
+	return v, nil
+}
+
+func (s *Store) read(name string) (Volume, error) {
+	f, err := os.Open(s.path(name, metaName))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(s.path(name)); errors.Is(err, fs.ErrNotExist) {
+			return Volume{}, ErrNotFound
+		}
+	}
+	if err != nil {
+		return Volume{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxMeta+1))
+	if err != nil {
+		return Volume{}, err
+	}
+	if len(b) > maxMeta {
+		return Volume{}, fmt.Errorf("%s is larger than %d bytes", metaName, maxMeta)
+	}
+	var v Volume
+	if err := json.Unmarshal(b, &v); err != nil {
+		return Volume{}, fmt.Errorf("%s: %w", metaName, err)
+	}
+	if v.Name != name {
+		return Volume{}, fmt.Errorf("%s is that of %q", metaName, v.Name)
+	}
+	v.Path = s.path(name, dataName)
+	return v, nil
+}
+
+// List returns all volumes by name. Volumes that cannot be read are left out and named by the error.
+func (s *Store) List() ([]Volume, error) {
+	names, err := s.names()
+	if err != nil {
+		return nil, fmt.Errorf("list volumes: %w", err)
+	}
+	var all []Volume
+	var errs []error
+	for _, name := range names {
+		v, err := s.read(name)
+		switch {
+		case err == nil:
+			all = append(all, v)
+		case !errors.Is(err, ErrNotFound): // removed meanwhile
+			errs = append(errs, fmt.Errorf("volume %s: %w", name, err))
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
+// names returns the names in the store's folder that can be volumes', sorted.
+func (s *Store) names() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if CheckName(e.Name()) == nil {
+			names = append(names, e.Name())
+		}
+	}
+	slices.SortFunc(names, cmp.Compare[string])
+	return names, nil
+}
+
+// Check looks whether everything in the store is as it should be, and returns what is not.
+func (s *Store) Check(ctx context.Context) error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("check volumes: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		name := e.Name()
+		if strings.HasPrefix(name, ".") {
+			continue
+		}
+		if err := CheckName(name); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.path(name), err))
+			continue
+		}
+		if _, err := s.read(name); err != nil {
+			if !errors.Is(err, ErrNotFound) {
+				errs = append(errs, fmt.Errorf("volume %s: %w", name, err))
+			}
+			continue
+		}
+		if st, err := os.Lstat(s.path(name, dataName)); err != nil {
+			errs = append(errs, fmt.Errorf("volume %s: %w", name, err))
+		} else if !st.IsDir() {
+			errs = append(errs, fmt.Errorf("volume %s: %s is no folder", name, dataName))
+		}
+	}
+	return errors.Join(errs...)
+}

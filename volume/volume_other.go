@@ -1,0 +1,55 @@
+//go:build !linux
+
+package volume
+
+import (
+	"context"
+	"errors"
+
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// A Store is a folder with volumes. On this system there are none.
+type Store struct{}
+
+// A Use keeps a volume from being removed.
+type Use struct {
+	// Volume is the volume in use.
+	Volume Volume
+}
+
+// Close does nothing.
+func (u *Use) Close() error { return nil }
+
+// Open returns errors.ErrUnsupported on this system.
+func Open(string) (*Store, error) { return nil, errors.ErrUnsupported }
+
+// Create returns errors.ErrUnsupported on this system.
+func (s *Store) Create(string, *CreateOptions) (Volume, error) {
+	return Volume{}, errors.ErrUnsupported
+}
+
+// Get returns errors.ErrUnsupported on this system.
+func (s *Store) Get(string) (Volume, error) { return Volume{}, errors.ErrUnsupported }
+
+// List returns errors.ErrUnsupported on this system.
+func (s *Store) List() ([]Volume, error) { return nil, errors.ErrUnsupported }
+
+// Acquire returns errors.ErrUnsupported on this system.
+func (s *Store) Acquire(string) (*Use, error) { return nil, errors.ErrUnsupported }
+
+// Remove returns errors.ErrUnsupported on this system.
+func (s *Store) Remove(string) error { return errors.ErrUnsupported }
+
+// Prune returns errors.ErrUnsupported on this system.
+func (s *Store) Prune(context.Context, *PruneOptions) ([]Volume, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Check returns errors.ErrUnsupported on this system.
+func (s *Store) Check(context.Context) error { return errors.ErrUnsupported }
+
+// Populate returns errors.ErrUnsupported on this system.
+func (s *Store) Populate(context.Context, string, *namespace.Root, string) error {
+	return errors.ErrUnsupported
+}
