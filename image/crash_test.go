@@ -1,0 +1,149 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+// pullProgram pulls args[2] into the store args[1].
+func pullProgram(args []string) int {
+	s, err := Open(args[1])
+	if err == nil {
+		_, err = Pull(context.Background(), s, args[2], &PullOptions{Progress: func(e Event) { fmt.Println(e) }})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func pullCommand(dir, ref string) (*exec.Cmd, *bytes.Buffer) {
+	out := &bytes.Buffer{}
+	return &exec.Cmd{Path: "/proc/self/exe", Args: []string{"image-pull", dir, ref}, Stdout: out, Stderr: out}, out
+}
+
+// TestPullKilled kills a pull at random times, often enough that it gets done in the end, and looks at what is left
+// each time.
+func TestPullKilled(t *testing.T) {
+	testenv.RequireRoot(t)
+	f, dir := newFakeRegistry(t), t.TempDir()
+	i := testImage{}
+	var total int
+	for n := range 6 {
+		l := testLayer{}
+		for k := range 40 {
+			l[fmt.Sprintf("d%d/f%d", n, k)] = noise(uint64(n*100+k), 20<<10)
+		}
+		i.layers = append(i.layers, l)
+	}
+	for range i.layers {
+		total += 40 * 20 << 10
+	}
+	f.add(t, i, "v1")
+	f.slow(16<<10, 4e6)
+	kills := 0
+	for {
+		cmd, out := pullCommand(dir, f.ref("app:v1"))
+		require.NoError(t, cmd.Start())
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		var err error
+		select {
+		case err = <-ended:
+		case <-time.After(time.Duration(20+rand.IntN(250+20*kills)) * time.Millisecond):
+			if kerr := cmd.Process.Kill(); !errors.Is(kerr, os.ErrProcessDone) {
+				require.NoError(t, kerr)
+				kills++
+			}
+			err = <-ended
+		}
+		s, oerr := Open(dir)
+		require.NoError(t, oerr)
+		require.NoError(t, s.Check(t.Context(), &CheckOptions{Deep: true}))
+		if err == nil {
+			break
+		}
+		require.Contains(t, err.Error(), "killed", out.String())
+		require.Less(t, kills, 500)
+	}
+	require.Greater(t, kills, 3)
+	f.mu.Lock()
+	resumed := len(f.ranges)
+	f.mu.Unlock()
+	require.Positive(t, resumed)
+	t.Logf("%d kills, %d resumed blobs", kills, resumed)
+	s := openStore(t, dir)
+	_, err := s.Prune(t.Context(), nil)
+	require.NoError(t, err)
+	require.Empty(t, left(t, s))
+	img, err := s.Get(t.Context(), f.ref("app:v1"), nil)
+	require.NoError(t, err)
+	require.Equal(t, int64(total), img.Size)
+}
+
+func TestPullByTwoProcesses(t *testing.T) {
+	testenv.RequireRoot(t)
+	f, dir := newFakeRegistry(t), t.TempDir()
+	d := f.add(t, testImage{layers: []testLayer{{"a": noise(1, 1<<20)}, {"b": noise(2, 1<<20)}}}, "v1")
+	f.slow(64<<10, 10e6)
+	a, outA := pullCommand(dir, f.ref("app:v1"))
+	b, outB := pullCommand(dir, f.ref("app:v1"))
+	require.NoError(t, a.Start())
+	require.NoError(t, b.Start())
+	require.NoError(t, a.Wait(), outA)
+	require.NoError(t, b.Wait(), outB)
+	img, err := openStore(t, dir).Get(t.Context(), d.Digest.String(), nil)
+	require.NoError(t, err)
+	for _, blob := range img.blobs {
+		require.Equal(t, 1, f.count(blob.Digest))
+	}
+	require.Contains(t, outA.String()+outB.String(), string(Waiting))
+}
+
+// TestPullWaitsForKilled: what a process that was killed had locked, another takes over.
+func TestPullWaitsForKilled(t *testing.T) {
+	testenv.RequireRoot(t)
+	f, dir := newFakeRegistry(t), t.TempDir()
+	f.add(t, testImage{layers: []testLayer{{"a": noise(1, 2<<20)}}}, "v1")
+	f.slow(64<<10, 20e6)
+	cmd, _ := pullCommand(dir, f.ref("app:v1"))
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool {
+		list, _ := os.ReadDir(dir + "/images/tmp")
+		for _, e := range list {
+			if fi, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), partSuffix) && fi.Size() > 256<<10 {
+				return true
+			}
+		}
+		return false
+	}, 10*time.Second, 5*time.Millisecond)
+	s := openStore(t, dir)
+	waits := make(chan struct{}, 1)
+	done := make(chan error, 1)
+	go func() {
+		_, err := Pull(t.Context(), s, f.ref("app:v1"), &PullOptions{Progress: func(e Event) {
+			if e.Kind == Waiting {
+				waits <- struct{}{}
+			}
+		}})
+		done <- err
+	}()
+	<-waits
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	require.NoError(t, <-done)
+	require.Empty(t, left(t, openStore(t, dir)), "the next Open sweeps what the killed one left")
+}

@@ -1,0 +1,87 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/caisson-engine/caisson/layer"
+)
+
+// A deletion takes targets out of index.json and deletes what only they led to; the store's lock must be held.
+type deletion struct {
+	s     *Store
+	index *ocispec.Index
+	done  Removed
+}
+
+// targets deletes targets: first the names, durably, then the content, so that a crash between leaves only what Prune
+// deletes.
+func (del *deletion) targets(ctx context.Context, gone []ocispec.Descriptor) error {
+	s, x := del.s, del.index
+	dead, alive := s.newReach(), s.newReach()
+	for _, t := range gone {
+		dead.add(t)
+		list, _ := s.loadTarget(t) // of what is damaged there is no ID to tell
+		for _, i := range list {
+			if !slices.Contains(del.done.Deleted, i.ID) {
+				del.done.Deleted = append(del.done.Deleted, i.ID)
+			}
+		}
+	}
+	x.Manifests = slices.DeleteFunc(x.Manifests, func(d ocispec.Descriptor) bool {
+		return containsDigest(gone, d.Digest)
+	})
+	for _, e := range x.Manifests {
+		alive.add(e)
+	}
+	used, err := s.leased()
+	if err != nil {
+		return err
+	}
+	if err := s.writeIndex(x); err != nil {
+		return err
+	}
+	if len(alive.errs) > 0 {
+		return nil // what the damaged images need is not known: nothing is deleted
+	}
+	var errs []error
+	for _, d := range dead.order {
+		if _, keep := alive.blobs[d]; !keep && !used.blobs[d] {
+			errs = append(errs, del.blob(d))
+		}
+	}
+	for _, d := range dead.diffs {
+		if !alive.layers[d] && !used.layers[d] {
+			errs = append(errs, del.layer(ctx, d))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (del *deletion) blob(d digest.Digest) error {
+	f, err := del.s.OpenBlob(d)
+	if err == nil {
+		if fi, err := f.Stat(); err == nil {
+			del.done.Bytes += fi.Size()
+		}
+		_ = f.Close()
+	}
+	return removeIfThere(del.s.blobPath(d))
+}
+
+func (del *deletion) layer(ctx context.Context, d digest.Digest) error {
+	l, err := del.s.layers.Get(d)
+	if errors.Is(err, layer.ErrNotFound) {
+		return nil // it was not extracted
+	}
+	if err := del.s.layers.Remove(ctx, d); err != nil {
+		return err
+	}
+	del.done.Deleted = append(del.done.Deleted, d)
+	del.done.Bytes += l.Usage
+	return nil
+}

@@ -1,0 +1,247 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/caisson-engine/caisson/registry"
+)
+
+// GetOptions are the options of [Store.Get] and [Store.Lookup].
+type GetOptions struct {
+	// Platform, such as "linux/arm64", chooses among the platforms of an image that were pulled. "" means the one that
+	// this program runs on, or else whichever there is. When it is set, an image of another platform is a
+	// *PlatformError.
+	Platform string
+}
+
+// Get returns an image by a name ("alpine", "alpine:3.22@sha256:…"), by a digest of it (of its index, its manifest, or
+// its configuration, which is its ID), or by the first four or more digits of its ID where no other image has these; a
+// name goes before digits. Layers that are not extracted, since another program put the image into the store, are
+// extracted, which ctx bounds. It returns ErrNotFound, ErrAmbiguous or *PlatformError.
+func (s *Store) Get(ctx context.Context, ref string, o *GetOptions) (*Image, error) {
+	i, err := s.Lookup(ctx, ref, o)
+	if err != nil || i.Layers != nil {
+		return i, err
+	}
+	if err := s.unpack(ctx, i); err != nil {
+		return nil, fmt.Errorf("image %q: %w", ref, err)
+	}
+	return i, nil
+}
+
+// Lookup is Get without extracting: Layers is nil when a layer of the image is not extracted.
+func (s *Store) Lookup(_ context.Context, ref string, o *GetOptions) (*Image, error) {
+	x, err := s.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	var want string
+	if o != nil {
+		want = o.Platform
+	}
+	i, err := s.find(x, ref, want)
+	if err != nil {
+		return nil, fmt.Errorf("image %q: %w", ref, err)
+	}
+	return i, nil
+}
+
+var hexDigits = regexp.MustCompile(`^[0-9a-f]{4,128}$`)
+
+// find looks an image up in the order in which Docker does: a whole digest, a name, the beginning of an ID.
+func (s *Store) find(x *ocispec.Index, ref, platform string) (*Image, error) {
+	want, err := parsePlatform(platform)
+	if err != nil {
+		return nil, err
+	}
+	if d, ok := wholeDigest(ref); ok {
+		return s.findDigest(x, d, platform, want)
+	}
+	if d, ok := findName(x, ref); ok {
+		list, err := s.loadTarget(d)
+		if err != nil {
+			return nil, err
+		}
+		i, err := choose(ref, list, platform, want)
+		if err != nil {
+			return nil, err
+		}
+		i.Names = names(x)[d.Digest]
+		return i, nil
+	}
+	digits := strings.TrimPrefix(ref, "sha256:")
+	if !hexDigits.MatchString(digits) {
+		return nil, ErrNotFound
+	}
+	return s.findPrefix(x, digits, platform, want)
+}
+
+// wholeDigest reads "sha256:<64 digits>" and "<64 digits>".
+func wholeDigest(ref string) (digest.Digest, bool) {
+	d := digest.Digest(ref)
+	if !strings.Contains(ref, ":") {
+		d = digest.NewDigestFromEncoded(digest.SHA256, ref)
+	}
+	return d, d.Validate() == nil
+}
+
+// findName returns the entry of index.json that a name stands for. A name with a digest is also found when the image
+// has that digest and another name in the same repository.
+func findName(x *ocispec.Index, ref string) (ocispec.Descriptor, bool) {
+	r, err := registry.ParseReference(ref)
+	name := ref
+	if err == nil {
+		name = storedName(r)
+	}
+	if i := namedAt(x, name); i >= 0 {
+		return x.Manifests[i], true
+	}
+	if err != nil || r.Digest == "" {
+		return ocispec.Descriptor{}, false
+	}
+	for _, e := range x.Manifests {
+		if n, err := registry.ParseReference(entryName(e)); err == nil && n.Name() == r.Name() && e.Digest == r.Digest {
+			return e, true
+		}
+	}
+	return ocispec.Descriptor{}, false
+}
+
+func (s *Store) findDigest(x *ocispec.Index, d digest.Digest, platform string, want ocispec.Platform) (*Image, error) {
+	var same []*Image
+	for _, i := range s.all(x) {
+		switch d {
+		case i.ID, i.Manifest:
+			return i, nil
+		case i.Digest:
+			same = append(same, i)
+		}
+	}
+	if len(same) == 0 {
+		return nil, ErrNotFound
+	}
+	return choose(string(d), same, platform, want)
+}
+
+func (s *Store) findPrefix(x *ocispec.Index, digits, platform string, want ocispec.Platform) (*Image, error) {
+	var byID, byDigest []*Image
+	for _, i := range s.all(x) {
+		if strings.HasPrefix(i.ID.Encoded(), digits) {
+			byID = append(byID, i)
+		}
+		if strings.HasPrefix(i.Digest.Encoded(), digits) {
+			byDigest = append(byDigest, i)
+		}
+	}
+	if len(byID) > 0 {
+		if slices.ContainsFunc(byID, func(i *Image) bool { return i.ID != byID[0].ID }) {
+			return nil, ErrAmbiguous
+		}
+		return byID[0], nil
+	}
+	if len(byDigest) == 0 {
+		return nil, ErrNotFound
+	}
+	if slices.ContainsFunc(byDigest, func(i *Image) bool { return i.Digest != byDigest[0].Digest }) {
+		return nil, ErrAmbiguous
+	}
+	return choose(digits, byDigest, platform, want)
+}
+
+// choose returns the image of a list, all of one target, that suits the platform.
+func choose(ref string, list []*Image, platform string, want ocispec.Platform) (*Image, error) {
+	if i := best(want, list); i != nil {
+		return i, nil
+	}
+	if platform == "" && len(list) > 0 {
+		return list[0], nil
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%w: none of its platforms is in the store", ErrNotFound)
+	}
+	have := make([]ocispec.Platform, len(list))
+	for n, i := range list {
+		have[n] = i.Config.Platform
+	}
+	return nil, newPlatformError(ref, want, have)
+}
+
+// all reads every image that index.json leads to, of every platform, and leaves out what is no image or damaged.
+func (s *Store) all(x *ocispec.Index) []*Image {
+	var all []*Image
+	by, done := names(x), map[digest.Digest]bool{}
+	for _, e := range x.Manifests {
+		if done[e.Digest] {
+			continue
+		}
+		done[e.Digest] = true
+		list, err := s.loadTarget(e)
+		if err != nil {
+			continue
+		}
+		for _, i := range list {
+			i.Names = by[e.Digest]
+		}
+		all = append(all, list...)
+	}
+	return all
+}
+
+// names returns the names that stand for each digest, sorted.
+func names(x *ocispec.Index) map[digest.Digest][]string {
+	at := map[string]int{} // as namedAt finds them
+	for i, e := range x.Manifests {
+		n := entryName(e)
+		if old, ok := at[n]; n != "" && (!ok || !ownSpelling(e) || ownSpelling(x.Manifests[old])) {
+			at[n] = i
+		}
+	}
+	by := map[digest.Digest][]string{}
+	for n, i := range at {
+		by[x.Manifests[i].Digest] = append(by[x.Manifests[i].Digest], n)
+	}
+	for _, list := range by {
+		slices.Sort(list)
+	}
+	return by
+}
+
+// List returns the images of the store, one for each digest that names stand for or stood for, the newest first. Of a
+// multi-platform image it returns the one that suits this program's platform best. What is no image, such as a
+// signature that another program put there, is left out, and so is what is damaged: Check reports that.
+func (s *Store) List(ctx context.Context) ([]*Image, error) {
+	x, err := s.readIndex()
+	if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	want, err := parsePlatform("")
+	if err != nil {
+		return nil, errors.Join(errors.New("list images"), err)
+	}
+	var list []*Image
+	all := s.all(x)
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].Digest == all[0].Digest {
+			n++
+		}
+		i := best(want, all[:n])
+		if i == nil {
+			i = all[0]
+		}
+		list, all = append(list, i), all[n:]
+	}
+	slices.SortStableFunc(list, func(a, b *Image) int { return b.Created.Compare(a.Created) })
+	return list, nil
+}

@@ -1,0 +1,11 @@
+package image
+
+import (
+	"testing"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+func TestMain(m *testing.M) {
+	testenv.Main(m, map[string]testenv.Program{"image-pull": pullProgram})
+}
