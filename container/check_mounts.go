@@ -1,0 +1,122 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+)
+
+// procFiles may be covered by a bind inside /proc: files that lxcfs and its like replace. A mount elsewhere in there
+// could hide what the set-up itself relies on (CVE-2019-19921).
+var procFiles = []string{
+	"/proc/cpuinfo", "/proc/diskstats", "/proc/meminfo", "/proc/stat", "/proc/swaps", "/proc/uptime",
+	"/proc/loadavg", "/proc/slabinfo", "/proc/net/dev",
+}
+
+func (c *Container) checkMounts() error {
+	if c.ShmSize != 0 && c.ShmSize < 4096 {
+		return wrong("ShmSize", "%d bytes is less than one page: use 4096 or more, or 0 for 64 MiB", c.ShmSize)
+	}
+	seen := make(map[string]bool)
+	for i, m := range c.Mounts {
+		field := fmt.Sprintf("Mounts[%d]", i)
+		if err := checkTarget(field+".Target", m.Target); err != nil {
+			return err
+		}
+		if seen[m.Target] {
+			return wrong(field+".Target", "%s is mounted twice", m.Target)
+		}
+		seen[m.Target] = true
+		if err := checkMount(field, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkTarget wants a clean absolute path below the root.
+func checkTarget(field, target string) error {
+	if err := checkPath(field, target); err != nil {
+		return err
+	}
+	if slices.Contains(strings.Split(target, "/"), "..") {
+		return wrong(field, "%q contains \"..\"", target)
+	}
+	if target == "/" {
+		return wrong(field, "the root is not a target: use Root")
+	}
+	if path.Clean(target) != target {
+		return wrong(field, "%q is not in its shortest form: use %q", target, path.Clean(target))
+	}
+	return nil
+}
+
+func checkMount(field string, m Mount) error {
+	for _, s := range []string{m.Type, m.Source, m.Data} {
+		if strings.IndexByte(s, 0) >= 0 {
+			return wrong(field, "%q contains a NUL byte", s)
+		}
+	}
+	if m.Type == "" && m.Source == "" {
+		return wrong(field+".Type", "neither Type nor Source is set: use Bind or Tmpfs")
+	}
+	bind := m.Type == "bind" || m.Type == ""
+	if m.Target == "/proc" && m.Type != "proc" {
+		return wrong(field+".Target", "only a mount of type proc may be at /proc, this is %s", m.Type)
+	}
+	if strings.HasPrefix(m.Target, "/proc/") && (!bind || !slices.Contains(procFiles, m.Target)) {
+		return wrong(field+".Target", "%s is inside /proc: only a bind may be, and only at one of %s", m.Target,
+			strings.Join(procFiles, ", "))
+	}
+	if !bind {
+		return nil
+	}
+	if err := checkPath(field+".Source", m.Source); err != nil {
+		return err
+	}
+	if m.Data != "" {
+		return wrong(field+".Data", "a bind has no data, only flags")
+	}
+	if _, err := os.Stat(m.Source); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return wrong(field+".Source", "there is no %s on the host: make it first: %w", m.Source, err)
+		}
+		return wrong(field+".Source", "%w", err)
+	}
+	return nil
+}
+
+func (c *Container) checkDevices() error {
+	if c.Privileged && len(c.Devices) > 0 {
+		return wrong("Devices", "a privileged container has all devices: leave it empty")
+	}
+	seen := make(map[string]bool)
+	for i, d := range c.Devices {
+		field := fmt.Sprintf("Devices[%d]", i)
+		if err := checkPath(field+".Source", d.Source); err != nil {
+			return err
+		}
+		target := d.target()
+		if err := checkTarget(field+".Target", target); err != nil {
+			return err
+		}
+		if !strings.HasPrefix(target, "/dev/") {
+			return wrong(field+".Target", "%s is not below /dev", target)
+		}
+		if seen[target] {
+			return wrong(field+".Target", "%s is there twice", target)
+		}
+		seen[target] = true
+		if strings.Trim(d.Permissions, "rwm") != "" {
+			return wrong(field+".Permissions", "%q has other letters than r, w and m", d.Permissions)
+		}
+		if d.Mode&^0o777 != 0 {
+			return wrong(field+".Mode", "%v has more than permission bits", d.Mode)
+		}
+	}
+	return nil
+}

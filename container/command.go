@@ -1,0 +1,158 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// Command returns a Process that runs args inside the running container: in its namespaces, control group and root,
+// with its privileges. It never fails. Env, Dir, User, Groups, capabilities, Rlimits and Umask are those of the
+// container's own process; they may be changed before Start. The process ends with the container.
+func (c *Container) Command(args ...string) *Process {
+	return &Process{
+		Args:          args,
+		Env:           slices.Clone(c.Env),
+		Dir:           c.Dir,
+		User:          c.User,
+		Groups:        slices.Clone(c.Groups),
+		CapAdd:        slices.Clone(c.CapAdd),
+		CapDrop:       slices.Clone(c.CapDrop),
+		NewPrivileges: c.NewPrivileges,
+		Rlimits:       slices.Clone(c.Rlimits),
+		Umask:         c.Umask,
+		OOMScoreAdj:   c.OOMScoreAdj,
+		in:            c,
+	}
+}
+
+// Start starts a command that [Container.Command] returned, and returns when it is being executed. ctx bounds the
+// set-up: when it ends first, the start is undone. The error is a [*StartError], or says that Start was called
+// before. After a success call Wait, which releases what the Process holds.
+func (p *Process) Start(ctx context.Context) (err error) {
+	if p.in == nil {
+		return errors.New("container: start: a Process is made by Container.Command")
+	}
+	if err := p.begin(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			p.io.abort()
+		}
+	}()
+	if ctx.Err() != nil {
+		return &StartError{Step: "start", Path: p.String(), Err: context.Cause(ctx)}
+	}
+	if err := p.check(); err != nil {
+		return err
+	}
+	init, err := p.in.alive("execute " + p.String() + " in")
+	if err != nil {
+		return &StartError{Step: "enter", Path: p.in.String(), Err: err}
+	}
+	l, err := p.launch(p.in, namespace.Dir(fmt.Sprintf("/proc/%d/root", init.Pid())))
+	if err != nil {
+		return err
+	}
+	l.Namespaces = p.in.joined()
+	before, err := p.in.enter(l)
+	if err != nil {
+		return err
+	}
+	// The number in the path above was the container's only if that has not ended since.
+	if _, err := p.in.alive("enter"); err != nil {
+		return &StartError{Step: "enter", Path: p.in.String(), Err: err}
+	}
+	if err := p.spawn(ctx, l, func(*namespace.Process) error { return nil }); err != nil {
+		return err
+	}
+	go p.watch(func(s *State) error {
+		s.OOMKilled = s.Signal == syscall.SIGKILL && p.in.oomKills() > before
+		return nil
+	})
+	return nil
+}
+
+// Namespace returns the running container's namespaces, for a field of another one's Namespaces: it joins that kind of
+// namespace. It may be used until Wait has returned. Before Start, and after the end, joining fails.
+func (c *Container) Namespace() namespace.Namespace { return namespace.Namespace{Join: c.pidfd()} }
+
+// joined returns all the container's namespaces, for a process that is executed in it.
+func (c *Container) joined() namespace.Namespaces {
+	join, own := c.Namespace(), c.Namespaces
+	pick := func(n namespace.Namespace) namespace.Namespace {
+		if n.Host {
+			return n
+		}
+		return join
+	}
+	return namespace.Namespaces{
+		Mount: pick(own.Mount), PID: pick(own.PID), Network: pick(own.Network),
+		IPC: pick(own.IPC), UTS: pick(own.UTS), Cgroup: pick(own.Cgroup),
+	}
+}
+
+func (c *Container) pidfd() *os.File {
+	c.run.mu.Lock()
+	defer c.run.mu.Unlock()
+	if c.run.proc == nil {
+		return nil
+	}
+	return c.run.proc.PidFD()
+}
+
+// enter makes the process of l start in the container's control group. It returns how often the OOM killer came before.
+func (c *Container) enter(l *namespace.Launch) (oomKills uint64, err error) {
+	c.groupMu.Lock()
+	defer c.groupMu.Unlock()
+	if c.group == nil {
+		return 0, nil
+	}
+	if c.paused { // the process would stop in the middle of its set-up
+		return 0, &StartError{Step: "enter control group", Path: "paused", Err: errors.New("the container is paused: resume it first")}
+	}
+	if c.Memory != 0 {
+		if s, err := c.group.Stats(); err == nil {
+			oomKills = s.Memory.OOMKills
+		}
+	}
+	return oomKills, enter(c.group, l)
+}
+
+// oomKills returns how often the OOM killer has come; 0 when the container has ended, since that was another's doing.
+func (c *Container) oomKills() uint64 {
+	c.groupMu.Lock()
+	defer c.groupMu.Unlock()
+	if c.group == nil {
+		return 0
+	}
+	s, err := c.group.Stats()
+	if err != nil {
+		return 0
+	}
+	return s.Memory.OOMKills
+}
+
+// Run starts the command and waits for it. When ctx ends while it runs, it gets StopSignal, and is killed WaitDelay
+// later if it has not ended; the [*ExitError] then has ctx's error as its cause.
+func (p *Process) Run(ctx context.Context) error {
+	if err := p.Start(ctx); err != nil {
+		return err
+	}
+	return p.runOn(ctx, p.Kill, func() {})
+}
+
+// Output runs the command as Run does and returns its standard output. If Stderr is nil, an [*ExitError] gets the
+// standard error.
+func (p *Process) Output(ctx context.Context) ([]byte, error) { return p.output(ctx, p.Run) }
+
+// CombinedOutput runs the command as Run does and returns its standard output and error in one.
+func (p *Process) CombinedOutput(ctx context.Context) ([]byte, error) {
+	return p.combinedOutput(ctx, p.Run)
+}

@@ -1,0 +1,121 @@
+package container
+
+import (
+	"context"
+	"os"
+	"sync"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// A Container is a container being prepared or run. It cannot be used again after Start, Run, Output or
+// CombinedOutput was called. The methods may be called by several goroutines at once, but the fields must not be
+// changed once it was started.
+//
+// The zero value of every field but Args and Root is a good default, which is always the stricter choice.
+type Container struct {
+	// Process is the container's own command: what runs first, and with whose end the container ends.
+	Process
+
+	// Root is the root file system. It is required.
+	Root *namespace.Root
+	// ReadOnlyRoot makes the root file system read-only. Mounts have flags of their own.
+	ReadOnlyRoot bool
+	// Mounts are made besides the default ones: /proc, /sys, /sys/fs/cgroup and /dev with pts, shm and mqueue. One
+	// whose Target is that of a default mount takes its place. Mounts are made in the order of their depth, else as
+	// listed, so that /a is there before /a/b. A missing target is made.
+	Mounts []Mount
+	// ShmSize is the size of /dev/shm in bytes. Zero means 64 MiB. At least 4096 otherwise.
+	ShmSize int64
+	// Devices are devices of the host that the container may use, besides null, zero, full, random, urandom and tty.
+	Devices []Device
+
+	// Namespaces says which namespaces are new (the zero value of each), which are the host's, and which are joined
+	// from elsewhere: see [Container.Namespace]. A new network namespace has loopback, up, and nothing else. A mount
+	// namespace cannot be the host's or joined.
+	Namespaces namespace.Namespaces
+	// Hostname is set in a new UTS namespace. Empty means twelve random hexadecimal digits, the last part of Cgroup's
+	// default. At most 64 letters, digits, dots, hyphens and underscores. It cannot be set in a namespace that is not
+	// new.
+	Hostname string
+	// Domainname is the NIS domain name, set in a new UTS namespace. Empty leaves the host's. At most 64 bytes.
+	Domainname string
+	// Sysctls are kernel parameters by name ("net.ipv4.ip_forward") of the container's own namespaces: net.* with a new
+	// network, fs.mqueue.* and kernel's msg*, shm* and sem with a new IPC namespace. Others are refused.
+	Sysctls map[string]string
+
+	// Privileged gives the command all capabilities that the host program has, all devices of the host, writable /sys
+	// and control groups, no masked path and no seccomp filter, and lets it gain privileges. It can take over the host.
+	Privileged bool
+	// Seccomp is the system call filter as in an OCI configuration. Nil means Docker's default profile.
+	Seccomp *specs.LinuxSeccomp
+	// NoSeccomp leaves the filter out. Seccomp must be nil then.
+	NoSeccomp bool
+
+	// Memory bounds the memory of all processes together, in bytes. Zero is no limit. At least 6 MiB otherwise, as
+	// with Docker: less does not suffice to start.
+	Memory int64
+	// MemorySwap bounds memory and swap together, in bytes. Zero means twice Memory, if that is set; -1 is no limit. It
+	// needs Memory and is not less.
+	MemorySwap int64
+	// MemoryReservation is what the kernel tries to leave to the container when memory is short, in bytes. Zero is
+	// none. It is less than Memory, if that is set.
+	MemoryReservation int64
+	// CPUs bounds the time on processors: 1.5 is one and a half of them. Zero is no limit. From 0.01 to the number of
+	// processors of the machine.
+	CPUs float64
+	// CPUShares is the weight against others when processors are short. Zero means 1024. From 2 to 262144.
+	CPUShares uint64
+	// CpusetCPUs and CpusetMems are the processors and memory nodes that may be used, "0-3,7". Empty means all.
+	CpusetCPUs, CpusetMems string
+	// PidsLimit bounds the number of processes and threads. Zero and -1 are no limit.
+	PidsLimit int64
+
+	// Cgroup is the path of the control group that is made for the container: relative to the one that the host
+	// program is in, or from the root of the hierarchies if it begins with a slash. Empty means "caisson-" and twelve
+	// random hexadecimal digits. A group of that name must not be there.
+	Cgroup string
+	// NoCgroup runs the container in the host program's own control group: a start is faster by the making of the
+	// groups, but there are no limits, no Pause, no Stats, and OOMKilled is never set. It needs a new PID namespace.
+	NoCgroup bool
+
+	// Setup, if it is not nil, is called during Start when the container's namespaces are there and nothing is executed
+	// yet: to move a network interface in, say. pid is the process as the host sees it. ctx is Start's. The
+	// command is executed after it has returned nil; an error undoes the start.
+	Setup func(ctx context.Context, pid int) error
+
+	name string // the random part of Cgroup's and Hostname's default
+
+	groupMu sync.Mutex
+	group   *cgroups.Group // nil with NoCgroup, before Start and after the end
+	paused  bool
+}
+
+// New returns a Container that runs args in root. It never fails: what is wrong with the arguments is an error of
+// Start. args[0] is looked up in the PATH of Env inside the root, unless it holds a slash.
+func New(root *namespace.Root, args ...string) *Container {
+	return &Container{Root: root, Process: Process{Args: args}}
+}
+
+// String returns the arguments, for messages.
+func (c *Container) String() string { return c.Process.String() }
+
+// A StartError says that a command never ran: a step of its set-up failed. What was made has been undone. Step is
+// "check" if a field is wrong, and Path then names the field.
+type StartError = namespace.StartError
+
+// A Device is a device node of the host that a container may use.
+type Device struct {
+	// Source is its path on the host, "/dev/fuse".
+	Source string
+	// Target is its path in the container, below /dev. Empty means Source.
+	Target string
+	// Permissions are what the device's control group allows: some of "r" (read), "w" (write) and "m" (make nodes).
+	// Empty means "rwm".
+	Permissions string
+	// Mode are the node's permission bits. Zero means the source's.
+	Mode os.FileMode
+}

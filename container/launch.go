@@ -1,0 +1,161 @@
+package container
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/internal/seccomp"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// randomName returns twelve hexadecimal digits.
+func randomName() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// launch translates the container into what package namespace starts, without files and control group.
+func (c *Container) launch() (*namespace.Launch, error) {
+	l, err := c.Process.launch(c, c.Root)
+	if err != nil {
+		return nil, err
+	}
+	l.Root, l.ReadOnlyRoot = c.Root, c.ReadOnlyRoot
+	l.Namespaces = c.Namespaces
+	l.Mounts = c.allMounts()
+	if err := c.addDevices(l.Mounts); err != nil {
+		return nil, err
+	}
+	if !c.Privileged {
+		l.MaskedPaths = below(l.Mounts, append(maskedPaths[:len(maskedPaths):len(maskedPaths)], thermalThrottle()...))
+		l.ReadOnlyPaths = below(l.Mounts, readOnlyPaths)
+	}
+	l.Hostname, l.Domainname = c.Hostname, c.Domainname
+	if l.Hostname == "" && isNew(c.Namespaces.UTS) {
+		l.Hostname = c.name
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Sysctls)) {
+		l.Sysctls = append(l.Sysctls, namespace.Sysctl{Name: name, Value: c.Sysctls[name]})
+	}
+	return l, nil
+}
+
+// launch translates what every process in c has. Users are looked up in root.
+func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch, error) {
+	user, err := root.LookupUser(p.User, p.Groups...)
+	if err != nil {
+		return nil, &StartError{Step: "look up user", Path: p.User, Err: err}
+	}
+	all, err := p.capabilities(c.Privileged)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := c.filter(all)
+	if err != nil {
+		return nil, err
+	}
+	return &namespace.Launch{
+		Args:          p.Args,
+		Env:           p.environ(user.Home),
+		Dir:           p.Dir,
+		User:          *user,
+		Umask:         p.Umask,
+		Capabilities:  sets(all, user.UID),
+		NewPrivileges: p.NewPrivileges || c.Privileged,
+		Seccomp:       filter,
+		Rlimits:       p.Rlimits,
+		OOMScoreAdj:   p.OOMScoreAdj,
+		ExtraFiles:    p.ExtraFiles,
+		TTY:           p.TTY,
+		TTYSize:       p.TTYSize,
+	}, nil
+}
+
+// filter returns the seccomp filter for a process with these capabilities.
+func (c *Container) filter(all namespace.CapabilitySet) (f seccomp.Filter, err error) {
+	switch {
+	case c.NoSeccomp || c.Privileged:
+		return nil, nil
+	case c.Seccomp != nil:
+		f, err = seccomp.Compile(c.Seccomp, nil)
+	default:
+		f, err = seccomp.Default(all.Names())
+	}
+	if err != nil {
+		return nil, &StartError{Step: "compile seccomp profile", Path: "Seccomp", Err: err}
+	}
+	return f, nil
+}
+
+// resources translates the limits.
+func (c *Container) resources() *cgroups.Resources {
+	r := &cgroups.Resources{
+		Memory:            c.Memory,
+		MemorySwap:        c.MemorySwap,
+		MemoryReservation: c.MemoryReservation,
+		CPUShares:         c.CPUShares,
+		CPUs:              c.CpusetCPUs,
+		Mems:              c.CpusetMems,
+		Pids:              max(c.PidsLimit, 0),
+		Devices:           c.deviceRules(),
+		AllDevices:        c.Privileged,
+	}
+	if c.Memory != 0 && c.MemorySwap == 0 {
+		r.MemorySwap = 2 * c.Memory
+	}
+	if c.CPUs != 0 {
+		r.CPUPeriod = cgroups.DefaultCPUPeriod
+		r.CPUQuota = time.Duration(c.CPUs * float64(r.CPUPeriod)).Round(time.Microsecond)
+	}
+	return r
+}
+
+// createGroup makes the control group with its limits.
+func (c *Container) createGroup() (*cgroups.Group, error) {
+	m, err := manager()
+	if err != nil {
+		return nil, &StartError{Step: "detect control groups", Err: fmt.Errorf("%w; NoCgroup does without", err)}
+	}
+	path := c.Cgroup
+	if path == "" {
+		path = "caisson-" + c.name
+	}
+	r := c.resources()
+	g, err := m.Create(path, r)
+	var field *cgroups.ResourceError
+	noSwap := errors.As(err, &field) && field.Field == "MemorySwap" && errors.Is(err, errors.ErrUnsupported)
+	if noSwap && c.MemorySwap == 0 {
+		r.MemorySwap = 0 // nobody asked for it, and the kernel does not account for swap
+		g, err = m.Create(path, r)
+	}
+	if err == nil {
+		return g, nil
+	}
+	if errors.As(err, &field) {
+		return nil, &StartError{Step: "limit " + limitName(field.Field), Path: field.Value, Err: field.Err}
+	}
+	return nil, &StartError{Step: "create control group", Path: path, Err: err}
+}
+
+// limitName is the Container's name for a field of cgroups.Resources.
+func limitName(field string) string {
+	switch field {
+	case "CPUs":
+		return "CpusetCPUs"
+	case "Mems":
+		return "CpusetMems"
+	case "Pids":
+		return "PidsLimit"
+	case "CPUQuota", "CPUPeriod":
+		return "CPUs"
+	}
+	return strings.TrimPrefix(field, "All")
+}

@@ -1,0 +1,208 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// manager finds out once how control groups are mounted; only success is kept.
+var manager = func() func() (*cgroups.Manager, error) {
+	var mu sync.Mutex
+	var found *cgroups.Manager
+	return func() (*cgroups.Manager, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if found != nil {
+			return found, nil
+		}
+		m, err := cgroups.Detect()
+		if err == nil {
+			found = m
+		}
+		return m, err
+	}
+}()
+
+// undo is what a start has made so far and has to take back if it fails, last things first.
+type undo []func()
+
+func (u *undo) add(f func()) { *u = append(*u, f) }
+
+func (u *undo) run() {
+	for i := len(*u) - 1; i >= 0; i-- {
+		(*u)[i]()
+	}
+}
+
+// Start starts the container and returns when its command is being executed. ctx bounds the set-up: when it ends first,
+// the start is undone. The error is a [*StartError], after which nothing is left, or says that Start was called before.
+// After a success call Wait, which releases what the container holds.
+func (c *Container) Start(ctx context.Context) (err error) {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	u := undo{c.io.abort}
+	defer func() {
+		if err != nil {
+			u.run()
+		}
+	}()
+	if err := ctx.Err(); err != nil {
+		return &StartError{Step: "start", Path: c.String(), Err: context.Cause(ctx)}
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	c.name = randomName()
+	l, err := c.launch()
+	if err != nil {
+		return err
+	}
+	ward := &namespace.Ward{}
+	if !c.NoCgroup {
+		if err := c.makeGroup(l, ward, &u); err != nil {
+			return err
+		}
+	}
+	if err := ward.Register(); err != nil {
+		return &StartError{Step: "register with the guardian", Err: err}
+	}
+	u.add(func() { _ = ward.Release() })
+	err = c.spawn(ctx, l, func(proc *namespace.Process) error {
+		if err := ward.Add(proc); err != nil {
+			return &StartError{Step: "register with the guardian", Err: err}
+		}
+		if c.Setup == nil {
+			return nil
+		}
+		if err := c.Setup(ctx, proc.Pid()); err != nil {
+			return &StartError{Step: "set up", Path: c.String(), Err: err}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	go c.watch(func(s *State) error { return c.ended(s, ward) })
+	return nil
+}
+
+// makeGroup makes the control group, and puts it into the launch and into the guardian's care.
+func (c *Container) makeGroup(l *namespace.Launch, ward *namespace.Ward, u *undo) error {
+	g, err := c.createGroup()
+	if err != nil {
+		return err
+	}
+	c.groupMu.Lock()
+	c.group = g
+	c.groupMu.Unlock()
+	u.add(func() { _ = c.removeGroup() })
+	if err := enter(g, l); err != nil {
+		return err
+	}
+	ward.Folders = g.Paths()
+	return nil
+}
+
+// enter makes the process of l start in the group.
+func enter(g *cgroups.Group, l *namespace.Launch) (err error) {
+	if dir, ok := g.Dir(); ok {
+		l.CgroupDir = dir
+		return nil
+	}
+	if l.CgroupTasks, err = g.Tasks(); err != nil {
+		return &StartError{Step: "open control group", Err: err}
+	}
+	return nil
+}
+
+// removeGroup kills what is left in the control group and removes it.
+func (c *Container) removeGroup() error {
+	c.groupMu.Lock()
+	defer c.groupMu.Unlock()
+	if c.group == nil {
+		return nil
+	}
+	err := c.group.Remove()
+	if errors.Is(err, cgroups.ErrBusy) {
+		err = c.killGroup()
+		if err == nil {
+			err = c.group.Remove()
+		}
+	}
+	c.group.Close()
+	c.group = nil
+	return err
+}
+
+// killGroup kills all processes in the control group and waits for their end. The caller holds groupMu.
+func (c *Container) killGroup() error {
+	ctx, cancel := context.WithTimeout(context.Background(), killed)
+	defer cancel()
+	return c.group.Kill(ctx)
+}
+
+// begin marks the process as started, which it can be once.
+func (p *Process) begin() error {
+	p.run.mu.Lock()
+	defer p.run.mu.Unlock()
+	if p.run.started {
+		return errors.New("container: already started")
+	}
+	p.run.started = true
+	return nil
+}
+
+// spawn starts the process with its standard files. held is called when it exists and has not executed anything yet.
+func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*namespace.Process) error) error {
+	files, err := p.prepare()
+	if err != nil {
+		return err
+	}
+	if err := p.io.own(&l.User); err != nil {
+		return err
+	}
+	l.Stdin, l.Stdout, l.Stderr = files[0], files[1], files[2]
+	// The gate's other end is ours alone: the process does not get past it if we die before we have taken care of it.
+	gate, open, err := os.Pipe()
+	if err != nil {
+		return &StartError{Step: "pipe", Path: "gate", Err: err}
+	}
+	defer gate.Close()
+	defer open.Close()
+	l.Gate = gate
+	l.Created = func(proc *namespace.Process) error {
+		if err := held(proc); err != nil {
+			return err
+		}
+		if _, err := open.Write([]byte{1}); err != nil {
+			return &StartError{Step: "write", Path: "gate", Err: err}
+		}
+		return nil
+	}
+	proc, err := l.Start(ctx)
+	if err != nil {
+		return startError(err)
+	}
+	p.run.mu.Lock()
+	p.run.proc, p.run.exited, p.run.startedAt = proc, make(chan struct{}), time.Now()
+	p.run.finishing = make(chan struct{}, 1)
+	p.run.mu.Unlock()
+	p.attach(proc.TTY())
+	return nil
+}
+
+// startError makes every error of a start a StartError.
+func startError(err error) error {
+	var e *StartError
+	if errors.As(err, &e) {
+		return err
+	}
+	return &StartError{Step: "start", Err: err}
+}
