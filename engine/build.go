@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/layer"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// mount mounts the container's root file system: the image's layers below a writable one of its own.
+func (r *Run) mount(ctx context.Context) error {
+	img, err := r.e.images.Get(ctx, string(r.record.ImageID), nil)
+	if err != nil {
+		return err
+	}
+	release, err := r.e.images.Hold(ctx, img)
+	if err != nil {
+		return err
+	}
+	r.held = append(r.held, closer(release))
+	id := r.record.ID
+	r.root, err = layer.Mount(ctx, img.Layers, &layer.MountOptions{
+		Upper: r.e.path(id, "upper"), Work: r.e.path(id, "work"),
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.root.MkdirAll(r.record.Dir, 0o755); err != nil {
+		return err
+	}
+	return r.e.writeEtc(r.record)
+}
+
+// A closer is a function that takes something back.
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
+// build translates the record into a container in r.root.
+func (r *Run) build(ctx context.Context) (*container.Container, error) {
+	c, err := r.record.container(r.root)
+	if err != nil {
+		return nil, err
+	}
+	return c, r.addMounts(ctx, c)
+}
+
+// container translates the record but for its mounts.
+func (rec *Container) container(root *namespace.Root) (*container.Container, error) {
+	cfg := &rec.Config
+	c := container.New(root, rec.Args...)
+	c.Env, c.Dir, c.User, c.Groups = rec.Env, rec.Dir, rec.User, cfg.Groups
+	c.TTY, c.StopSignal = cfg.TTY, syscall.Signal(rec.StopSignal)
+	c.Hostname, c.ReadOnlyRoot, c.ShmSize = rec.Hostname, cfg.ReadOnlyRoot, cfg.ShmSize
+	c.Namespaces.Network.Host = cfg.Network == "host"
+	c.Privileged, c.CapAdd, c.CapDrop = cfg.Privileged, cfg.CapAdd, cfg.CapDrop
+	c.NewPrivileges = !cfg.NoNewPrivileges
+	c.Seccomp, c.NoSeccomp = cfg.Seccomp, cfg.NoSeccomp
+	c.Sysctls = cfg.Sysctls
+	c.Memory, c.MemorySwap, c.MemoryReservation = cfg.Memory, cfg.MemorySwap, cfg.MemoryReservation
+	c.CPUs, c.CPUShares, c.CpusetCPUs, c.CpusetMems = cfg.CPUs, cfg.CPUShares, cfg.CpusetCPUs, cfg.CpusetMems
+	c.PidsLimit, c.OOMScoreAdj = cfg.PidsLimit, cfg.OOMScoreAdj
+	c.Cgroup = "caisson-" + rec.ShortID()
+	for _, u := range cfg.Ulimits {
+		resource, ok := namespace.RlimitByName(u.Name)
+		if !ok {
+			return nil, invalid("invalid ulimit type: %s", u.Name)
+		}
+		c.Rlimits = append(c.Rlimits, container.Rlimit{Resource: resource, Soft: bound(u.Soft), Hard: bound(u.Hard)})
+	}
+	return c, nil
+}
+
+func bound(n int64) uint64 {
+	if n < 0 {
+		return namespace.RlimitInfinity
+	}
+	return uint64(n)
+}
+
+// addMounts adds the files of /etc, then the container's own mounts, which may cover them.
+func (r *Run) addMounts(ctx context.Context, c *container.Container) error {
+	taken := func(target string) bool {
+		return slices.ContainsFunc(r.record.Mounts, func(m Mount) bool { return m.Target == target })
+	}
+	for _, name := range []string{"hosts", "hostname", "resolv.conf"} {
+		if target := "/etc/" + name; !taken(target) {
+			m := container.Bind(r.e.path(r.record.ID, name), target)
+			if r.record.Config.ReadOnlyRoot {
+				m.Flags |= container.ReadOnly
+			}
+			c.Mounts = append(c.Mounts, m)
+		}
+	}
+	for _, m := range r.record.Mounts {
+		var mounted container.Mount
+		switch m.Type {
+		case "bind":
+			mounted = container.Bind(m.Source, m.Target)
+		case "volume":
+			path, err := r.useVolume(ctx, &m)
+			if err != nil {
+				return err
+			}
+			mounted = container.Bind(path, m.Target)
+		case "tmpfs":
+			var err error
+			if mounted, err = tmpfs(&m); err != nil {
+				return err
+			}
+		}
+		if m.ReadOnly {
+			mounted.Flags |= container.ReadOnly
+		}
+		c.Mounts = append(c.Mounts, mounted)
+	}
+	return nil
+}
+
+// tmpfs sorts the options of a tmpfs into the mount's flags and the file system's options.
+func tmpfs(m *Mount) (container.Mount, error) {
+	t := container.Tmpfs(m.Target, "")
+	var data []string
+	for _, option := range strings.Split(m.Options, ",") {
+		name, _, _ := strings.Cut(option, "=")
+		switch name {
+		case "":
+		case "ro":
+			t.Flags |= container.ReadOnly
+		case "rw":
+			t.Flags &^= container.ReadOnly
+		case "exec":
+			t.Flags &^= container.NoExec
+		case "noexec":
+			t.Flags |= container.NoExec
+		case "suid":
+			t.Flags &^= container.NoSuid
+		case "nosuid":
+			t.Flags |= container.NoSuid
+		case "dev":
+			t.Flags &^= container.NoDev
+		case "nodev":
+			t.Flags |= container.NoDev
+		case "size", "mode", "uid", "gid", "nr_inodes", "nr_blocks":
+			data = append(data, option)
+		default:
+			return t, invalid("invalid tmpfs option %q", option)
+		}
+	}
+	t.Data = strings.Join(data, ",")
+	return t, nil
+}
+
+// writeEtc writes the files that are bound into the container's /etc.
+func (e *Engine) writeEtc(c *Container) error {
+	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+	resolv := "# There is no network but loopback.\n"
+	if c.Config.Network == "host" {
+		hosts, resolv = hostFile("/etc/hosts", hosts), hostFile("/etc/resolv.conf", "")
+	}
+	for name, text := range map[string]string{"hosts": hosts, "resolv.conf": resolv, "hostname": c.Hostname + "\n"} {
+		if err := writePlain(e.path(c.ID, name), text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hostFile returns the content of a file of the host, or what to take in its place.
+func hostFile(path, fallback string) string {
+	f, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return fallback
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err != nil {
+		return fallback
+	}
+	return string(b)
+}
+
+// writePlain writes a file that every user may read, whatever the umask.
+func writePlain(path, text string) error {
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o644)
+}

@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// A Config says what container to make. Image is required; the zero value of every other field is Docker's default.
+// What the image's own configuration says holds where a field is empty.
+type Config struct {
+	// Image is the image's name, digest or ID. It must be in the store: see [Engine.Pull].
+	Image string
+	// Name is the container's name. Empty means a generated one. Letters, digits, "_", "." and "-", the first a letter
+	// or digit; two characters at least.
+	Name string `json:",omitempty"`
+	// Labels are kept with the container, besides those of the image.
+	Labels map[string]string `json:",omitempty"`
+	// AutoRemove removes the container, and the volumes that were made for it, when it has ended.
+	AutoRemove bool `json:",omitempty"`
+
+	// Entrypoint takes the place of the image's, and the image's Cmd is not used then. [""] means none. Nil is the image's.
+	Entrypoint []string `json:",omitempty"`
+	// Command takes the place of the image's Cmd.
+	Command []string `json:",omitempty"`
+	// Env are variables "name=value", added to those of the image or in place of them. A name alone takes the image's away.
+	Env []string `json:",omitempty"`
+	// Dir is the working directory, an absolute path. It is made if it is missing.
+	Dir string `json:",omitempty"`
+	// User is "name", "uid", "name:group" or "uid:gid". Groups are further groups.
+	User   string   `json:",omitempty"`
+	Groups []string `json:",omitempty"`
+	// TTY gives the command a terminal.
+	TTY bool `json:",omitempty"`
+	// StopSignal is a name ("SIGINT", "int") or number. Empty means the image's, else SIGTERM.
+	StopSignal string `json:",omitempty"`
+
+	// Hostname in the container. Empty means the first twelve digits of its ID, or the host's name if Network is "host".
+	Hostname string `json:",omitempty"`
+	// Network is "none" (loopback only) or "host". Empty means "none".
+	Network string `json:",omitempty"`
+	// Mounts are binds, volumes and tmpfs.
+	Mounts []Mount `json:",omitempty"`
+	// ReadOnlyRoot makes the root file system read-only.
+	ReadOnlyRoot bool `json:",omitempty"`
+	// ShmSize is the size of /dev/shm in bytes. Zero means 64 MiB.
+	ShmSize int64 `json:",omitempty"`
+
+	// Privileged, CapAdd, CapDrop are those of [container.Container].
+	Privileged bool     `json:",omitempty"`
+	CapAdd     []string `json:",omitempty"`
+	CapDrop    []string `json:",omitempty"`
+	// NoNewPrivileges keeps the command from gaining privileges by set-user-ID files. Off, as with Docker.
+	NoNewPrivileges bool `json:",omitempty"`
+	// Seccomp is the system call filter. Nil means Docker's default profile. NoSeccomp leaves the filter out.
+	Seccomp   *specs.LinuxSeccomp `json:",omitempty"`
+	NoSeccomp bool                `json:",omitempty"`
+	// Ulimits bound resources of the processes.
+	Ulimits []Ulimit `json:",omitempty"`
+	// Sysctls are kernel parameters of the container's own namespaces.
+	Sysctls map[string]string `json:",omitempty"`
+
+	// The limits are those of [container.Container], by the same names. Bytes; zero is no limit.
+	Memory, MemorySwap, MemoryReservation int64   `json:",omitempty"`
+	CPUs                                  float64 `json:",omitempty"`
+	CPUShares                             uint64  `json:",omitempty"`
+	CpusetCPUs, CpusetMems                string  `json:",omitempty"`
+	PidsLimit                             int64   `json:",omitempty"`
+	OOMScoreAdj                           *int    `json:",omitempty"`
+}
+
+// A Ulimit bounds a resource: Name is as in Docker's --ulimit ("nofile"). -1 is no limit.
+type Ulimit struct {
+	Name       string
+	Soft, Hard int64
+}
+
+// A Mount is what a container sees at Target besides its root file system.
+type Mount struct {
+	// Type is "bind", "volume" or "tmpfs".
+	Type string
+	// Source is an absolute path of the host for a bind, or a volume's name; an empty name is a new, anonymous volume.
+	Source string `json:",omitempty"`
+	// Target is an absolute path in the container.
+	Target string
+	// ReadOnly mounts it, and what is mounted below it, read-only.
+	ReadOnly bool `json:",omitempty"`
+	// MakeSource makes a missing Source of a bind, as a folder. Without it that is an error.
+	MakeSource bool `json:",omitempty"`
+	// NoCopy leaves a new volume empty. By default it gets what the image has at Target.
+	NoCopy bool `json:",omitempty"`
+	// Options of a tmpfs, as for mount(8): "size=64m,mode=1777,exec".
+	Options string `json:",omitempty"`
+}

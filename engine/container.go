@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+)
+
+// A Status is where a container is in its life.
+type Status string
+
+// The statuses, in Docker's words.
+const (
+	Created Status = "created"
+	Running Status = "running"
+	Exited  Status = "exited"
+)
+
+// A Container is what the engine knows of one container at one moment: the document that it keeps on disk.
+type Container struct {
+	// ID is 64 hexadecimal digits. Name is unique among the engine's containers.
+	ID, Name string
+	Created  time.Time
+	Config   Config
+	State    State
+
+	// ImageID is the digest of the image's configuration.
+	ImageID digest.Digest
+	// What follows is Config and the image's configuration put together.
+	Args       []string
+	Env        []string
+	Dir        string
+	User       string
+	Hostname   string
+	StopSignal int
+	Labels     map[string]string `json:",omitempty"`
+	Mounts     []Mount           `json:",omitempty"`
+	// AnonymousVolumes were made for this container and go with it.
+	AnonymousVolumes []string `json:",omitempty"`
+}
+
+// A State is a container's status and what came of it.
+type State struct {
+	Status Status
+	// Pid is the command's process as the host sees it, while it runs.
+	Pid int `json:",omitempty"`
+	// StartTime and BootID tell the process from a later one of the same number.
+	StartTime uint64 `json:",omitempty"`
+	BootID    string `json:",omitempty"`
+	// Cgroups are the control groups' folders while it runs.
+	Cgroups []string `json:",omitempty"`
+	// ExitCode as a shell gives it: 128 and more for a signal. OOMKilled says that the kernel killed for want of memory.
+	ExitCode  int
+	OOMKilled bool `json:",omitempty"`
+	// Error says why it did not start, or how its end was found if not by waiting.
+	Error             string `json:",omitempty"`
+	Started, Finished time.Time
+}
+
+// ShortID returns the first twelve digits of the ID.
+func (c *Container) ShortID() string { return shortID(c.ID) }
+
+func shortID(id string) string { return id[:min(12, len(id))] }
+
+// String returns the status as Docker's ps shows it: "Up 2 minutes", "Exited (0) 3 hours ago", "Created".
+func (s *State) String() string {
+	switch s.Status {
+	case Running:
+		return "Up " + Ago(time.Since(s.Started))
+	case Exited:
+		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, Ago(time.Since(s.Finished)))
+	}
+	return "Created"
+}
+
+// Ago puts a duration into words, as Docker does: "Less than a second", "About a minute", "3 days".
+func Ago(d time.Duration) string {
+	seconds, minutes, hours := int(d.Seconds()), int(d.Minutes()), int(d.Hours()+0.5)
+	switch {
+	case seconds < 1:
+		return "Less than a second"
+	case seconds == 1:
+		return "1 second"
+	case seconds < 60:
+		return fmt.Sprintf("%d seconds", seconds)
+	case minutes == 1:
+		return "About a minute"
+	case minutes < 60:
+		return fmt.Sprintf("%d minutes", minutes)
+	case hours == 1:
+		return "About an hour"
+	case hours < 48:
+		return fmt.Sprintf("%d hours", hours)
+	case hours < 24*7*2:
+		return fmt.Sprintf("%d days", hours/24)
+	case hours < 24*30*2:
+		return fmt.Sprintf("%d weeks", hours/24/7)
+	case hours < 24*365*2:
+		return fmt.Sprintf("%d months", hours/24/30)
+	}
+	return fmt.Sprintf("%d years", hours/24/365)
+}

@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/caisson-engine/caisson/image"
+	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/namespace"
+	"github.com/caisson-engine/caisson/volume"
+)
+
+// Create makes a container, which [Engine.Start] can start. ctx bounds the waiting for others who make or remove one.
+func (e *Engine) Create(ctx context.Context, cfg *Config) (*Container, error) {
+	c, err := e.create(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("create container: %w", err)
+	}
+	return c, nil
+}
+
+func (e *Engine) create(ctx context.Context, cfg *Config) (_ *Container, err error) {
+	l, err := e.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	c, _, err := e.prepare(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if c.Name, err = e.claimName(cfg.Name, c.ID); err != nil {
+		return nil, err
+	}
+	tmp := filepath.Join(e.dir, "tmp", c.ID)
+	defer func() {
+		if err != nil {
+			e.removeVolumes(c)
+			err = errors.Join(err, os.Remove(e.claimPath(c.Name)), os.RemoveAll(tmp), os.RemoveAll(e.path(c.ID)))
+		}
+	}()
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return nil, err
+	}
+	// The document is written first: it names the volumes, so that the sweep finds them after a crash.
+	if err := durable.WriteJSON(filepath.Join(tmp, "container.json"), c, 0o600); err != nil {
+		return nil, err
+	}
+	if err := e.makeVolumes(c); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(tmp, e.path(c.ID)); err != nil {
+		return nil, err
+	}
+	return c, durable.SyncDir(filepath.Join(e.dir, "containers"))
+}
+
+// prepare works out what a container with the configuration would be. It touches nothing.
+func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.Image, error) {
+	img, err := e.Image(ctx, cfg.Image)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &Container{
+		ID: newID(), Created: time.Now().UTC(), Config: *cfg, ImageID: img.ID, State: State{Status: Created},
+		Hostname: cfg.Hostname,
+	}
+	switch cfg.Network {
+	case "", "none":
+	case "host":
+		if c.Hostname == "" {
+			if c.Hostname, err = os.Hostname(); err != nil {
+				return nil, nil, err
+			}
+		}
+	default:
+		return nil, nil, fmt.Errorf("network %s: not implemented (none and host are): %w", cfg.Network, errors.ErrUnsupported)
+	}
+	if c.Hostname == "" {
+		c.Hostname = c.ShortID()
+	}
+	if err := c.merge(&img.Config.Config); err != nil {
+		return nil, nil, err
+	}
+	if err := c.mergeMounts(img.Config.Config.Volumes); err != nil {
+		return nil, nil, err
+	}
+	// What would be refused at the start is refused now, before a name is taken and anything made.
+	if len(c.Args) > 0 {
+		try, err := c.container(namespace.Dir("/"))
+		if err == nil {
+			err = try.Check()
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return c, img, nil
+}
+
+// makeVolumes makes the volumes that the container names and are not there, and the missing sources of its binds.
+func (e *Engine) makeVolumes(c *Container) error {
+	for _, m := range c.Mounts {
+		switch m.Type {
+		case "volume":
+			o := &volume.CreateOptions{Anonymous: slices.Contains(c.AnonymousVolumes, m.Source)}
+			if _, err := e.volumes.Create(m.Source, o); err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+		case "bind":
+			_, err := os.Stat(m.Source)
+			if errors.Is(err, fs.ErrNotExist) && m.MakeSource {
+				err = os.MkdirAll(m.Source, 0o755)
+			}
+			if errors.Is(err, fs.ErrNotExist) {
+				return invalid("invalid mount config for type \"bind\": bind source path does not exist: %s", m.Source)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

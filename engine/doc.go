@@ -1,0 +1,29 @@
+// Package engine is a complete container engine as a value: images, containers and volumes with their state in one
+// folder. It puts the other packages together and writes down what they did.
+//
+//	e, err := engine.Open("/var/lib/myprogram", nil)
+//	defer e.Close()
+//	_, err = e.Pull(ctx, "hello-world", nil)
+//	c, err := e.Run(ctx, &engine.Config{Image: "hello-world"}, &engine.StartOptions{Stdout: os.Stdout})
+//
+// # What is on disk
+//
+// Below the folder given to [Open]:
+//
+//	images/, layers/        package image's and package layer's
+//	volumes/                package volume's
+//	containers/<id>/        container.json (a [Container]), upper/ and work/ (the writable layer), lock, and the files
+//	                        that are bound at /etc/hosts, /etc/hostname and /etc/resolv.conf
+//	containers/names/<name> the ID of the container that has the name
+//	containers/lock         the lock under which containers are made and removed
+//	tmp/                    what is being made or removed
+//
+// # Several processes, crashes
+//
+// Any number of processes may use a folder. The one that runs a container holds the lock of its folder for as long. A
+// container that is said to run, but whose lock is free, ended with its engine: whoever sees it first writes that down,
+// with exit code 137. (The processes and control groups of such a container have been cleared away by package
+// namespace's guardian.) What is in tmp is removed by the next [Open].
+//
+// It needs root and Linux 5.10 or newer; elsewhere Open returns an error that satisfies errors.ErrUnsupported.
+package engine

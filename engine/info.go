@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/caisson-engine/caisson/cgroups"
+)
+
+// Info says what an engine holds and what it runs on.
+type Info struct {
+	Root                    string
+	Containers              int
+	Running, Created, Ended int
+	Images                  int
+	KernelVersion           string
+	OSType, Architecture    string
+	CPUs                    int
+	CgroupMode              string // "v1", "hybrid" or "v2"; if it is not known, the error
+}
+
+// Info returns what the engine holds and what it runs on.
+func (e *Engine) Info(ctx context.Context) (*Info, error) {
+	list, err := e.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	images, err := e.images.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := &Info{
+		Root: e.dir, Containers: len(list), Images: len(images),
+		OSType: runtime.GOOS, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU(),
+	}
+	for _, c := range list {
+		switch c.State.Status {
+		case Running:
+			i.Running++
+		case Created:
+			i.Created++
+		case Exited:
+			i.Ended++
+		}
+	}
+	if b, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		i.KernelVersion = strings.TrimSpace(string(b))
+	}
+	if m, err := cgroups.Detect(); err != nil {
+		i.CgroupMode = err.Error()
+	} else {
+		i.CgroupMode = m.Mode().String()
+	}
+	return i, nil
+}

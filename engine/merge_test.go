@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/stretchr/testify/require"
+)
+
+func TestMergeArgs(t *testing.T) {
+	image := &ocispec.ImageConfig{Entrypoint: []string{"entry"}, Cmd: []string{"cmd"}}
+	for name, test := range map[string]struct {
+		config Config
+		image  *ocispec.ImageConfig
+		want   []string
+	}{
+		"image's":         {Config{}, image, []string{"entry", "cmd"}},
+		"command":         {Config{Command: []string{"a", "b"}}, image, []string{"entry", "a", "b"}},
+		"entrypoint":      {Config{Entrypoint: []string{"e"}}, image, []string{"e"}},
+		"both":            {Config{Entrypoint: []string{"e"}, Command: []string{"a"}}, image, []string{"e", "a"}},
+		"none":            {Config{Entrypoint: []string{""}, Command: []string{"a"}}, image, []string{"a"}},
+		"none at all":     {Config{Entrypoint: []string{""}}, image, nil},
+		"bare image":      {Config{}, &ocispec.ImageConfig{}, nil},
+		"empty command":   {Config{Command: []string{""}}, &ocispec.ImageConfig{}, nil},
+		"cmd of an image": {Config{}, &ocispec.ImageConfig{Cmd: []string{"cmd"}}, []string{"cmd"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &Container{Config: test.config}
+			err := c.merge(test.image)
+			if test.want == nil {
+				require.ErrorIs(t, err, fs.ErrInvalid)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, test.want, c.Args)
+		})
+	}
+}
+
+func TestMergeRest(t *testing.T) {
+	image := &ocispec.ImageConfig{
+		Cmd: []string{"x"}, Env: []string{"PATH=/bin", "A=1", "B=2", "GONE=x", "BARE"}, User: "app", WorkingDir: "/w/../v", StopSignal: "RTMIN+3",
+		Labels: map[string]string{"a": "image", "b": "image"},
+	}
+	c := &Container{Hostname: "h", Config: Config{
+		Env: []string{"B=3", "C=", "GONE"}, TTY: true, Labels: map[string]string{"b": "config"},
+	}}
+	require.NoError(t, c.merge(image))
+	require.Equal(t, []string{"PATH=/bin", "HOSTNAME=h", "TERM=xterm", "A=1", "B=3", "C="}, c.Env)
+	require.Equal(t, "app", c.User)
+	require.Equal(t, "/v", c.Dir)
+	require.Equal(t, 37, c.StopSignal)
+	require.Equal(t, map[string]string{"a": "image", "b": "config"}, c.Labels)
+	require.Equal(t, "image", image.Labels["b"], "the image's own map stays as it is")
+
+	for _, config := range []Config{{Dir: "relative"}, {StopSignal: "NOPE"}, {Env: []string{"=x"}}} {
+		require.ErrorIs(t, (&Container{Config: config}).merge(image), fs.ErrInvalid)
+	}
+}
+
+func TestMergeMounts(t *testing.T) {
+	c := &Container{Config: Config{Mounts: []Mount{{Type: "volume", Source: "mine", Target: "/data/"}}}}
+	require.NoError(t, c.mergeMounts(map[string]struct{}{"/data": {}, "/more": {}}))
+	require.Len(t, c.Mounts, 2)
+	require.Equal(t, Mount{Type: "volume", Source: "mine", Target: "/data"}, c.Mounts[0])
+	require.Equal(t, "/more", c.Mounts[1].Target)
+	require.Equal(t, []string{c.Mounts[1].Source}, c.AnonymousVolumes)
+
+	for _, hostile := range []string{"relative", "/", "/..", ""} {
+		require.Error(t, (&Container{}).mergeMounts(map[string]struct{}{hostile: {}}), hostile)
+	}
+}
+
+func TestParseVolume(t *testing.T) {
+	for spec, want := range map[string]Mount{
+		"/a":            {Type: "volume", Target: "/a"},
+		"name:/a":       {Type: "volume", Source: "name", Target: "/a"},
+		"/b/:/a":        {Type: "bind", Source: "/b", Target: "/a", MakeSource: true},
+		"/b:/a:ro":      {Type: "bind", Source: "/b", Target: "/a", MakeSource: true, ReadOnly: true},
+		"n:/a:nocopy":   {Type: "volume", Source: "n", Target: "/a", NoCopy: true},
+		"n:/a:rw":       {Type: "volume", Source: "n", Target: "/a"},
+		"n:/a:ro,rw":    {Type: "volume", Source: "n", Target: "/a", ReadOnly: true},
+		"a.b_c-d:/a:ro": {Type: "volume", Source: "a.b_c-d", Target: "/a", ReadOnly: true},
+	} {
+		got, err := ParseVolume(spec)
+		require.NoError(t, err, spec)
+		require.Equal(t, want, got, spec)
+	}
+	for _, spec := range []string{
+		"", "a", ":/a", "a/b:/c", "./a:/b", "/a:b", "/a:/", "a:/b:c", "a:/b:ro:x", "/a:/b:nocopy", "a:/b:",
+	} {
+		_, err := ParseVolume(spec)
+		require.ErrorIs(t, err, fs.ErrInvalid, spec)
+	}
+}
+
+func TestParseMount(t *testing.T) {
+	for spec, want := range map[string]Mount{
+		"target=/a":                                   {Type: "volume", Target: "/a"},
+		"type=bind,src=/b,dst=/a,ro":                  {Type: "bind", Source: "/b", Target: "/a", ReadOnly: true},
+		"type=bind,source=/b,target=/a,readonly=0":    {Type: "bind", Source: "/b", Target: "/a"},
+		"type=tmpfs,dst=/a,tmpfs-size=1k":             {Type: "tmpfs", Target: "/a", Options: "size=1024"},
+		"type=tmpfs,dst=/a,tmpfs-mode=1777":           {Type: "tmpfs", Target: "/a", Options: "mode=1777"},
+		`type=bind,"src=/with,comma",dst=/a`:          {Type: "bind", Source: "/with,comma", Target: "/a"},
+		"type=volume,src=v,dst=/a,volume-nocopy=true": {Type: "volume", Source: "v", Target: "/a", NoCopy: true},
+	} {
+		got, err := ParseMount(spec)
+		require.NoError(t, err, spec)
+		require.Equal(t, want, got, spec)
+	}
+	for _, spec := range []string{
+		"", "type=bind,dst=/a", "type=tmpfs,src=/b,dst=/a", "type=npipe,dst=/a", "dst=/a,ro=perhaps", "type=bind,src=b,dst=/a",
+		"type=tmpfs,dst=/a,tmpfs-size=lots", "type=tmpfs,dst=/a,tmpfs-mode=99", "dst=/a,bind-propagation=shared", `"`,
+	} {
+		_, err := ParseMount(spec)
+		require.ErrorIs(t, err, fs.ErrInvalid, spec)
+	}
+}
+
+func TestParseUlimitAndSignal(t *testing.T) {
+	u, err := ParseUlimit("nofile=1024:-1")
+	require.NoError(t, err)
+	require.Equal(t, Ulimit{"nofile", 1024, -1}, u)
+	for _, spec := range []string{
+		"", "nofile", "=1", "nofile=", "nofile=2:1", "nofile=-1:5", "nofile=-2", "nofile=1:2:3", "nofile=x",
+	} {
+		_, err := ParseUlimit(spec)
+		require.ErrorIs(t, err, fs.ErrInvalid, spec)
+	}
+	for s, want := range map[string]int{"SIGTERM": 15, "term": 15, "9": 9, "RTMIN": 34, "SIGRTMIN+1": 35, "RTMAX-1": 63} {
+		n, err := ParseSignal(s)
+		require.NoError(t, err)
+		require.Equal(t, want, n, s)
+	}
+	for _, s := range []string{"", "0", "65", "-1", "SIG", "RTMIN+31", "RTMIN-1", "RTMAX+1"} {
+		_, err := ParseSignal(s)
+		require.ErrorIs(t, err, fs.ErrInvalid, s)
+	}
+}
+
+func TestKinds(t *testing.T) {
+	require.ErrorIs(t, notFound("x"), fs.ErrNotExist)
+	require.ErrorIs(t, conflict("x"), fs.ErrExist)
+	require.False(t, errors.Is(invalid("x"), fs.ErrExist))
+	require.Equal(t, 125, ExitCode(invalid("x")))
+	require.Equal(t, 0, ExitCode(nil))
+}
+
+func FuzzParseMounts(f *testing.F) {
+	for _, s := range []string{"/a", "a:/b:ro", "type=bind,src=/a,dst=/b", "/t:size=1m,exec", "nofile=1:2", "RTMIN+1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, parse := range []func(string) (Mount, error){ParseVolume, ParseMount, ParseTmpfs} {
+			m, err := parse(s)
+			if err != nil {
+				continue
+			}
+			require.NoError(t, m.check())
+			require.Equal(t, byte('/'), m.Target[0])
+			if m.Type == "bind" {
+				require.Equal(t, byte('/'), m.Source[0])
+			}
+		}
+		if u, err := ParseUlimit(s); err == nil && u.Hard >= 0 {
+			require.LessOrEqual(t, u.Soft, u.Hard)
+		}
+		if n, err := ParseSignal(s); err == nil {
+			require.True(t, n >= 1 && n <= 64)
+		}
+	})
+}

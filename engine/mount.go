@@ -1,0 +1,132 @@
+package engine
+
+import (
+	"encoding/csv"
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+)
+
+func (m *Mount) check() error {
+	if !path.IsAbs(m.Target) {
+		return invalid("invalid mount path: '%s' mount path must be absolute", m.Target)
+	}
+	if path.Clean(m.Target) == "/" {
+		return invalid("invalid mount path: '%s' destination can't be '/'", m.Target)
+	}
+	switch m.Type {
+	case "bind":
+		if !path.IsAbs(m.Source) {
+			return invalid("invalid mount path: '%s' mount source path must be absolute", m.Source)
+		}
+		if m.NoCopy || m.Options != "" {
+			return invalid("a bind at %s takes neither nocopy nor tmpfs options", m.Target)
+		}
+	case "volume":
+		if m.MakeSource || m.Options != "" {
+			return invalid("a volume at %s takes no options of binds and tmpfs", m.Target)
+		}
+	case "tmpfs":
+		if m.Source != "" || m.MakeSource || m.NoCopy {
+			return invalid("a tmpfs at %s takes no source", m.Target)
+		}
+	default:
+		return invalid("invalid mount type %q", m.Type)
+	}
+	return nil
+}
+
+// ParseVolume reads a mount as docker run's -v gives it: "/target", "volume:/target" or "/source:/target", the latter two
+// with ":" and options behind, comma-separated: ro, rw, nocopy. A bind's missing source is made.
+func ParseVolume(spec string) (Mount, error) {
+	parts := strings.Split(spec, ":")
+	m := Mount{Type: "volume"}
+	switch len(parts) {
+	case 1:
+		m.Target = parts[0]
+	case 2, 3:
+		m.Source, m.Target = parts[0], parts[1]
+		if m.Source == "" {
+			return m, invalid("invalid volume specification: '%s'", spec)
+		}
+		if path.IsAbs(m.Source) {
+			m.Type, m.MakeSource = "bind", true
+			m.Source = path.Clean(m.Source)
+		} else if strings.ContainsAny(m.Source, "/\\") {
+			return m, invalid("%q includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" "+
+				"are allowed. If you intended to pass a host directory, use absolute path", m.Source)
+		}
+	default:
+		return m, invalid("invalid volume specification: '%s'", spec)
+	}
+	if len(parts) == 3 {
+		for _, option := range strings.Split(parts[2], ",") {
+			switch option {
+			case "ro":
+				m.ReadOnly = true
+			case "rw":
+			case "nocopy":
+				m.NoCopy = true
+			default:
+				return m, invalid("invalid mode: %s in '%s' (ro, rw and nocopy are there)", option, spec)
+			}
+		}
+	}
+	return m, m.check()
+}
+
+// ParseMount reads a mount as docker run's --mount gives it: "type=bind,source=/a,target=/b,readonly". The type is volume
+// if it is left out.
+func ParseMount(spec string) (Mount, error) {
+	m := Mount{Type: "volume"}
+	fields, err := csv.NewReader(strings.NewReader(spec)).Read()
+	if err != nil {
+		return m, invalid("invalid mount %q: %v", spec, err)
+	}
+	var options []string
+	for _, field := range fields {
+		key, value, given := strings.Cut(field, "=")
+		switch strings.ToLower(key) {
+		case "type":
+			m.Type = value
+		case "source", "src":
+			m.Source = value
+		case "target", "dst", "destination":
+			m.Target = value
+		case "readonly", "ro":
+			m.ReadOnly, err = flag(value, given)
+		case "volume-nocopy":
+			m.NoCopy, err = flag(value, given)
+		case "tmpfs-size":
+			var size int64
+			size, err = units.RAMInBytes(value)
+			options = append(options, "size="+strconv.FormatInt(size, 10))
+		case "tmpfs-mode":
+			_, err = strconv.ParseUint(value, 8, 12)
+			options = append(options, "mode="+value)
+		default:
+			return m, invalid("unexpected key '%s' in '%s'", key, spec)
+		}
+		if err != nil {
+			return m, invalid("invalid value for %s: %s", key, value)
+		}
+	}
+	m.Options = strings.Join(options, ",")
+	return m, m.check()
+}
+
+func flag(value string, given bool) (bool, error) {
+	if !given {
+		return true, nil
+	}
+	return strconv.ParseBool(value)
+}
+
+// ParseTmpfs reads a mount as docker run's --tmpfs gives it: "/target" or "/target:size=64m,exec".
+func ParseTmpfs(spec string) (Mount, error) {
+	target, options, _ := strings.Cut(spec, ":")
+	m := Mount{Type: "tmpfs", Target: target, Options: options}
+	return m, m.check()
+}

@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}$`)
+
+// newID returns 64 random hexadecimal digits, of which the first twelve are not all decimal: as a hostname they would
+// pass for a number.
+func newID() string {
+	for {
+		var b [32]byte
+		_, _ = rand.Read(b[:]) // it never fails
+		id := hex.EncodeToString(b[:])
+		if strings.ContainsAny(id[:12], "abcdef") {
+			return id
+		}
+	}
+}
+
+func isID(s string) bool { return len(s) == 64 && isHex(s) }
+
+func isHex(s string) bool {
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// randomName returns an adjective and a surname; after some tries a digit is added.
+func randomName(try int) string {
+	name := pick(adjectives) + "_" + pick(surnames)
+	if try > 0 {
+		name += fmt.Sprint(try % 10)
+	}
+	return name
+}
+
+func pick(words []string) string {
+	n, err := rand.Int(rand.Reader, big.NewInt(int64(len(words))))
+	if err != nil {
+		return words[0] // it never fails
+	}
+	return words[n.Int64()]
+}
+
+// claimName gives the name, or a random one if it is empty, to the container. The claim is a file that only one can make.
+func (e *Engine) claimName(name, id string) (string, error) {
+	if name != "" {
+		name = strings.TrimPrefix(name, "/")
+		if !validName.MatchString(name) {
+			return "", invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
+		}
+		err := e.writeClaim(name, id)
+		if errors.Is(err, fs.ErrExist) {
+			owner := e.claimant(name)
+			return "", conflict("Conflict. The container name %q is already in use by container %q. You have to remove "+
+				"(or rename) that container to be able to reuse that name.", "/"+name, owner)
+		}
+		return name, err
+	}
+	for try := range 100 {
+		name = randomName(try)
+		if err := e.writeClaim(name, id); !errors.Is(err, fs.ErrExist) {
+			return name, err
+		}
+	}
+	return "", conflict("no free name was found for the container; give it one")
+}
+
+func (e *Engine) writeClaim(name, id string) (err error) {
+	path := e.claimPath(name)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("claim the name %s: %w", name, err)
+	}
+	defer func() {
+		if err = errors.Join(err, f.Close()); err != nil {
+			_ = os.Remove(path)
+		}
+	}()
+	if _, err := f.WriteString(id); err != nil {
+		return fmt.Errorf("claim the name %s: %w", name, err)
+	}
+	return nil
+}
+
+func (e *Engine) claimPath(name string) string {
+	return filepath.Join(e.dir, "containers", "names", name)
+}
+
+// claimant returns the ID of the container that has the name, or "".
+func (e *Engine) claimant(name string) string {
+	if !validName.MatchString(name) {
+		return ""
+	}
+	b, err := os.ReadFile(e.claimPath(name))
+	if err != nil || !isID(string(b)) {
+		return ""
+	}
+	return string(b)
+}

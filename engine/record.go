@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/caisson-engine/caisson/internal/durable"
+)
+
+const maxRecord = 16 << 20
+
+func (e *Engine) path(id string, elem ...string) string {
+	return filepath.Join(append([]string{e.dir, "containers", id}, elem...)...)
+}
+
+// readRecord reads the document of the container in the folder.
+func readRecord(dir string) (*Container, error) {
+	f, err := os.Open(filepath.Join(dir, "container.json"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxRecord+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxRecord {
+		return nil, fmt.Errorf("%s: larger than %d bytes", f.Name(), maxRecord)
+	}
+	c := &Container{}
+	if err := json.Unmarshal(b, c); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return c, nil
+}
+
+// write keeps the document. Once the container's folder is in place, only the holder of its lock calls it.
+func (e *Engine) write(c *Container) error {
+	return durable.WriteJSON(e.path(c.ID, "container.json"), c, 0o600)
+}
+
+// load reads a container, and if it is said to run but its engine is dead, writes that down first.
+func (e *Engine) load(ctx context.Context, id string) (*Container, error) {
+	c, err := readRecord(e.path(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notFound("No such container: %s", id)
+	}
+	if err != nil || c.State.Status != Running {
+		return c, err
+	}
+	l, held, err := durable.TryAcquire(e.path(id, "lock"), true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notFound("No such container: %s", id)
+	}
+	if err != nil || held {
+		return c, err
+	}
+	defer l.Close()
+	// Its engine may have finished between the reading and the locking.
+	if c, err = readRecord(e.path(id)); err != nil || c.State.Status != Running {
+		if errors.Is(err, fs.ErrNotExist) {
+			err = notFound("No such container: %s", id)
+		}
+		return c, err
+	}
+	return c, e.bury(ctx, c)
+}
+
+// ids lists the containers' IDs.
+func (e *Engine) ids() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(e.dir, "containers"))
+	if err != nil {
+		return nil, fmt.Errorf("list containers: %w", err)
+	}
+	var ids []string
+	for _, entry := range entries {
+		if entry.IsDir() && isID(entry.Name()) {
+			ids = append(ids, entry.Name())
+		}
+	}
+	return ids, nil
+}
+
+// resolve finds the ID of the container that ref names: by its name, its ID or the beginning of its ID.
+func (e *Engine) resolve(ref string) (string, error) {
+	ids, err := e.ids()
+	if err != nil {
+		return "", err
+	}
+	name := e.claimant(strings.TrimPrefix(ref, "/"))
+	var found []string
+	for _, id := range ids {
+		if id == ref {
+			return id, nil
+		}
+		if id == name {
+			return id, nil
+		}
+		if isHex(ref) && strings.HasPrefix(id, ref) {
+			found = append(found, id)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", notFound("No such container: %s", ref)
+	case 1:
+		return found[0], nil
+	}
+	return "", invalid("Multiple IDs found with provided prefix: %s", ref)
+}
+
+// Inspect returns the container that ref names: a name, an ID, or the beginning of an ID.
+func (e *Engine) Inspect(ctx context.Context, ref string) (*Container, error) {
+	id, err := e.resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	return e.load(ctx, id)
+}

@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// sweep removes what was half made or half removed when an engine died, and writes down which containers died with it.
+func (e *Engine) sweep(ctx context.Context) error {
+	if err := e.sweepHalfMade(ctx); err != nil {
+		return err
+	}
+	ids, err := e.ids()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := e.load(ctx, id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			e.log.Warn("container cannot be read", "id", id, "error", err)
+		}
+	}
+	return nil
+}
+
+func (e *Engine) sweepHalfMade(ctx context.Context) error {
+	l, err := e.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	tmp, err := os.ReadDir(filepath.Join(e.dir, "tmp"))
+	if err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	for _, entry := range tmp {
+		dir := filepath.Join(e.dir, "tmp", entry.Name())
+		// The document names the volumes that were made, or were to be made, with the container.
+		if c, err := readRecord(dir); err == nil {
+			e.removeVolumes(c)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+		e.log.Info("swept a half-made container", "folder", dir)
+	}
+	claims, err := os.ReadDir(filepath.Join(e.dir, "containers", "names"))
+	if err != nil {
+		return fmt.Errorf("sweep: %w", err)
+	}
+	for _, claim := range claims {
+		id := e.claimant(claim.Name())
+		if id != "" {
+			if _, err := os.Stat(e.path(id)); err == nil {
+				continue
+			}
+		}
+		if err := os.Remove(e.claimPath(claim.Name())); err != nil {
+			return fmt.Errorf("sweep: %w", err)
+		}
+	}
+	return nil
+}
+
+// bury writes down that a container ended with its engine. The caller holds the container's lock.
+func (e *Engine) bury(ctx context.Context, c *Container) error {
+	if err := e.killInit(c); err != nil {
+		e.log.Warn("left-over process", "id", c.ID, "pid", c.State.Pid, "error", err)
+	}
+	removeCgroups(c.State.Cgroups)
+	c.State = State{
+		Status: Exited, ExitCode: 137, Started: c.State.Started, Finished: time.Now().UTC(),
+		Error: "ended with the program that ran it",
+	}
+	e.log.Info("container ended with the program that ran it", "id", c.ID)
+	if err := e.write(c); err != nil {
+		// A full disk must not keep anybody from seeing and removing it; the next look tries again.
+		e.log.Warn("the end of a container could not be written down", "id", c.ID, "error", err)
+	}
+	if c.Config.AutoRemove {
+		return e.remove(ctx, c, true)
+	}
+	return nil
+}
+
+// killInit kills the container's first process if it still lives: the guardian has most likely done so.
+func (e *Engine) killInit(c *Container) error {
+	p, err := c.process()
+	if err != nil {
+		return nil // it is gone
+	}
+	defer func() { _ = p.Release() }()
+	if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// process returns a handle of the container's first process, or an error if it is gone. The handle is a pidfd, taken
+// before the comparison, so the process behind it is the one compared.
+func (c *Container) process() (*os.Process, error) {
+	if c.State.Pid <= 0 || c.State.BootID != bootID() {
+		return nil, os.ErrProcessDone
+	}
+	p, err := os.FindProcess(c.State.Pid)
+	if err != nil {
+		return nil, err
+	}
+	start, err := startTime(c.State.Pid)
+	if err != nil || start != c.State.StartTime {
+		_ = p.Release()
+		return nil, os.ErrProcessDone
+	}
+	return p, nil
+}
+
+// removeCgroups removes the empty control groups that a dead engine left, the deepest first.
+func removeCgroups(dirs []string) {
+	dirs = slices.Clone(dirs)
+	slices.SortFunc(dirs, func(a, b string) int { return len(b) - len(a) })
+	for _, dir := range dirs {
+		for range 20 {
+			if err := os.Remove(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+				break
+			}
+			time.Sleep(5 * time.Millisecond) // its last process is being reaped
+		}
+	}
+}
+
+// bootID tells one run of the kernel from the next.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// startTime returns field 22 of /proc/PID/stat: the process's start in clock ticks since boot.
+func startTime(pid int) (uint64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is the name in parentheses, and may itself hold spaces and parentheses.
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(fields) < 20 {
+		return 0, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}

@@ -1,0 +1,188 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// StartOptions wire a container's standard files, as the fields of [container.Process] of the same names.
+type StartOptions struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	// TTYSize is the terminal's first size.
+	TTYSize namespace.WinSize
+}
+
+// A Run is a container that this engine started and has to wait for: it runs in the foreground, and ends with the host
+// program.
+type Run struct {
+	e    *Engine
+	c    *container.Container
+	root *namespace.Root
+	lock *durable.Lock
+	held []io.Closer // volumes in use, the image
+
+	record *Container
+}
+
+// Start starts the container that ref names. ctx bounds the set-up. If the command cannot be executed the error is a
+// *container.StartError, the container stays as it was with the error noted, and with AutoRemove it is removed.
+func (e *Engine) Start(ctx context.Context, ref string, o *StartOptions) (*Run, error) {
+	if o == nil {
+		o = &StartOptions{}
+	}
+	c, err := e.Inspect(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	// Others hold this lock for a moment only, unless the container runs.
+	wait, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	l, err := durable.Acquire(wait, e.path(c.ID, "lock"), true)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil, conflict("container %s is already running", c.Name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("start container %s: %w", c.ShortID(), err)
+	}
+	if c, err = readRecord(e.path(c.ID)); err != nil {
+		return nil, errors.Join(notFound("No such container: %s", ref), l.Close())
+	}
+	r := &Run{e: e, lock: l, record: c}
+	if err := r.start(ctx, o); err != nil {
+		return nil, errors.Join(err, r.failed(context.WithoutCancel(ctx), err), l.Close())
+	}
+	return r, nil
+}
+
+func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.release())
+		}
+	}()
+	if err := r.mount(ctx); err != nil {
+		return err
+	}
+	if r.c, err = r.build(ctx); err != nil {
+		return err
+	}
+	r.c.Stdin, r.c.Stdout, r.c.Stderr, r.c.TTYSize = o.Stdin, o.Stdout, o.Stderr, o.TTYSize
+	if err := r.c.Start(ctx); err != nil {
+		return err
+	}
+	if err := r.started(); err != nil {
+		_ = r.c.Kill()
+		_ = r.c.Wait(context.WithoutCancel(ctx))
+		return err
+	}
+	return nil
+}
+
+// started writes down that the container runs.
+func (r *Run) started() error {
+	pid := r.c.Pid()
+	start, err := startTime(pid)
+	if err != nil {
+		start = 0 // it has ended already
+	}
+	r.record.State = State{
+		Status: Running, Pid: pid, StartTime: start, BootID: bootID(), Started: time.Now().UTC(),
+		Cgroups: r.c.CgroupPaths(),
+	}
+	return r.e.write(r.record)
+}
+
+// failed writes down that the container did not start.
+func (r *Run) failed(ctx context.Context, why error) error {
+	if r.record.Config.AutoRemove {
+		return r.e.remove(ctx, r.record, true)
+	}
+	r.record.State.Error, r.record.State.ExitCode = why.Error(), ExitCode(why)
+	return r.e.write(r.record)
+}
+
+// Container returns the container as it was started.
+func (r *Run) Container() *Container {
+	c := *r.record
+	return &c
+}
+
+// Process returns the running container, to signal it, resize its terminal or run commands in it. Wait for it by Wait of
+// the Run alone.
+func (r *Run) Process() *container.Container { return r.c }
+
+// Wait waits until the container has ended, writes that down, releases what it held, and with AutoRemove removes it.
+// ctx bounds the waiting only: when it ends first, the container still runs and Wait can be called again. The error is nil,
+// a *container.ExitError, or says what went wrong with the waiting or the writing.
+func (r *Run) Wait(ctx context.Context) error {
+	err := r.c.Wait(ctx)
+	if r.c.State == nil && ctx.Err() != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	state := State{Status: Exited, ExitCode: 255, Started: r.record.State.Started, Finished: time.Now().UTC()}
+	if s := r.c.State; s != nil {
+		state.ExitCode, state.OOMKilled, state.Finished = stateCode(s), s.OOMKilled, s.Ended.UTC()
+	}
+	var exit *container.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		state.Error = err.Error()
+	}
+	r.record.State = state
+	if e := r.release(); e != nil {
+		r.e.log.Warn("container's mounts", "id", r.record.ID, "error", e)
+	}
+	var kept error
+	if r.record.Config.AutoRemove {
+		kept = r.e.remove(ctx, r.record, true)
+	} else {
+		kept = r.e.write(r.record)
+	}
+	if e := errors.Join(kept, r.lock.Close()); e != nil {
+		return errors.Join(err, e)
+	}
+	return err
+}
+
+// release lets go of the root file system and what is mounted in it.
+func (r *Run) release() error {
+	var err error
+	if r.root != nil {
+		err = r.root.Close()
+		r.root = nil
+	}
+	for _, h := range r.held {
+		err = errors.Join(err, h.Close())
+	}
+	r.held = nil
+	return err
+}
+
+// Run makes a container, starts it and waits for it: [Engine.Create], [Engine.Start] and [Run.Wait]. When ctx ends, the
+// command gets its stop signal and ten seconds later is killed.
+func (e *Engine) Run(ctx context.Context, cfg *Config, o *StartOptions) (*Container, error) {
+	c, err := e.Create(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	r, err := e.Start(ctx, c.ID, o)
+	if err != nil {
+		return c, err
+	}
+	err = r.Wait(ctx)
+	if ctx.Err() != nil && r.record.State.Status == Running {
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		_ = r.c.Stop(stop)
+		err = r.Wait(context.WithoutCancel(ctx))
+	}
+	return r.Container(), err
+}
