@@ -1,0 +1,80 @@
+package main
+
+import (
+	"github.com/spf13/pflag"
+
+	"github.com/caisson-engine/caisson/engine"
+)
+
+// runFlags are the flags of run that are not a field of engine.Config as they stand.
+type runFlags struct {
+	config      engine.Config
+	interactive bool
+	detach      bool
+	init        bool
+	explain     bool
+	quiet       bool
+	pull        string
+	platform    string
+
+	env, envFiles, labels          []string
+	volumes, mounts, tmpfs         []string
+	entrypoint                     string
+	memory, swap, reservation, shm string
+	security, ulimits, sysctls     []string
+	oomScoreAdj                    int
+	flags                          *pflag.FlagSet
+}
+
+func (r *runFlags) add(f *pflag.FlagSet) {
+	c := &r.config
+	r.flags = f
+	f.SetInterspersed(false)
+	f.Bool("help", false, "Print usage") // -h is the hostname
+	f.BoolVarP(&r.interactive, "interactive", "i", false, "Keep STDIN open")
+	f.BoolVarP(&c.TTY, "tty", "t", false, "Allocate a pseudo-TTY")
+	f.BoolVarP(&r.detach, "detach", "d", false, "Run in background (not implemented)")
+	f.BoolVar(&r.init, "init", false, "Run an init that forwards signals and reaps processes (not implemented)")
+	f.BoolVar(&c.AutoRemove, "rm", false, "Remove the container and its anonymous volumes when it exits")
+	f.StringVar(&c.Name, "name", "", "Assign a name to the container")
+	f.BoolVar(&r.explain, "explain", false, "Print the system calls that would start the container, and do not run it")
+	f.StringVar(&r.pull, "pull", "missing", `Pull image before running ("always", "missing", "never")`)
+	f.StringVar(&r.platform, "platform", "", "Pull the image for this platform (os/arch[/variant])")
+	f.BoolVarP(&r.quiet, "quiet", "q", false, "Suppress the pull output")
+
+	f.StringArrayVarP(&r.env, "env", "e", nil, "Set environment variables")
+	f.StringArrayVar(&r.envFiles, "env-file", nil, "Read in a file of environment variables")
+	f.StringArrayVarP(&r.labels, "label", "l", nil, "Set meta data on the container")
+	f.StringVarP(&c.Dir, "workdir", "w", "", "Working directory inside the container")
+	f.StringVarP(&c.User, "user", "u", "", "Username or UID (format: <name|uid>[:<group|gid>])")
+	f.StringArrayVar(&c.Groups, "group-add", nil, "Add additional groups to join")
+	f.StringVar(&r.entrypoint, "entrypoint", "", "Overwrite the default ENTRYPOINT of the image")
+	f.StringVarP(&c.Hostname, "hostname", "h", "", "Container host name")
+	f.StringVar(&c.StopSignal, "stop-signal", "", "Signal to stop the container")
+	f.StringVar(&c.Network, "network", "none", `Connect the container to a network ("none", "host")`)
+	f.StringVar(&c.Network, "net", "none", "")
+	_ = f.MarkHidden("net")
+
+	f.StringArrayVarP(&r.volumes, "volume", "v", nil, "Bind mount a volume")
+	f.StringArrayVar(&r.mounts, "mount", nil, "Attach a filesystem mount to the container")
+	f.StringArrayVar(&r.tmpfs, "tmpfs", nil, "Mount a tmpfs directory")
+	f.BoolVar(&c.ReadOnlyRoot, "read-only", false, "Mount the container's root filesystem as read only")
+	f.StringVar(&r.shm, "shm-size", "", "Size of /dev/shm")
+
+	f.StringVarP(&r.memory, "memory", "m", "", "Memory limit")
+	f.StringVar(&r.swap, "memory-swap", "", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap")
+	f.StringVar(&r.reservation, "memory-reservation", "", "Memory soft limit")
+	f.Float64Var(&c.CPUs, "cpus", 0, "Number of CPUs")
+	f.Uint64VarP(&c.CPUShares, "cpu-shares", "c", 0, "CPU shares (relative weight)")
+	f.StringVar(&c.CpusetCPUs, "cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)")
+	f.StringVar(&c.CpusetMems, "cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)")
+	f.Int64Var(&c.PidsLimit, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
+	f.IntVar(&r.oomScoreAdj, "oom-score-adj", 0, "Tune host's OOM preferences (-1000 to 1000)")
+	f.StringArrayVar(&r.ulimits, "ulimit", nil, "Ulimit options")
+	f.StringArrayVar(&r.sysctls, "sysctl", nil, "Sysctl options")
+
+	f.BoolVar(&c.Privileged, "privileged", false, "Give extended privileges to this container")
+	f.StringArrayVar(&c.CapAdd, "cap-add", nil, "Add Linux capabilities")
+	f.StringArrayVar(&c.CapDrop, "cap-drop", nil, "Drop Linux capabilities")
+	f.StringArrayVar(&r.security, "security-opt", nil, "Security Options")
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/engine"
+)
+
+// fill puts the flags into the configuration.
+func (r *runFlags) fill() error {
+	if r.detach {
+		return fmt.Errorf("--detach is not implemented yet: a container runs in the foreground: %w", errors.ErrUnsupported)
+	}
+	if r.init {
+		return fmt.Errorf("--init is not implemented yet: %w", errors.ErrUnsupported)
+	}
+	if !slices.Contains([]string{"always", "missing", "never"}, r.pull) {
+		return fmt.Errorf(`invalid pull option: '%s': must be one of "always", "missing" or "never"`, r.pull)
+	}
+	c := &r.config
+	if r.flags.Changed("entrypoint") {
+		c.Entrypoint = []string{r.entrypoint}
+	}
+	if r.flags.Changed("oom-score-adj") {
+		c.OOMScoreAdj = &r.oomScoreAdj
+	}
+	for _, fill := range []func() error{r.fillEnv, r.fillPairs, r.fillSizes, r.fillMounts, r.fillSecurity} {
+		if err := fill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillEnv reads the environment: files first, then -e. A name without a value takes over that of this program, if it has
+// one.
+func (r *runFlags) fillEnv() error {
+	var all []string
+	for _, name := range r.envFiles {
+		lines, err := readEnvFile(name)
+		if err != nil {
+			return err
+		}
+		all = append(all, lines...)
+	}
+	for _, v := range append(all, r.env...) {
+		name, _, ok := strings.Cut(v, "=")
+		if name == "" {
+			return fmt.Errorf("invalid environment variable: %s", v)
+		}
+		if !ok {
+			if value, have := os.LookupEnv(name); have {
+				v += "=" + value
+			}
+		}
+		r.config.Env = append(r.config.Env, v)
+	}
+	return nil
+}
+
+func readEnvFile(name string) ([]string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var lines []string
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for n := 1; s.Scan(); n++ {
+		line := strings.TrimLeft(strings.TrimPrefix(s.Text(), "\ufeff"), " \t")
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		variable, _, _ := strings.Cut(line, "=")
+		if variable == "" || strings.ContainsAny(variable, " \t") {
+			return nil, fmt.Errorf("invalid env file (%s): variable '%s' on line %d contains whitespaces or is empty", name,
+				variable, n)
+		}
+		lines = append(lines, line)
+	}
+	return lines, s.Err()
+}
+
+func (r *runFlags) fillPairs() error {
+	for _, l := range r.labels {
+		name, value, _ := strings.Cut(l, "=")
+		if name == "" {
+			return fmt.Errorf("invalid label format: %q", l)
+		}
+		if r.config.Labels == nil {
+			r.config.Labels = make(map[string]string)
+		}
+		r.config.Labels[name] = value
+	}
+	for _, s := range r.sysctls {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("invalid sysctl format: %q", s)
+		}
+		if r.config.Sysctls == nil {
+			r.config.Sysctls = make(map[string]string)
+		}
+		r.config.Sysctls[name] = value
+	}
+	for _, s := range r.ulimits {
+		u, err := engine.ParseUlimit(s)
+		if err != nil {
+			return err
+		}
+		r.config.Ulimits = append(r.config.Ulimits, u)
+	}
+	return nil
+}
+
+func (r *runFlags) fillSizes() error {
+	for _, size := range []struct {
+		flag, text string
+		to         *int64
+	}{
+		{"memory", r.memory, &r.config.Memory}, {"memory-swap", r.swap, &r.config.MemorySwap},
+		{"memory-reservation", r.reservation, &r.config.MemoryReservation}, {"shm-size", r.shm, &r.config.ShmSize},
+	} {
+		if size.text == "" {
+			continue
+		}
+		if size.flag == "memory-swap" && size.text == "-1" {
+			*size.to = -1
+			continue
+		}
+		n, err := units.RAMInBytes(size.text)
+		if err != nil {
+			return fmt.Errorf("invalid argument %q for --%s: %w", size.text, size.flag, err)
+		}
+		*size.to = n
+	}
+	return nil
+}
+
+func (r *runFlags) fillMounts() error {
+	for _, list := range []struct {
+		specs []string
+		parse func(string) (engine.Mount, error)
+	}{{r.mounts, engine.ParseMount}, {r.volumes, engine.ParseVolume}, {r.tmpfs, engine.ParseTmpfs}} {
+		for _, spec := range list.specs {
+			m, err := list.parse(spec)
+			if err != nil {
+				return err
+			}
+			r.config.Mounts = append(r.config.Mounts, m)
+		}
+	}
+	return nil
+}
+
+func (r *runFlags) fillSecurity() error {
+	for _, option := range r.security {
+		name, value, given := strings.Cut(option, "=")
+		if !given {
+			name, value, given = strings.Cut(option, ":")
+		}
+		switch name {
+		case "no-new-privileges":
+			set := true
+			var err error
+			if given {
+				set, err = strconv.ParseBool(value)
+			}
+			if err != nil {
+				return fmt.Errorf("invalid --security-opt: %q", option)
+			}
+			r.config.NoNewPrivileges = set
+		case "seccomp":
+			switch value {
+			case "":
+				return fmt.Errorf("invalid --security-opt: %q", option)
+			case "unconfined":
+				r.config.NoSeccomp = true
+			case "builtin":
+			default:
+				b, err := os.ReadFile(value)
+				if err != nil {
+					return fmt.Errorf("opening seccomp profile (%s) failed: %w", value, err)
+				}
+				// What Docker's own form has besides must not be overlooked: it would make another filter.
+				r.config.Seccomp = &specs.LinuxSeccomp{}
+				d := json.NewDecoder(bytes.NewReader(b))
+				d.DisallowUnknownFields()
+				if err := d.Decode(r.config.Seccomp); err != nil {
+					return fmt.Errorf("reading seccomp profile (%s) failed: it is not of the form of OCI's linux.seccomp: %w", value,
+						err)
+				}
+			}
+		default:
+			return fmt.Errorf("invalid --security-opt: %q (no-new-privileges and seccomp are there)", option)
+		}
+	}
+	return nil
+}

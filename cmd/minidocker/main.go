@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run is the command: it returns the exit status.
+func run(args []string) int {
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	restore := a.catchSignals()
+	defer restore()
+	root := a.command()
+	root.SetArgs(args)
+	err := root.ExecuteContext(a.ctx)
+	return a.exit(err)
+}
+
+// An app is one run of the command.
+type app struct {
+	stdin          *os.File
+	stdout, stderr *os.File
+	ctx            context.Context // ended by a signal, unless a container gets it
+	signals        signals
+
+	root      string
+	noHello   bool
+	mirrors   []string
+	insecures []string
+}
+
+// An exitStatus ends the command with a status, and a message if there is one.
+type exitStatus struct {
+	code int
+	err  error // nil: nothing is to be said
+}
+
+func (e *exitStatus) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitStatus) Unwrap() error { return e.err }
+
+// exit prints what is to be said about err and returns the exit status.
+func (a *app) exit(err error) int {
+	if err == nil {
+		return 0
+	}
+	code := 1
+	var status *exitStatus
+	if errors.As(err, &status) {
+		code, err = status.code, status.err
+	}
+	if err != nil {
+		fmt.Fprintln(a.stderr, err)
+	}
+	return code
+}
+
+// say prints a line to w. What it cannot print, nobody wants to read.
+func say(w io.Writer, format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "minidocker",
+		Short:         "Pull images and run containers, without a daemon",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &exitStatus{125, fmt.Errorf("%w\n\nUsage:  %s\n\nRun '%s --help' for more information", err, c.UseLine(),
+			c.CommandPath())}
+	})
+	f := root.PersistentFlags()
+	dir := os.Getenv("CAISSON_ROOT")
+	if dir == "" {
+		dir = "/var/lib/caisson"
+	}
+	f.StringVar(&a.root, "root", dir, "The folder that images and containers are kept in ($CAISSON_ROOT)")
+	f.BoolVar(&a.noHello, "no-hello-world", false,
+		"Ask Docker Hub for hello-world:latest, not the registry carried in this program")
+	f.StringArrayVar(&a.mirrors, "registry-mirror", nil, "Ask this URL first for images of Docker Hub")
+	f.StringArrayVar(&a.insecures, "insecure-registry", nil, "Allow plain HTTP and unverified TLS for this host or CIDR range")
+	root.AddCommand(a.runCommand(), a.pullCommand(), a.psCommand(), a.rmCommand(), a.imagesCommand(), a.rmiCommand(),
+		a.tagCommand(), a.inspectCommand(), a.volumeCommand(), a.versionCommand(), a.infoCommand())
+	return root
+}

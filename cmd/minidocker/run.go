@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/engine"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	r := &runFlags{}
+	c := &cobra.Command{
+		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short: "Create and run a new container from an image",
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return &exitStatus{125, fmt.Errorf("minidocker: 'minidocker run' requires at least 1 argument\n\nUsage:  %s\n\n"+
+					"Run 'minidocker run --help' for more information", c.UseLine())}
+			}
+			return nil
+		},
+		DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			r.config.Image, r.config.Command = args[0], args[1:]
+			return a.runStatus(a.run(r))
+		},
+	}
+	r.add(c.Flags())
+	return c
+}
+
+// runStatus turns an error of run into an exit status and a message.
+func (a *app) runStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	var exit *container.ExitError
+	if errors.As(err, &exit) {
+		return &exitStatus{code: engine.ExitCode(err)}
+	}
+	if code := a.signals.status(); code != 0 && a.ctx.Err() != nil {
+		return &exitStatus{code, fmt.Errorf("minidocker: %w", context.Cause(a.ctx))}
+	}
+	code := engine.ExitCode(err)
+	var status *exitStatus
+	if errors.As(err, &status) {
+		code = status.code
+	}
+	return &exitStatus{code, fmt.Errorf("minidocker: Error: %w\n\nRun 'minidocker run --help' for more information", err)}
+}
+
+// run is the command run.
+func (a *app) run(r *runFlags) error {
+	if err := r.fill(); err != nil {
+		return err
+	}
+	if r.interactive && r.config.TTY && !r.explain && !isTerminal(a.stdin) {
+		return &exitStatus{1, errors.New("the input device is not a TTY")}
+	}
+	return a.withEngine(func(e *engine.Engine) error {
+		if err := a.provide(e, r); err != nil {
+			return err
+		}
+		if r.explain {
+			listing, err := e.Explain(a.ctx, &r.config)
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(a.stdout, listing)
+			return err
+		}
+		c, err := e.Create(a.ctx, &r.config)
+		if err != nil {
+			return err
+		}
+		run, done, err := a.start(e, c, r.interactive)
+		if err != nil {
+			return err
+		}
+		defer done()
+		a.forward(run)
+		defer a.signals.to(nil)
+		return run.Wait(context.WithoutCancel(a.ctx))
+	})
+}
+
+// provide pulls the image if that is asked for.
+func (a *app) provide(e *engine.Engine, r *runFlags) error {
+	if r.pull == "always" {
+		return a.pull(e, r.config.Image, &pullFlags{platform: r.platform, quiet: r.quiet, out: a.stderr})
+	}
+	_, err := e.Image(a.ctx, r.config.Image)
+	if !errors.Is(err, fs.ErrNotExist) || r.pull == "never" {
+		return err
+	}
+	say(a.stderr, "Unable to find image '%s' locally", familiar(r.config.Image))
+	return a.pull(e, r.config.Image, &pullFlags{platform: r.platform, quiet: r.quiet, out: a.stderr})
+}
+
+// start starts the container with the command's standard files. done puts the terminal back.
+func (a *app) start(e *engine.Engine, c *engine.Container, interactive bool) (_ *engine.Run, done func(), err error) {
+	defer func() {
+		if err == nil || !c.Config.AutoRemove {
+			return
+		}
+		gone := e.Remove(context.WithoutCancel(a.ctx), c.ID, &engine.RemoveOptions{Volumes: true})
+		if !errors.Is(gone, fs.ErrNotExist) { // a start that fails removes it itself
+			err = errors.Join(err, gone)
+		}
+	}()
+	if err := a.ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	tty := c.Config.TTY
+	o, started, err := a.attach(interactive, tty)
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() {}
+	if tty && interactive {
+		if done, err = a.raw(); err != nil {
+			return nil, nil, err
+		}
+	}
+	// From here on signals are the container's. They wait until it is there, but not for ever.
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(a.ctx))
+	defer cancel(nil)
+	stop := context.AfterFunc(a.ctx, func() {
+		time.AfterFunc(startDelay, func() { cancel(context.Cause(a.ctx)) })
+	})
+	defer stop()
+	run, err := e.Start(ctx, c.ID, o)
+	started()
+	if err != nil {
+		done()
+		return nil, nil, err
+	}
+	return run, done, nil
+}
+
+// startDelay is how long a start may go on after a signal to stop.
+const startDelay = 5 * time.Second
+
+// forward passes signals on to the container. The third of those that ask to stop kills: a command that is process 1 and
+// has no handler does not get them.
+func (a *app) forward(run *engine.Run) {
+	stops := 0
+	a.signals.to(func(s os.Signal) {
+		switch {
+		case isResize(s):
+			if run.Container().Config.TTY {
+				_ = run.Process().Resize(a.size())
+			}
+			return
+		case s == syscall.SIGINT || s == syscall.SIGTERM:
+			if stops++; stops == 3 {
+				_ = run.Process().Kill()
+				return
+			}
+		}
+		_ = run.Process().Signal(s)
+	})
+}

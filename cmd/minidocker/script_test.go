@@ -1,0 +1,82 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/internal/helloworld"
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+// TestScript runs the scripts of testdata/script, one a verb, each with a root folder of its own. $REG is the registry of
+// newRegistry; $HELLO_LAYER and $HELLO_DIGEST are what a pull of hello-world prints.
+func TestScript(t *testing.T) {
+	testenv.RequireRoot(t)
+	host := newRegistry(t)
+	command := newCommand(t)
+	image, err := helloworld.New()
+	require.NoError(t, err)
+	layer := image.Blobs[1]
+	if runtime.GOARCH == "arm64" {
+		layer = image.Blobs[3]
+	}
+	testenv.ReapOrphans(t)
+	testscript.Run(t, testscript.Params{
+		WorkdirRoot:         t.TempDir(),
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", filepath.Dir(command)+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("CAISSON_ROOT", filepath.Join(e.WorkDir, "root"))
+			e.Setenv("REG", host)
+			e.Setenv("ARCH", runtime.GOARCH)
+			e.Setenv("HELLO_LAYER", layer.Descriptor.Digest.Encoded()[:12])
+			e.Setenv("HELLO_DIGEST", image.Index.Descriptor.Digest.String())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "untilup": untilUp},
+	})
+}
+
+// status runs a command and checks its exit status: status 127 minidocker run …
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status code command [args...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if err != nil {
+		text := err.Error()
+		i := strings.LastIndex(text, "exit status ")
+		if i < 0 {
+			ts.Fatalf("%v", err)
+		}
+		got, err = strconv.Atoi(strings.TrimSpace(text[i+len("exit status "):]))
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+// untilUp waits until the container of that name runs.
+func untilUp(ts *testscript.TestScript, _ bool, args []string) {
+	for range 200 {
+		ts.Check(ts.Exec("minidocker", "ps", "-q", "--filter", "name="+args[0]))
+		if ts.ReadFile("stdout") != "" {
+			return
+		}
+		time.Sleep(25 * time.Millisecond)
+	}
+	ts.Fatalf("%s does not run", args[0])
+}
