@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+type options struct {
+	kernel  string
+	arch    string
+	cgroup  string
+	accel   string
+	memory  int
+	cpus    int
+	timeout time.Duration
+	env     []string
+	tests   testFlags
+}
+
+// errFailed is returned when the machine ran and not all tests passed.
+var errFailed = errors.New("tests failed")
+
+func main() {
+	var o options
+	flag.StringVar(&o.kernel, "kernel", "6.1", "the kernel's `version`: 6.1 or 6.12")
+	flag.StringVar(&o.arch, "arch", runtime.GOARCH, "amd64 or arm64")
+	flag.StringVar(&o.cgroup, "cgroup", "v2", "the cgroup hierarchies: v2, v1 or hybrid")
+	flag.StringVar(&o.accel, "accel", "tcg", "qemu's accelerator")
+	flag.IntVar(&o.memory, "memory", 2048, "`MiB` of memory")
+	flag.IntVar(&o.cpus, "cpus", 2, "number of processors")
+	flag.DurationVar(&o.timeout, "timeout", 20*time.Minute, "for the machine, from boot to end")
+	flag.DurationVar(&o.tests.timeout, "test-timeout", 5*time.Minute, "for each package's tests")
+	flag.StringVar(&o.tests.run, "run", "", "run only the tests that match `regexp`")
+	flag.StringVar(&o.tests.skip, "skip", "", "leave out the tests that match `regexp`")
+	flag.BoolVar(&o.tests.verbose, "v", false, "print all tests' names and output")
+	flag.BoolVar(&o.tests.short, "short", false, "pass -test.short")
+	flag.IntVar(&o.tests.count, "count", 1, "run each test `n` times")
+	flag.Func("env", "set `NAME=value` for the tests (may be repeated)", func(s string) error {
+		o.env = append(o.env, s)
+		return nil
+	})
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, &o, flag.Args())
+	switch {
+	case errors.Is(err, errFailed):
+		fmt.Fprintln(os.Stderr, "vm:", err)
+		stop()
+		os.Exit(1)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "vm:", err)
+		stop()
+		os.Exit(2)
+	}
+}
+
+func run(ctx context.Context, o *options, patterns []string) error {
+	if _, ok := machines[o.arch]; !ok {
+		return fmt.Errorf("no machine for %s", o.arch)
+	}
+	base, err := os.UserCacheDir()
+	if err != nil {
+		return err
+	}
+	work, err := os.MkdirTemp("", "caisson-vm-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+
+	begin := time.Now()
+	a := &archive{cache: filepath.Join(base, "caisson-vm"), arch: o.arch}
+	k, err := a.kernel(ctx, o.kernel)
+	if err != nil {
+		return err
+	}
+	busybox, err := a.busybox(ctx)
+	if err != nil {
+		return err
+	}
+	packages, err := build(ctx, o.arch, filepath.Join(work, "disk"), patterns)
+	if err != nil {
+		return err
+	}
+	job := newJob(packages, o)
+	m := &machine{options: o, kernel: k, work: work, job: job}
+	if err := m.prepare(ctx, busybox); err != nil {
+		return err
+	}
+	fmt.Printf("vm: Linux %s on %s, cgroup %s, %d packages, made in %v\n",
+		k.release, o.arch, o.cgroup, len(packages), time.Since(begin).Round(time.Millisecond))
+	return m.boot(ctx)
+}
