@@ -1,0 +1,73 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/internal/seccomp"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+const (
+	memory = 512 << 20
+	pids   = 512
+	shares = 1024
+	cpus   = "0-1"
+)
+
+// writeBundle writes an OCI bundle whose config.json asks for what the library gives by default: the same namespaces,
+// mounts, masks, capabilities, seccomp profile and limits.
+func writeBundle(dir, rootfs string) error {
+	profile, err := seccomp.DefaultProfile(&seccomp.Target{Capabilities: namespace.DefaultCapabilities()})
+	if err != nil {
+		return err
+	}
+	caps := namespace.DefaultCapabilities()
+	limit, p, sh := int64(memory), int64(pids), uint64(shares)
+	strict := []string{"nosuid", "noexec", "nodev"}
+	s := specs.Spec{
+		Version:  "1.0.2",
+		Hostname: "box",
+		Root:     &specs.Root{Path: rootfs},
+		Process: &specs.Process{
+			Args: []string{"/bin/true"}, Env: []string{"PATH=" + namespace.DefaultPath}, Cwd: "/", NoNewPrivileges: true,
+			Capabilities: &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps},
+		},
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc", Source: "proc", Options: strict},
+			{Destination: "/dev", Type: "tmpfs", Source: "tmpfs", Options: []string{"nosuid", "strictatime", "mode=755", "size=65536k"}},
+			{
+				Destination: "/dev/pts", Type: "devpts", Source: "devpts",
+				Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"},
+			},
+			{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: append([]string{"mode=1777", "size=65536k"}, strict...)},
+			{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: strict},
+			{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: append([]string{"ro"}, strict...)},
+			{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: append([]string{"ro"}, strict...)},
+		},
+		Linux: &specs.Linux{
+			Namespaces: []specs.LinuxNamespace{
+				{Type: specs.PIDNamespace}, {Type: specs.NetworkNamespace}, {Type: specs.IPCNamespace},
+				{Type: specs.UTSNamespace}, {Type: specs.MountNamespace}, {Type: specs.CgroupNamespace},
+			},
+			MaskedPaths: container.DefaultMaskedPaths(), ReadonlyPaths: container.DefaultReadOnlyPaths(), Seccomp: profile,
+			Resources: &specs.LinuxResources{
+				Memory:  &specs.LinuxMemory{Limit: &limit},
+				CPU:     &specs.LinuxCPU{Shares: &sh, Cpus: cpus},
+				Pids:    &specs.LinuxPids{Limit: &p},
+				Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}},
+			},
+		},
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "config.json"), b, 0o644)
+}
