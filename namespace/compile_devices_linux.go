@@ -1,0 +1,78 @@
+package namespace
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// standardNodes are the devices of every container, those of the OCI runtime specification, "Default Devices".
+var standardNodes = []Device{
+	{Path: "null", Major: 1, Minor: 3}, {Path: "zero", Major: 1, Minor: 5}, {Path: "full", Major: 1, Minor: 7},
+	{Path: "random", Major: 1, Minor: 8}, {Path: "urandom", Major: 1, Minor: 9}, {Path: "tty", Major: 5, Minor: 0},
+}
+
+// devices fills the container's /dev.
+func (c *compiler) devices(m *Mount, dev arg) {
+	mkdir := func(name string, mode uint32) *step {
+		return c.call("mkdirat", unix.SYS_MKDIRAT, dev, c.str(name), octal(mode)).about("/dev/" + name)
+	}
+	for _, d := range []string{"pts", "shm", "mqueue"} {
+		mkdir(d, 0o755)
+	}
+	shm := "mode=1777,size=65536k"
+	if m.Data != "" {
+		shm = "mode=1777," + m.Data
+	}
+	const strict = NoSuid | NoDev | NoExec
+	for _, s := range []struct {
+		name, typ, data string
+		flags           MountFlags
+	}{
+		{"pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5", NoSuid | NoExec},
+		{"shm", "tmpfs", shm, strict},
+		{"mqueue", "mqueue", "", strict},
+	} {
+		source := s.typ
+		if s.name == "shm" {
+			source = "shm"
+		}
+		fd := c.fileSystem(s.typ, source, s.data, s.flags)
+		c.moveMount(fd, dev, s.name).about("/dev/" + s.name)
+		c.close(fd)
+	}
+	made := map[string]bool{}
+	for _, d := range append(standardNodes[:len(standardNodes):len(standardNodes)], m.Nodes...) {
+		for i := range d.Path {
+			if d.Path[i] == '/' && !made[d.Path[:i]] {
+				made[d.Path[:i]] = true
+				mkdir(d.Path[:i], 0o755)
+				c.ignore(errnoSet(int(unix.EEXIST)))
+			}
+		}
+		c.node(dev, d)
+	}
+	for _, l := range [][2]string{
+		{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
+		{"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"}, {"ptmx", "pts/ptmx"},
+	} {
+		c.call("symlinkat", unix.SYS_SYMLINKAT, c.str(l[1]), dev, c.str(l[0])).about("/dev/" + l[0])
+	}
+}
+
+func (c *compiler) node(dev arg, d Device) {
+	mode := uint32(d.Mode.Perm())
+	if d.Mode == 0 {
+		mode = 0o666
+	}
+	kind := uint32(unix.S_IFCHR)
+	if d.Block {
+		kind = unix.S_IFBLK
+	}
+	number := arg{kind: argInt, v: unix.Mkdev(d.Major, d.Minor), text: fmt.Sprintf("makedev(%d, %d)", d.Major, d.Minor)}
+	c.call("mknodat", unix.SYS_MKNODAT, dev, c.str(d.Path), octal(kind|mode), number).about("/dev/" + d.Path)
+	if d.UID != 0 || d.GID != 0 {
+		c.call("fchownat", unix.SYS_FCHOWNAT, dev, c.str(d.Path), num(int(d.UID)), num(int(d.GID)), num(0)).
+			about("/dev/" + d.Path)
+	}
+}
