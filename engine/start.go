@@ -30,6 +30,7 @@ type Run struct {
 	held []io.Closer // volumes in use, the image
 
 	record *Container
+	before State // that of the record before the start
 }
 
 // Start starts the container that ref names. ctx bounds the set-up. If the command cannot be executed the error is a
@@ -55,7 +56,7 @@ func (e *Engine) Start(ctx context.Context, ref string, o *StartOptions) (*Run, 
 	if c, err = readRecord(e.path(c.ID)); err != nil {
 		return nil, errors.Join(notFound("No such container: %s", ref), l.Close())
 	}
-	r := &Run{e: e, lock: l, record: c}
+	r := &Run{e: e, lock: l, record: c, before: c.State}
 	if err := r.start(ctx, o); err != nil {
 		return nil, errors.Join(err, r.failed(context.WithoutCancel(ctx), err), l.Close())
 	}
@@ -75,23 +76,16 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 		return err
 	}
 	r.c.Stdin, r.c.Stdout, r.c.Stderr, r.c.TTYSize = o.Stdin, o.Stdout, o.Stderr, o.TTYSize
-	if err := r.c.Start(ctx); err != nil {
-		return err
-	}
-	if err := r.started(); err != nil {
-		_ = r.c.Kill()
-		_ = r.c.Wait(context.WithoutCancel(ctx))
-		return err
-	}
-	return nil
+	r.c.Setup = func(_ context.Context, pid int) error { return r.runs(pid) }
+	return r.c.Start(ctx)
 }
 
-// started writes down that the container runs.
-func (r *Run) started() error {
-	pid := r.c.Pid()
+// runs writes down that the container runs, before its command does: if this program is killed after that, whoever looks
+// next knows that the container was started.
+func (r *Run) runs(pid int) error {
 	start, err := startTime(pid)
 	if err != nil {
-		start = 0 // it has ended already
+		return err
 	}
 	r.record.State = State{
 		Status: Running, Pid: pid, StartTime: start, BootID: bootID(), Started: time.Now().UTC(),
@@ -105,6 +99,7 @@ func (r *Run) failed(ctx context.Context, why error) error {
 	if r.record.Config.AutoRemove {
 		return r.e.remove(ctx, r.record, true)
 	}
+	r.record.State = r.before
 	r.record.State.Error, r.record.State.ExitCode = why.Error(), ExitCode(why)
 	return r.e.write(r.record)
 }
