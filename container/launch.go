@@ -87,7 +87,7 @@ func (c *Container) filter(all namespace.CapabilitySet) (f seccomp.Filter, err e
 	case c.Seccomp != nil:
 		f, err = seccomp.Compile(c.Seccomp, nil)
 	default:
-		f, err = seccomp.Default(all.Names())
+		f, err = seccomp.Default(all.Names(), false)
 	}
 	if err != nil {
 		return nil, &StartError{Step: "compile seccomp profile", Path: "Seccomp", Err: err}

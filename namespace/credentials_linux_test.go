@@ -12,7 +12,7 @@ import (
 // TestSeccomp loads Docker's default profile in both orders: last, with no_new_privs, and before the capabilities go.
 func TestSeccomp(t *testing.T) {
 	testenv.RequireRoot(t)
-	filter, err := seccomp.Default(DefaultCapabilities())
+	filter, err := seccomp.Default(DefaultCapabilities(), false)
 	require.NoError(t, err)
 	dir := testenv.NewRootfs(t, "describe", "forbidden")
 	for _, user := range []User{{}, {UID: 1000, GID: 1000, Groups: []uint32{5, 6}}} {

@@ -71,9 +71,9 @@ func abisOf(goarch string, archs []specs.Arch) ([]abi, error) {
 	if !ok {
 		return nil, fmt.Errorf("seccomp on %s: not implemented: %w", goarch, errors.ErrUnsupported)
 	}
-	for _, a := range archs {
+	for i, a := range archs {
 		if !slices.Contains(specArchs, a) {
-			return nil, fmt.Errorf("seccomp profile: unknown architecture %q", a)
+			return nil, wrong(fmt.Sprintf("architectures[%d]", i), "unknown architecture %q", a)
 		}
 	}
 	abis := []abi{all[0]}

@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -42,12 +43,15 @@ var actions = map[specs.LinuxSeccompAction]verdict{
 	specs.ActNotify:      retUserNotif,
 }
 
-// parseAction returns the verdict of an action. ERRNO and TRACE carry a number, EPERM if none is given; to give one
-// with another action is an error, as the specification demands.
-func parseAction(action specs.LinuxSeccompAction, errno *uint) (verdict, error) {
+// An actionFields names the two fields of an action, for errors.
+type actionFields struct{ action, errno string }
+
+// parse returns the verdict of an action. ERRNO and TRACE carry a number, EPERM if none is given; to give one with
+// another action is an error, as the specification demands.
+func (f actionFields) parse(action specs.LinuxSeccompAction, errno *uint) (verdict, error) {
 	v, ok := actions[action]
 	if !ok {
-		return 0, fmt.Errorf("unknown action %q", action)
+		return 0, wrong(f.action, "unknown action %q", action)
 	}
 	limit := uint(maxErrno)
 	switch v {
@@ -56,7 +60,7 @@ func parseAction(action specs.LinuxSeccompAction, errno *uint) (verdict, error) 
 	case retErrno:
 	default:
 		if errno != nil {
-			return 0, fmt.Errorf("action %s takes no errno, got %d", action, *errno)
+			return 0, wrong(f.errno, "action %s takes no errno, got %d", action, *errno)
 		}
 		return v, nil
 	}
@@ -64,15 +68,15 @@ func parseAction(action specs.LinuxSeccompAction, errno *uint) (verdict, error) 
 		return v | eperm, nil
 	}
 	if *errno > limit {
-		return 0, fmt.Errorf("action %s: errno %d is above %d", action, *errno, limit)
+		return 0, wrong(f.errno, "errno %d of action %s is above %d", *errno, action, limit)
 	}
 	return v | verdict(*errno), nil
 }
 
-// passes tells whether the verdict lets the syscall happen, or leaves it to a tracer that can.
+// passes tells whether the verdict lets the syscall happen, or leaves it to a tracer or a listener that can.
 func (v verdict) passes() bool {
 	switch v & retActionMask {
-	case retAllow, retLog, retTrace:
+	case retAllow, retLog, retTrace, retUserNotif:
 		return true
 	}
 	return false
@@ -97,7 +101,7 @@ func Flags(p *specs.LinuxSeccomp) (uint, error) {
 	if p.Flags == nil {
 		flags = FlagSpecAllow
 	}
-	for _, f := range p.Flags {
+	for i, f := range p.Flags {
 		switch f {
 		case flagTSync:
 			flags |= FlagTSync
@@ -108,17 +112,22 @@ func Flags(p *specs.LinuxSeccomp) (uint, error) {
 		case specs.LinuxSeccompFlagWaitKillableRecv:
 			flags |= FlagWaitKillable
 		default:
-			return 0, fmt.Errorf("seccomp profile: unknown flag %q", f)
+			return 0, wrong(fmt.Sprintf("flags[%d]", i), "unknown flag %q", f)
 		}
 	}
-	for _, s := range p.Syscalls {
-		if s.Action == specs.ActNotify {
-			flags |= FlagNewListener
-		}
+	if Notifies(p) {
+		flags |= FlagNewListener
 	}
 	if flags&FlagWaitKillable != 0 && flags&FlagNewListener == 0 {
-		return 0, fmt.Errorf("seccomp profile: flag %s needs a rule with the action %s",
+		return 0, wrong("flags", "%s needs a rule with the action %s",
 			specs.LinuxSeccompFlagWaitKillableRecv, specs.ActNotify)
 	}
 	return flags, nil
+}
+
+// Notifies tells whether a rule of the profile, or its default, has the action NOTIFY.
+func Notifies(p *specs.LinuxSeccomp) bool {
+	return p.DefaultAction == specs.ActNotify || slices.ContainsFunc(p.Syscalls, func(s specs.LinuxSyscall) bool {
+		return s.Action == specs.ActNotify
+	})
 }

@@ -55,7 +55,7 @@ func BenchmarkCompileDefault(b *testing.B) {
 
 func BenchmarkDefaultCached(b *testing.B) {
 	for b.Loop() {
-		_, _ = Default(dockerCapabilities)
+		_, _ = Default(dockerCapabilities, false)
 	}
 }
 

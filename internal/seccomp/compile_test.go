@@ -106,7 +106,7 @@ func randomProfile(random *rand.Rand) *specs.LinuxSeccomp {
 		}[pick(11)]
 	}
 	p := &specs.LinuxSeccomp{}
-	p.DefaultAction, p.DefaultErrnoRet = act(len(acts) - 1)
+	p.DefaultAction, p.DefaultErrnoRet = act(len(acts))
 	for _, a := range []specs.Arch{specs.ArchX86_64, specs.ArchX86, specs.ArchX32, specs.ArchAARCH64, specs.ArchARM} {
 		if pick(4) > 0 {
 			p.Architectures = append(p.Architectures, a)
@@ -208,26 +208,31 @@ func TestCompileBadProfiles(t *testing.T) {
 		})
 	}
 	for want, p := range map[string]*specs.LinuxSeccomp{
-		`default: unknown action ""`:                               {},
-		`default: action SCMP_ACT_NOTIFY is only for rules`:        {DefaultAction: specs.ActNotify},
-		`default: action SCMP_ACT_ALLOW takes no errno, got 1`:     {DefaultAction: specs.ActAllow, DefaultErrnoRet: &errno},
-		`default: action SCMP_ACT_ERRNO: errno 4096 is above 4095`: {DefaultAction: specs.ActErrno, DefaultErrnoRet: &large},
-		`unknown architecture "VAX"`:                               {DefaultAction: specs.ActAllow, Architectures: []specs.Arch{"VAX"}},
-		`rule 0: no names of syscalls`:                             one(specs.LinuxSyscall{Action: specs.ActAllow}),
-		`rule 0: unknown syscall ""`:                               one(specs.LinuxSyscall{Action: specs.ActAllow, Names: []string{""}}),
-		`rule 0: unknown action "SHOUT"`:                           one(specs.LinuxSyscall{Action: "SHOUT", Names: []string{"read"}}),
-		`rule 0: argument 6: a syscall has arguments 0 to 5`:       arg(specs.LinuxSeccompArg{Index: 6, Op: specs.OpEqualTo}),
-		`rule 0: argument 2: unknown operator "SCMP_CMP_LIKE"`:     arg(specs.LinuxSeccompArg{Index: 2, Op: "SCMP_CMP_LIKE"}),
+		`defaultAction: unknown action ""`:                                   {},
+		`defaultErrnoRet: action SCMP_ACT_ALLOW takes no errno, got 1`:       {DefaultAction: specs.ActAllow, DefaultErrnoRet: &errno},
+		`defaultErrnoRet: errno 4096 of action SCMP_ACT_ERRNO is above 4095`: {DefaultAction: specs.ActErrno, DefaultErrnoRet: &large},
+		`architectures[1]: unknown architecture "VAX"`: {
+			DefaultAction: specs.ActAllow, Architectures: []specs.Arch{specs.ArchX86, "VAX"},
+		},
+		`syscalls[0].names: no names of syscalls`:                                 one(specs.LinuxSyscall{Action: specs.ActAllow}),
+		`syscalls[0].names[1]: unknown syscall ""`:                                one(specs.LinuxSyscall{Action: specs.ActAllow, Names: []string{"read", ""}}),
+		`syscalls[0].action: unknown action "SHOUT"`:                              one(specs.LinuxSyscall{Action: "SHOUT", Names: []string{"read"}}),
+		`syscalls[0].errnoRet: action SCMP_ACT_KILL takes no errno, got 1`:        one(specs.LinuxSyscall{Action: specs.ActKill, ErrnoRet: &errno}),
+		`syscalls[0].args[0].index: there is no argument 6: a syscall has 0 to 5`: arg(specs.LinuxSeccompArg{Index: 6, Op: specs.OpEqualTo}),
+		`syscalls[0].args[0].op: unknown operator "SCMP_CMP_LIKE"`:                arg(specs.LinuxSeccompArg{Index: 2, Op: "SCMP_CMP_LIKE"}),
 	} {
 		_, err := Compile(p, &Options{Arch: "amd64"})
-		require.EqualError(t, err, "seccomp profile: "+want)
+		require.EqualError(t, err, "seccomp."+want)
+		require.EqualError(t, Check(p), err.Error())
+		var field *FieldError
+		require.ErrorAs(t, err, &field)
 	}
 
 	p := one(specs.LinuxSyscall{Names: []string{"s390_pci_mmio_read"}, Action: specs.ActAllow})
 	_, err := Compile(p, &Options{Arch: "amd64"})
 	require.NoError(t, err)
 	_, err = Compile(p, &Options{Arch: "amd64", Strict: true})
-	require.EqualError(t, err, `seccomp profile: rule 0: unknown syscall "s390_pci_mmio_read"`)
+	require.EqualError(t, err, `seccomp.syscalls[0].names[0]: unknown syscall "s390_pci_mmio_read"`)
 	_, err = Compile(p, &Options{Arch: "s390x"})
 	require.True(t, errors.Is(err, errors.ErrUnsupported))
 }
@@ -252,8 +257,8 @@ func TestFlags(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, c.want, got)
 	}
-	_, err := Flags(flag("SECCOMP_FILTER_FLAG_ODD"))
-	require.ErrorContains(t, err, "SECCOMP_FILTER_FLAG_ODD")
+	_, err := Flags(flag(specs.LinuxSeccompFlagLog, "SECCOMP_FILTER_FLAG_ODD"))
+	require.EqualError(t, err, `seccomp.flags[1]: unknown flag "SECCOMP_FILTER_FLAG_ODD"`)
 	_, err = Flags(flag(specs.LinuxSeccompFlagWaitKillableRecv))
 	require.ErrorContains(t, err, "SCMP_ACT_NOTIFY")
 }

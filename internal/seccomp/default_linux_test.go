@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/moby/profiles/seccomp"
@@ -31,8 +32,21 @@ func TestDefaultProfileIsDockers(t *testing.T) {
 			Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: caps}},
 		})
 		require.NoError(t, err)
-		got, err := DefaultProfile(&Target{Capabilities: caps})
+		got, err := DefaultProfile(&Target{Capabilities: caps, Socketcall: true})
 		require.NoError(t, err)
+		require.Equal(t, want, got)
+
+		// The one difference.
+		got, err = DefaultProfile(&Target{Capabilities: caps})
+		require.NoError(t, err)
+		last := len(got.Syscalls) - 2
+		for _, s := range got.Syscalls[last:] {
+			require.Equal(t, []string{"socketcall"}, s.Names)
+		}
+		got.Syscalls = got.Syscalls[:last]
+		for i, s := range want.Syscalls {
+			want.Syscalls[i].Names = slices.DeleteFunc(s.Names, func(n string) bool { return n == "socketcall" })
+		}
 		require.Equal(t, want, got)
 	}
 }
@@ -69,7 +83,9 @@ func TestDefaultVerdicts(t *testing.T) {
 		{"x32 ptrace", data{number: x32Bit | 521, audit: audit}, retAllow},
 		{"x32 mount", data{number: x32Bit | 165, audit: audit}, denied},
 		{"i386 socket AF_ALG", data{number: 359, audit: i386, args: [6]uint64{38}}, denied},
-		{"i386 socketcall", data{number: 102, audit: i386, args: [6]uint64{1}}, retAllow},
+		{"i386 socketcall socket", data{number: 102, audit: i386, args: [6]uint64{1}}, missing},
+		{"i386 socketcall socket, with a bit above", data{number: 102, audit: i386, args: [6]uint64{1<<32 | 1}}, missing},
+		{"i386 socketcall connect", data{number: 102, audit: i386, args: [6]uint64{3}}, retAllow},
 		{"i386 mount", data{number: 21, audit: i386}, denied},
 		{"arm64 on amd64", data{number: 63, audit: 0xc00000b7}, retKillThread},
 	} {
@@ -99,27 +115,27 @@ func TestDefaultSize(t *testing.T) {
 }
 
 func TestDefaultIsCached(t *testing.T) {
-	a, err := Default(dockerCapabilities)
+	a, err := Default(dockerCapabilities, false)
 	require.NoError(t, err)
-	b, err := Default(append([]string{"CAP_WAKE_ALARM"}, dockerCapabilities...)) // nothing asks about this one
+	b, err := Default(append([]string{"CAP_WAKE_ALARM"}, dockerCapabilities...), false) // nothing asks about this one
 	require.NoError(t, err)
 	require.Same(t, &a[0], &b[0])
-	c, err := Default([]string{"CAP_SYS_ADMIN"})
+	c, err := Default([]string{"CAP_SYS_ADMIN"}, false)
 	require.NoError(t, err)
 	require.NotEqual(t, a, c)
-	require.Zero(t, testing.AllocsPerRun(10, func() { _, _ = Default(dockerCapabilities) }))
+	require.Zero(t, testing.AllocsPerRun(10, func() { _, _ = Default(dockerCapabilities, false) }))
 }
 
 func TestLoad(t *testing.T) {
-	for name, profile := range map[string]string{
-		"both names":  `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"read","names":["write"],"action":"SCMP_ACT_TRAP"}]}`,
-		"both archs":  `{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"archMap":[{"architecture":"SCMP_ARCH_ARM"}]}`,
-		"null rule":   `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[null]}`,
-		"no JSON":     `{`,
-		"bad version": `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_TRAP","includes":{"minKernel":"x"}}]}`,
+	for want, profile := range map[string]string{
+		"seccomp.syscalls[1].names: both name and names": `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"read","action":"SCMP_ACT_TRAP"},{"name":"read","names":["write"],"action":"SCMP_ACT_TRAP"}]}`,
+		"seccomp.archMap: both":                          `{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"archMap":[{"architecture":"SCMP_ARCH_ARM"}]}`,
+		"seccomp.syscalls[0]: null":                      `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[null]}`,
+		"seccomp profile: unexpected end":                `{`,
+		"seccomp profile: invalid kernel version":        `{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["read"],"action":"SCMP_ACT_TRAP","includes":{"minKernel":"x"}}]}`,
 	} {
 		_, err := Load([]byte(profile), nil)
-		require.ErrorContains(t, err, "seccomp profile: ", name)
+		require.ErrorContains(t, err, want)
 	}
 	_, err := Load(make([]byte, maxProfile+1), nil)
 	require.ErrorContains(t, err, "above the limit")

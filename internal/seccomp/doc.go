@@ -1,7 +1,7 @@
 // Package seccomp compiles OCI seccomp profiles into the kernel's filter programs (classic BPF), in Go alone.
 //
-// [Compile] takes any profile of the OCI runtime specification; [Default] gives Docker's default profile for a set of
-// capabilities, and costs microseconds from the second call on. A filter covers every ABI of the machine that the
+// [Compile] takes any profile of the OCI runtime specification; [Default] gives Docker's default profile, but for one
+// point that [DefaultProfile] explains, for a set of capabilities, and costs microseconds from the second call on. A filter covers every ABI of the machine that the
 // profile names: x86_64, i386 and x32 on amd64, aarch64 and arm on arm64.
 //
 // A filter is a binary search tree over ranges of syscall numbers. The kernel runs a filter at its installation once
@@ -15,6 +15,7 @@
 //     the first one that matches wins.
 //   - Conditions of one rule must all hold, unless two of them look at the same argument: then each stands alone.
 //   - A syscall of an ABI that the profile does not name kills the thread. The build's own ABI is always in.
+//   - NOTIFY may be the default action too, which runc refuses. How the listener is handed over is up to the caller.
 //   - A syscall newer than the newest one that the profile names answers ENOSYS in place of the default action,
 //     unless the default action lets it pass. A C library then falls back to an older syscall, where EPERM would make
 //     it give up.

@@ -133,7 +133,7 @@ func try(t *testing.T, f Filter, calls ...call) ([]unix.Errno, error) {
 // TestKernelDefault tries, on the running kernel, what the default profile is to keep containers from.
 func TestKernelDefault(t *testing.T) {
 	testenv.RequireRoot(t)
-	f, err := Default(dockerCapabilities)
+	f, err := Default(dockerCapabilities, false)
 	require.NoError(t, err)
 	wants := []struct {
 		what string
@@ -176,16 +176,24 @@ func TestKernelI386(t *testing.T) {
 	if !i386Works(t) {
 		t.Skip("the kernel is built without IA32_EMULATION")
 	}
-	f, err := Default(dockerCapabilities)
+	f, err := Default(dockerCapabilities, false)
 	require.NoError(t, err)
 	got, err := try(t, f,
 		call{"i386", getpid, [3]uintptr{}},
 		call{"i386", mount, [3]uintptr{}},
 		call{"i386", socket, [3]uintptr{unix.AF_ALG, unix.SOCK_SEQPACKET}},
+		call{"i386", socket, [3]uintptr{unix.AF_VSOCK, unix.SOCK_STREAM}},
 		call{"i386", socket, [3]uintptr{unix.AF_UNIX, unix.SOCK_STREAM}},
+		call{"i386", socketcall, [3]uintptr{1, 0}},
+		call{"i386", socketcall, [3]uintptr{4, 0}}, // listen, whose arguments at address 0 fault
 	)
 	require.NoError(t, err)
-	require.Equal(t, []unix.Errno{0, unix.EPERM, unix.EPERM, 0}, got)
+	require.Equal(t, []unix.Errno{0, unix.EPERM, unix.EPERM, unix.EPERM, 0, unix.ENOSYS, unix.EFAULT}, got)
+	if f, err = Default(dockerCapabilities, true); err == nil {
+		got, err = try(t, f, call{"i386", socketcall, [3]uintptr{1, 0}})
+	}
+	require.NoError(t, err)
+	require.Equal(t, []unix.Errno{unix.EFAULT}, got)
 
 	// A profile that forbids AF_ALG and allows all else keeps socketcall from making any socket.
 	e := uint(unix.EACCES)
@@ -233,6 +241,7 @@ func TestKernelVerdicts(t *testing.T) {
 	for action, want := range map[specs.LinuxSeccompAction]string{
 		specs.ActAllow: "", specs.ActLog: "", specs.ActErrno: "", specs.ActTrace: "",
 		specs.ActKillProcess: "bad system call", specs.ActTrap: "SIGSYS", specs.ActKill: "thread ended",
+		specs.ActKillThread: "thread ended",
 	} {
 		def := specs.ActAllow
 		if action == specs.ActAllow {

@@ -16,7 +16,7 @@ func (n *naive) verdict(d *data) verdict {
 	if !ok {
 		return retKillThread
 	}
-	otherwise, _ := parseAction(n.p.DefaultAction, n.p.DefaultErrnoRet)
+	otherwise, _ := actionFields{}.parse(n.p.DefaultAction, n.p.DefaultErrnoRet)
 	newest := int64(-1)
 	var conditional, unconditional *verdict
 	set := func(to **verdict, v verdict) {
@@ -26,7 +26,7 @@ func (n *naive) verdict(d *data) verdict {
 	}
 	for i := range n.p.Syscalls {
 		rule := &n.p.Syscalls[i]
-		v, _ := parseAction(rule.Action, rule.ErrnoRet)
+		v, _ := actionFields{}.parse(rule.Action, rule.ErrnoRet)
 		for _, name := range rule.Names {
 			number, known := numberOf(name, which)
 			if known && (which != abiARM || number < 0xf0000) {

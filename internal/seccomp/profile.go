@@ -15,6 +15,8 @@ import (
 type Target struct {
 	// Capabilities are the names of the container's bounding set, as "CAP_SYS_ADMIN".
 	Capabilities []string
+	// Socketcall lets i386's socketcall(2) make sockets, of any address family. Only [DefaultProfile] asks about it.
+	Socketcall bool
 	// Arch is the GOARCH of the machine. The default is the program's own.
 	Arch string
 	// Kernel is the kernel's version. The default is the running one.
@@ -56,7 +58,7 @@ func Resolve(p *seccomp.Seccomp, t *Target) (*specs.LinuxSeccomp, error) {
 		}
 	}
 	if len(p.Architectures) != 0 && len(p.ArchMap) != 0 {
-		return nil, errors.New("seccomp profile: both architectures and archMap are given")
+		return nil, wrong("archMap", "both architectures and archMap are given")
 	}
 	if len(p.LinuxSeccomp.Syscalls) != 0 {
 		return nil, errors.New("seccomp profile: rules of the specification's type beside Docker's")
@@ -73,13 +75,13 @@ func Resolve(p *seccomp.Seccomp, t *Target) (*specs.LinuxSeccomp, error) {
 	}
 	for i, s := range p.Syscalls {
 		if s == nil {
-			return nil, fmt.Errorf("seccomp profile: rule %d: null", i)
+			return nil, wrong(fmt.Sprintf("syscalls[%d]", i), "null")
 		}
 		call := s.LinuxSyscall
 		//lint:ignore SA1019 old profiles have it, and Docker reads it
 		if name := s.Name; name != "" {
 			if len(call.Names) != 0 {
-				return nil, fmt.Errorf("seccomp profile: rule %d: both name and names are given", i)
+				return nil, wrong(fmt.Sprintf("syscalls[%d].names", i), "both name and names are given")
 			}
 			call.Names = []string{name}
 		}

@@ -20,4 +20,4 @@ func runningKernel() (seccomp.KernelVersion, error) {
 func DefaultProfile(*Target) (*specs.LinuxSeccomp, error) { return nil, errNoDefault }
 
 // Default returns an error that satisfies errors.ErrUnsupported.
-func Default([]string) (Filter, error) { return nil, errNoDefault }
+func Default([]string, bool) (Filter, error) { return nil, errNoDefault }

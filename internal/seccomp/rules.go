@@ -1,7 +1,6 @@
 package seccomp
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -44,27 +43,24 @@ type rules struct {
 func readProfile(p *specs.LinuxSeccomp, strict bool) (*rules, error) {
 	r := &rules{}
 	var err error
-	if r.otherwise, err = parseAction(p.DefaultAction, p.DefaultErrnoRet); err != nil {
-		return nil, fmt.Errorf("default: %w", err)
-	}
-	if r.otherwise == retUserNotif {
-		// The process that hands the listener over would wait for it.
-		return nil, fmt.Errorf("default: action %s is only for rules", p.DefaultAction)
+	fields := actionFields{"defaultAction", "defaultErrnoRet"}
+	if r.otherwise, err = fields.parse(p.DefaultAction, p.DefaultErrnoRet); err != nil {
+		return nil, err
 	}
 	for i := range r.newest {
 		r.newest[i] = -1
 	}
 	for i := range p.Syscalls {
-		if err := r.add(&p.Syscalls[i], strict); err != nil {
-			return nil, fmt.Errorf("rule %d: %w", i, err)
+		if err := r.add(fmt.Sprintf("syscalls[%d].", i), &p.Syscalls[i], strict); err != nil {
+			return nil, err
 		}
 	}
 	return r, nil
 }
 
-// add resolves one rule of the profile.
-func (r *rules) add(s *specs.LinuxSyscall, strict bool) error {
-	v, err := parseAction(s.Action, s.ErrnoRet)
+// add resolves one rule of the profile, whose fields' names begin with field.
+func (r *rules) add(field string, s *specs.LinuxSyscall, strict bool) error {
+	v, err := actionFields{field + "action", field + "errnoRet"}.parse(s.Action, s.ErrnoRet)
 	if err != nil {
 		return err
 	}
@@ -72,20 +68,20 @@ func (r *rules) add(s *specs.LinuxSyscall, strict bool) error {
 	alone := false
 	var seen [maxArgs]bool
 	for i := range s.Args {
-		if conditions[i], err = parseCondition(&s.Args[i]); err != nil {
+		if conditions[i], err = parseCondition(fmt.Sprintf("%sargs[%d].", field, i), &s.Args[i]); err != nil {
 			return err
 		}
 		alone = alone || seen[conditions[i].arg]
 		seen[conditions[i].arg] = true
 	}
 	if len(s.Names) == 0 {
-		return errors.New("no names of syscalls")
+		return wrong(field+"names", "no names of syscalls")
 	}
-	for _, name := range s.Names {
+	for i, name := range s.Names {
 		row := lookup(name)
 		if row == nil {
 			if strict || name == "" {
-				return fmt.Errorf("unknown syscall %q", name)
+				return wrong(fmt.Sprintf("%snames[%d]", field, i), "unknown syscall %q", name)
 			}
 			continue
 		}
@@ -108,9 +104,9 @@ func (r *rules) add(s *specs.LinuxSyscall, strict bool) error {
 	return nil
 }
 
-func parseCondition(a *specs.LinuxSeccompArg) (condition, error) {
+func parseCondition(field string, a *specs.LinuxSeccompArg) (condition, error) {
 	if a.Index >= maxArgs {
-		return condition{}, fmt.Errorf("argument %d: a syscall has arguments 0 to %d", a.Index, maxArgs-1)
+		return condition{}, wrong(field+"index", "there is no argument %d: a syscall has 0 to %d", a.Index, maxArgs-1)
 	}
 	c := condition{arg: uint8(a.Index), op: a.Op, value: a.Value, mask: ^uint64(0)}
 	switch a.Op {
@@ -124,7 +120,7 @@ func parseCondition(a *specs.LinuxSeccompArg) (condition, error) {
 	case specs.OpMaskedEqual:
 		c.mask, c.value = a.Value, a.ValueTwo&a.Value
 	default:
-		return condition{}, fmt.Errorf("argument %d: unknown operator %q", a.Index, a.Op)
+		return condition{}, wrong(field+"op", "unknown operator %q", a.Op)
 	}
 	return c, nil
 }

@@ -2,7 +2,6 @@ package seccomp
 
 import (
 	"errors"
-	"fmt"
 	"runtime"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -33,8 +32,22 @@ type Options struct {
 // ErrTooLong is returned when a profile needs more than [MaxInstructions].
 var ErrTooLong = errors.New("seccomp filter is longer than 4096 instructions")
 
-// Compile makes the filter of a profile. The package's documentation says how rules are read. An error names the rule
-// that is wrong. It satisfies errors.ErrUnsupported for an architecture without tables.
+// Check looks for what is wrong with a profile, its flags included: the error is the one that [Flags] or [Compile] would
+// return, but for [ErrTooLong].
+func Check(p *specs.LinuxSeccomp) error {
+	if _, err := Flags(p); err != nil {
+		return err
+	}
+	if _, err := abisOf(runtime.GOARCH, p.Architectures); err != nil {
+		return err
+	}
+	_, err := readProfile(p, false)
+	return err
+}
+
+// Compile makes the filter of a profile. The package's documentation says how rules are read. What is wrong with the
+// profile is a [*FieldError], or [ErrTooLong]. The error satisfies errors.ErrUnsupported for an architecture without
+// tables.
 func Compile(p *specs.LinuxSeccomp, o *Options) (Filter, error) {
 	if o == nil {
 		o = &Options{}
@@ -49,7 +62,7 @@ func Compile(p *specs.LinuxSeccomp, o *Options) (Filter, error) {
 	}
 	r, err := readProfile(p, o.Strict)
 	if err != nil {
-		return nil, fmt.Errorf("seccomp profile: %w", err)
+		return nil, err
 	}
 	a := assembler{interned: map[string]*leaf{}}
 	next := a.ret(retKillThread) // the end of the chain: an ABI that the profile does not name
