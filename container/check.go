@@ -32,7 +32,7 @@ func (c *Container) Check() error { return c.check() }
 
 // check looks at every field, before anything is made.
 func (c *Container) check() error {
-	return firstError(c.Process.check, c.checkIsolation, c.checkNames, c.checkSysctls, c.checkMounts, c.checkDevices,
+	return firstError(c.Process.check, c.checkIsolation, c.checkSeccomp, c.checkNames, c.checkSysctls, c.checkMounts, c.checkDevices,
 		c.checkMemory, c.checkProcessors, c.checkCgroup)
 }
 
@@ -157,9 +157,6 @@ func (c *Container) checkIsolation() error {
 	}
 	if !isNew(c.Namespaces.Mount) {
 		return wrong("Namespaces.Mount", "a container has a mount namespace of its own: leave it zero")
-	}
-	if c.Seccomp != nil && (c.NoSeccomp || c.Privileged) {
-		return wrong("Seccomp", "there is a profile, but NoSeccomp or Privileged is set, which means none")
 	}
 	return nil
 }

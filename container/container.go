@@ -50,10 +50,15 @@ type Container struct {
 	// Privileged gives the command all capabilities that the host program has, all devices of the host, writable /sys
 	// and control groups, no masked path and no seccomp filter, and lets it gain privileges. It can take over the host.
 	Privileged bool
-	// Seccomp is the system call filter as in an OCI configuration. Nil means Docker's default profile.
+	// Seccomp is the system call filter as in an OCI configuration; [Container.LoadSeccomp] reads one from a file. Nil
+	// means Docker's default profile, without the making of sockets by socketcall(2) that Socketcall allows.
 	Seccomp *specs.LinuxSeccomp
 	// NoSeccomp leaves the filter out. Seccomp must be nil then.
 	NoSeccomp bool
+	// Socketcall lets 32-bit programs of x86 make sockets by socketcall(2), as Docker's profile does: most of those that
+	// use the GNU C library, and those of Go, know no other way. No filter sees which sockets they make, so AF_ALG
+	// and AF_VSOCK, which the profile keeps from containers, are in reach then. It concerns the default profile only.
+	Socketcall bool
 
 	// Memory bounds the memory of all processes together, in bytes. Zero is no limit. At least 6 MiB otherwise, as
 	// with Docker: less does not suffice to start.

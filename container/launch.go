@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/caisson-engine/caisson/cgroups"
-	"github.com/caisson-engine/caisson/internal/seccomp"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -58,11 +57,7 @@ func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch,
 	if err != nil {
 		return nil, err
 	}
-	filter, err := c.filter(all)
-	if err != nil {
-		return nil, err
-	}
-	return &namespace.Launch{
+	l := &namespace.Launch{
 		Args:          p.Args,
 		Env:           p.environ(user.Home),
 		Dir:           p.Dir,
@@ -70,29 +65,13 @@ func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch,
 		Umask:         p.Umask,
 		Capabilities:  sets(all, user.UID),
 		NewPrivileges: p.NewPrivileges || c.Privileged,
-		Seccomp:       filter,
 		Rlimits:       p.Rlimits,
 		OOMScoreAdj:   p.OOMScoreAdj,
 		ExtraFiles:    p.ExtraFiles,
 		TTY:           p.TTY,
 		TTYSize:       p.TTYSize,
-	}, nil
-}
-
-// filter returns the seccomp filter for a process with these capabilities.
-func (c *Container) filter(all namespace.CapabilitySet) (f seccomp.Filter, err error) {
-	switch {
-	case c.NoSeccomp || c.Privileged:
-		return nil, nil
-	case c.Seccomp != nil:
-		f, err = seccomp.Compile(c.Seccomp, nil)
-	default:
-		f, err = seccomp.Default(all.Names(), false)
 	}
-	if err != nil {
-		return nil, &StartError{Step: "compile seccomp profile", Path: "Seccomp", Err: err}
-	}
-	return f, nil
+	return l, c.filter(l, all)
 }
 
 // resources translates the limits.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,8 +10,8 @@ import (
 	"strings"
 
 	"github.com/docker/go-units"
-	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/engine"
 )
 
@@ -193,14 +191,12 @@ func (r *runFlags) fillSecurity() error {
 				if err != nil {
 					return fmt.Errorf("opening seccomp profile (%s) failed: %w", value, err)
 				}
-				// What Docker's own form has besides must not be overlooked: it would make another filter.
-				r.config.Seccomp = &specs.LinuxSeccomp{}
-				d := json.NewDecoder(bytes.NewReader(b))
-				d.DisallowUnknownFields()
-				if err := d.Decode(r.config.Seccomp); err != nil {
-					return fmt.Errorf("reading seccomp profile (%s) failed: it is not of the form of OCI's linux.seccomp: %w", value,
-						err)
+				c := container.Container{Privileged: r.config.Privileged}
+				c.CapAdd, c.CapDrop = r.config.CapAdd, r.config.CapDrop
+				if err := c.LoadSeccomp(b); err != nil {
+					return fmt.Errorf("reading seccomp profile (%s) failed: %w", value, err)
 				}
+				r.config.Seccomp = c.Seccomp
 			}
 		default:
 			return fmt.Errorf("invalid --security-opt: %q (no-new-privileges and seccomp are there)", option)
