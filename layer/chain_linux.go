@@ -90,8 +90,8 @@ func makeChain(ctx context.Context, layers []Layer, list, dir string) (err error
 	return nil
 }
 
-// dropChains deletes the chains that a layer is part of.
-func (s *Store) dropChains(ctx context.Context, diffID string) error {
+// unlinkChains takes the chains that a layer is part of out of the store.
+func (s *Store) unlinkChains(ctx context.Context, diffID string, u *Unlinked) error {
 	dir := filepath.Join(s.dir, chainsName)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -113,10 +113,8 @@ func (s *Store) dropChains(ctx context.Context, diffID string) error {
 		if err != nil {
 			return err
 		}
-		if err = os.Rename(path, filepath.Join(t.path, "removed")); errors.Is(err, os.ErrNotExist) {
-			err = nil
-		}
-		if err = errors.Join(err, t.remove()); err != nil {
+		u.temps = append(u.temps, t)
+		if err = os.Rename(path, filepath.Join(t.path, "removed")); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}

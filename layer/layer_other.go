@@ -35,6 +35,17 @@ func (s *Store) List() ([]Layer, error) { return nil, unsupported("list layers")
 // Remove returns errors.ErrUnsupported on this system.
 func (s *Store) Remove(context.Context, digest.Digest) error { return unsupported("remove layer") }
 
+// An Unlinked is a layer that is not in the store any more, and whose files still are on disk.
+type Unlinked struct{}
+
+// Delete does nothing on this system.
+func (u *Unlinked) Delete() error { return nil }
+
+// Unlink returns errors.ErrUnsupported on this system.
+func (s *Store) Unlink(context.Context, digest.Digest) (*Unlinked, error) {
+	return nil, unsupported("remove layer")
+}
+
 // Check returns errors.ErrUnsupported on this system.
 func (s *Store) Check(context.Context) error { return unsupported("check layer store") }
 

@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,8 +12,6 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
-
-	"github.com/caisson-engine/caisson/internal/durable"
 )
 
 const (
@@ -160,36 +157,6 @@ func (s *Store) ids() (ids []digest.Digest, strays []string, err error) {
 	}
 	slices.SortFunc(ids, func(a, b digest.Digest) int { return strings.Compare(a.String(), b.String()) })
 	return ids, strays, nil
-}
-
-// Remove deletes a layer. What is mounted or part of an image must not be removed: the caller knows, the store does
-// not. It is ErrNotFound, wrapped, when the store does not have the layer.
-func (s *Store) Remove(ctx context.Context, diffID digest.Digest) error {
-	path, err := s.path(diffID)
-	if err != nil {
-		return err
-	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove layer %s: %w", diffID, ErrNotFound)
-	}
-	if err := s.dropChains(ctx, diffID.String()); err != nil {
-		return fmt.Errorf("remove layer %s: %w", diffID, err)
-	}
-	t, err := newTemp(ctx, s.dir)
-	if err != nil {
-		return fmt.Errorf("remove layer %s: %w", diffID, err)
-	}
-	// Half a layer must not come back after a loss of power: the name goes first.
-	err = os.Rename(path, filepath.Join(t.path, "removed"))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = ErrNotFound
-	} else if err == nil {
-		err = durable.SyncDir(filepath.Dir(path))
-	}
-	if err = errors.Join(err, t.remove()); err != nil {
-		return fmt.Errorf("remove layer %s: %w", diffID, err)
-	}
-	return nil
 }
 
 func readLimited(path string, limit int64) ([]byte, error) {

@@ -51,23 +51,41 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
-// sweep empties .tmp, unless somebody is at work: then the next one does it.
+// sweep deletes what is in .tmp and belongs to no running process, unless somebody is at work: then the next one does it.
 func (s *Store) sweep() error {
+	left, err := s.abandoned()
+	for _, u := range left {
+		err = errors.Join(err, u.Delete())
+	}
+	return err
+}
+
+// abandoned takes what killed processes left in .tmp. While the store's lock is held, no volume is made there, and those
+// that others delete are locked.
+func (s *Store) abandoned() (left []*Unlinked, err error) {
 	l, held, err := durable.TryAcquire(s.path(lockName), true)
 	if err != nil || held {
-		return err
+		return nil, err
 	}
 	defer l.Close()
 	entries, err := os.ReadDir(s.path(tmpName))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(s.path(tmpName, e.Name())); err != nil {
-			return err
+		u := &Unlinked{name: e.Name(), path: s.path(tmpName, e.Name())}
+		if u.lock, held, err = durable.TryAcquireDir(u.path); err == nil && !held {
+			left = append(left, u)
+			continue
+		}
+		if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) { // nothing that a store makes
+			err = os.Remove(u.path)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return left, err
 		}
 	}
-	return nil
+	return left, nil
 }
 
 func (s *Store) path(names ...string) string {

@@ -44,14 +44,41 @@ func (s *Store) Acquire(name string) (*Use, error) {
 	return &Use{v, use}, nil
 }
 
-// Remove deletes a volume and its content. The errors are ErrInUse and those of Get. With another error the volume is
-// gone, and part of its content is deleted by the next Open only.
+// Remove deletes a volume and its content: it is [Store.Unlink] and [Unlinked.Delete]. The errors are ErrInUse and those
+// of Get. With another error the volume is gone, and part of its content is deleted by the next Open only.
 func (s *Store) Remove(name string) error {
-	if err := CheckName(name); err != nil {
+	u, err := s.Unlink(name)
+	if err != nil {
 		return err
 	}
-	if err := s.remove(name, nil); err != nil {
-		return fmt.Errorf("remove volume %s: %w", name, err)
+	return u.Delete()
+}
+
+// An Unlinked is a volume that is not in the store any more, and whose content still is on disk. What is not deleted by
+// [Unlinked.Delete] the next Open deletes.
+type Unlinked struct {
+	name, path string
+	lock       *durable.Lock // of the folder: it says that somebody will delete it
+}
+
+// Unlink takes a volume out of the store, durably, without deleting its content yet: that takes little time, whatever
+// the volume's size. The errors are ErrInUse and those of Get.
+func (s *Store) Unlink(name string) (*Unlinked, error) {
+	if err := CheckName(name); err != nil {
+		return nil, err
+	}
+	return s.unlink(name, nil)
+}
+
+// Delete deletes the content. A second call does nothing.
+func (u *Unlinked) Delete() error {
+	if u.lock == nil {
+		return nil
+	}
+	err := errors.Join(os.RemoveAll(u.path), u.lock.Close())
+	u.lock = nil
+	if err != nil {
+		return fmt.Errorf("remove volume %s: %w", u.name, err)
 	}
 	return nil
 }
@@ -59,22 +86,22 @@ func (s *Store) Remove(name string) error {
 // errKept says that a volume was not to be removed after all.
 var errKept = errors.New("kept")
 
-// remove moves the volume away while nobody can take it into use, if wanted agrees, and then deletes it.
-func (s *Store) remove(name string, wanted func(Volume) bool) error {
-	tmp := s.path(tmpName, randomName())
-	if err := s.moveAway(name, tmp, wanted); err != nil {
-		return err
+// unlink moves the volume away while nobody can take it into use, if wanted agrees.
+func (s *Store) unlink(name string, wanted func(Volume) bool) (*Unlinked, error) {
+	u := &Unlinked{name: name, path: s.path(tmpName, randomName())}
+	if err := s.moveAway(u, wanted); err != nil {
+		return nil, fmt.Errorf("remove volume %s: %w", name, err)
 	}
-	return os.RemoveAll(tmp)
+	return u, nil
 }
 
-func (s *Store) moveAway(name, to string, wanted func(Volume) bool) error {
+func (s *Store) moveAway(u *Unlinked, wanted func(Volume) bool) error {
 	l, err := s.lock(true)
 	if err != nil {
 		return err
 	}
 	defer l.Close()
-	v, err := s.read(name)
+	v, err := s.read(u.name)
 	if errors.Is(err, ErrNotFound) {
 		return err
 	}
@@ -82,7 +109,7 @@ func (s *Store) moveAway(name, to string, wanted func(Volume) bool) error {
 	if wanted != nil && (err != nil || !wanted(v)) {
 		return errKept
 	}
-	use, held, err := durable.TryAcquire(s.path(name, useName), true)
+	use, held, err := durable.TryAcquire(s.path(u.name, useName), true)
 	if err != nil {
 		return err
 	}
@@ -90,10 +117,20 @@ func (s *Store) moveAway(name, to string, wanted func(Volume) bool) error {
 		return ErrInUse
 	}
 	defer use.Close()
-	if err := os.Rename(s.path(name), to); err != nil {
+	if u.lock, held, err = durable.TryAcquireDir(s.path(u.name)); err != nil {
 		return err
 	}
-	return durable.SyncDir(s.dir)
+	if held {
+		return ErrInUse
+	}
+	err = os.Rename(s.path(u.name), u.path)
+	if err == nil {
+		err = durable.SyncDir(s.dir)
+	}
+	if err != nil {
+		err = errors.Join(err, u.lock.Close())
+	}
+	return err
 }
 
 // Prune removes the volumes that nobody uses, by default only anonymous ones, and returns those that it removed. ctx is
@@ -113,16 +150,19 @@ func (s *Store) Prune(ctx context.Context, o *PruneOptions) ([]Volume, error) {
 			return removed, fmt.Errorf("prune volumes: %w", errors.Join(append(errs, err)...))
 		}
 		var chosen Volume
-		err := s.remove(name, func(v Volume) bool {
+		u, err := s.unlink(name, func(v Volume) bool {
 			chosen = v
 			return (v.Anonymous || o.All) && (o.Keep == nil || !o.Keep(v))
 		})
+		if err == nil {
+			err = u.Delete()
+		}
 		switch {
 		case err == nil:
 			removed = append(removed, chosen)
 		case errors.Is(err, ErrInUse) || errors.Is(err, ErrNotFound) || errors.Is(err, errKept):
 		default:
-			errs = append(errs, fmt.Errorf("volume %s: %w", name, err))
+			errs = append(errs, err)
 		}
 	}
 	if len(errs) > 0 {

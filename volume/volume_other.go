@@ -41,6 +41,15 @@ func (s *Store) Acquire(string) (*Use, error) { return nil, errors.ErrUnsupporte
 // Remove returns errors.ErrUnsupported on this system.
 func (s *Store) Remove(string) error { return errors.ErrUnsupported }
 
+// An Unlinked is a volume that is not in the store any more, and whose content still is on disk.
+type Unlinked struct{}
+
+// Delete does nothing on this system.
+func (u *Unlinked) Delete() error { return nil }
+
+// Unlink returns errors.ErrUnsupported on this system.
+func (s *Store) Unlink(string) (*Unlinked, error) { return nil, errors.ErrUnsupported }
+
 // Prune returns errors.ErrUnsupported on this system.
 func (s *Store) Prune(context.Context, *PruneOptions) ([]Volume, error) {
 	return nil, errors.ErrUnsupported

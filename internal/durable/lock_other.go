@@ -16,6 +16,9 @@ func Acquire(context.Context, string, bool) (*Lock, error) { return nil, errors.
 // TryAcquire returns errors.ErrUnsupported on this system.
 func TryAcquire(string, bool) (*Lock, bool, error) { return nil, false, errors.ErrUnsupported }
 
+// TryAcquireDir returns errors.ErrUnsupported on this system.
+func TryAcquireDir(string) (*Lock, bool, error) { return nil, false, errors.ErrUnsupported }
+
 // Close does nothing.
 func (l *Lock) Close() error { return nil }
 

@@ -78,6 +78,27 @@ func TryAcquire(path string, exclusive bool) (l *Lock, held bool, err error) {
 	return l, false, err
 }
 
+// TryAcquireDir locks the folder at path itself, exclusively; held says that somebody else has the lock. The lock goes
+// along when the folder is renamed, and lasts while the folder is being deleted.
+func TryAcquireDir(path string) (l *Lock, held bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, false, fmt.Errorf("lock: %w", err)
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return &Lock{f}, false, nil
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return nil, true, f.Close()
+		}
+		return nil, false, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+}
+
 // Close gives the lock back.
 func (l *Lock) Close() error { return l.f.Close() }
 

@@ -62,3 +62,24 @@ func TestLockRemoved(t *testing.T) {
 	_, err := os.Stat(path)
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
+
+// TestLockDir: the lock of a folder excludes others, also under the folder's new name and while it is being deleted.
+func TestLockDir(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	require.NoError(t, os.Mkdir(a, 0o700))
+	l, held, err := TryAcquireDir(a)
+	require.NoError(t, err)
+	require.False(t, held)
+	require.NoError(t, os.Rename(a, b))
+	_, held, err = TryAcquireDir(b)
+	require.NoError(t, err)
+	require.True(t, held)
+	require.NoError(t, os.RemoveAll(b))
+	_, _, err = TryAcquireDir(b)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, l.Close())
+	require.NoError(t, os.WriteFile(a, nil, 0o600))
+	_, _, err = TryAcquireDir(a)
+	require.Error(t, err, "no folder")
+}
