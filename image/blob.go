@@ -1,6 +1,8 @@
 package image
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -64,7 +66,14 @@ func (s *Store) putBlob(d ocispec.Descriptor, b []byte) (wrote bool, err error) 
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 		return false, err
 	}
-	f, err := os.CreateTemp(s.path("tmp"), "small-*"+partSuffix)
+	// The lock beside it tells a sweep that it is not left behind.
+	base := s.path("tmp", "small-"+rand.Text())
+	lock, err := durable.Acquire(context.Background(), base+lockSuffix, true)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, lock.Remove()) }()
+	f, err := os.OpenFile(base+partSuffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return false, err
 	}

@@ -11,11 +11,22 @@ import (
 	"github.com/caisson-engine/caisson/layer"
 )
 
-// A deletion takes targets out of index.json and deletes what only they led to; the store's lock must be held.
+// A deletion takes targets out of index.json and deletes what only they led to; the store's lock must be held. The files
+// of layers are only taken out of the store meanwhile: locked deletes them, when others may use the store again.
 type deletion struct {
-	s     *Store
-	index *ocispec.Index
-	done  Removed
+	s        *Store
+	index    *ocispec.Index
+	done     Removed
+	unlinked []*layer.Unlinked
+}
+
+// locked runs f under the store's lock, then deletes the layers that it unlinked.
+func (del *deletion) locked(ctx context.Context, f func() error) error {
+	err := del.s.locked(ctx, f)
+	for _, u := range del.unlinked {
+		err = errors.Join(err, u.Delete())
+	}
+	return err
 }
 
 // targets deletes targets: first the names, durably, then the content, so that a crash between leaves only what Prune
@@ -78,9 +89,11 @@ func (del *deletion) layer(ctx context.Context, d digest.Digest) error {
 	if errors.Is(err, layer.ErrNotFound) {
 		return nil // it was not extracted
 	}
-	if err := del.s.layers.Remove(ctx, d); err != nil {
+	u, err := del.s.layers.Unlink(ctx, d)
+	if err != nil {
 		return err
 	}
+	del.unlinked = append(del.unlinked, u)
 	del.done.Deleted = append(del.done.Deleted, d)
 	del.done.Bytes += l.Usage
 	return nil

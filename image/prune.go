@@ -37,7 +37,7 @@ func (s *Store) Prune(ctx context.Context, o *PruneOptions) (*Removed, error) {
 		o = &PruneOptions{}
 	}
 	del := &deletion{s: s}
-	if err := s.locked(ctx, func() error { return del.prune(ctx, o) }); err != nil {
+	if err := del.locked(ctx, func() error { return del.prune(ctx, o) }); err != nil {
 		return nil, fmt.Errorf("prune images: %w", err)
 	}
 	return &del.done, nil

@@ -37,25 +37,22 @@ func (s *Store) Remove(ctx context.Context, ref string, o *RemoveOptions) (*Remo
 	if o == nil {
 		o = &RemoveOptions{}
 	}
-	var done *Removed
-	err := s.locked(ctx, func() (err error) {
-		done, err = s.remove(ctx, ref, o)
-		return err
-	})
-	if err != nil {
+	del := &deletion{s: s}
+	if err := del.locked(ctx, func() error { return del.remove(ctx, ref, o) }); err != nil {
 		return nil, fmt.Errorf("remove image %q: %w", ref, err)
 	}
-	return done, nil
+	return &del.done, nil
 }
 
-func (s *Store) remove(ctx context.Context, ref string, o *RemoveOptions) (*Removed, error) {
+func (del *deletion) remove(ctx context.Context, ref string, o *RemoveOptions) error {
+	s := del.s
 	x, err := s.readIndex()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	targets, drop, err := s.targetsOf(x, ref, o.Force)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var gone []ocispec.Descriptor // targets that lose the last name
 	by := names(x)
@@ -66,19 +63,19 @@ func (s *Store) remove(ctx context.Context, ref string, o *RemoveOptions) (*Remo
 	}
 	used, err := s.usedBy(gone, o.InUse)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if used != "" && (!o.Force || len(drop) == 0) {
-		return nil, fmt.Errorf("%w by %s", ErrInUse, used)
+		return fmt.Errorf("%w by %s", ErrInUse, used)
 	}
 	for _, n := range drop {
 		dropName(x, n)
 	}
-	del := &deletion{s: s, index: x, done: Removed{Untagged: drop}}
+	del.index, del.done.Untagged = x, drop
 	if used != "" {
-		return &del.done, s.writeIndex(x)
+		return s.writeIndex(x)
 	}
-	return &del.done, del.targets(ctx, gone)
+	return del.targets(ctx, gone)
 }
 
 // targetsOf returns the targets that a reference stands for and the names that are to go.
