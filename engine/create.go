@@ -26,23 +26,30 @@ func (e *Engine) Create(ctx context.Context, cfg *Config) (*Container, error) {
 }
 
 func (e *Engine) create(ctx context.Context, cfg *Config) (_ *Container, err error) {
+	c, img, err := e.prepare(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	// Until the container's document is in its place, this keeps the image.
+	release, err := e.images.Hold(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	l, err := e.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
-	c, _, err := e.prepare(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
 	if c.Name, err = e.claimName(cfg.Name, c.ID); err != nil {
 		return nil, err
 	}
 	tmp := filepath.Join(e.dir, "tmp", c.ID)
 	defer func() {
 		if err != nil {
-			e.removeVolumes(c)
-			err = errors.Join(err, os.Remove(e.claimPath(c.Name)), os.RemoveAll(tmp), os.RemoveAll(e.path(c.ID)))
+			// Nothing was written into it: these are a few files.
+			made := &leavings{volumes: e.unlinkVolumes(c)}
+			err = errors.Join(err, made.delete(), e.releaseName(c.Name, c.ID), os.RemoveAll(tmp), os.RemoveAll(e.path(c.ID)))
 		}
 	}()
 	if err := os.Mkdir(tmp, 0o700); err != nil {

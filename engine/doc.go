@@ -1,7 +1,7 @@
 // Package engine is a complete container engine as a value: images, containers and volumes with their state in one
 // folder. It puts the other packages together and writes down what they did.
 //
-//	e, err := engine.Open("/var/lib/myprogram", nil)
+//	e, err := engine.Open(ctx, "/var/lib/myprogram", nil)
 //	defer e.Close()
 //	_, err = e.Pull(ctx, "hello-world", nil)
 //	c, err := e.Run(ctx, &engine.Config{Image: "hello-world"}, &engine.StartOptions{Stdout: os.Stdout})
@@ -16,7 +16,7 @@
 //	                        that are bound at /etc/hosts, /etc/hostname and /etc/resolv.conf
 //	containers/names/<name> the ID of the container that has the name
 //	containers/lock         the lock under which containers are made and removed
-//	tmp/                    what is being made or removed
+//	tmp/                    what is being made or removed; who deletes a folder holds a lock on it
 //
 // # Several processes, crashes
 //

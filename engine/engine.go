@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/internal/durable"
@@ -33,17 +34,45 @@ type Engine struct {
 	log     *slog.Logger
 	images  *image.Store
 	volumes *volume.Store
+
+	deleting sync.WaitGroup // files of what is out of sight already
 }
 
 // Open opens the engine whose state is in the folder dir, which is made if it is missing. Containers whose engine died are
-// found and written down as such, and what was half made is removed.
-func Open(dir string, o *Options) (*Engine, error) {
+// found and written down as such. What was half made, or half removed, is taken away, and its files are deleted while the
+// engine is open. ctx bounds all of it.
+func Open(ctx context.Context, dir string, o *Options) (*Engine, error) {
 	if o == nil {
 		o = &Options{}
 	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("open engine: %w", context.Cause(ctx))
+	}
+	// The stores below delete what killed pulls left, which can be a lot and knows no context.
+	type opened struct {
+		e   *Engine
+		err error
+	}
+	c := make(chan opened, 1)
+	go func() {
+		e, err := open(ctx, dir, o)
+		c <- opened{e, err}
+	}()
+	select {
+	case r := <-c:
+		if r.err != nil {
+			return nil, fmt.Errorf("open engine: %w", r.err)
+		}
+		return r.e, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("open engine: %w", context.Cause(ctx))
+	}
+}
+
+func open(ctx context.Context, dir string, o *Options) (*Engine, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fmt.Errorf("open engine: %w", err)
+		return nil, err
 	}
 	e := &Engine{dir: dir, options: *o, log: o.Logger}
 	if e.log == nil {
@@ -51,28 +80,35 @@ func Open(dir string, o *Options) (*Engine, error) {
 	}
 	for _, d := range []string{"", "containers", "containers/names", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
-			return nil, fmt.Errorf("open engine: %w", err)
+			return nil, err
 		}
 	}
 	if e.images, err = image.Open(dir); err != nil {
-		return nil, fmt.Errorf("open engine: %w", err)
+		return nil, err
 	}
 	if e.volumes, err = volume.Open(filepath.Join(dir, "volumes")); err != nil {
-		return nil, fmt.Errorf("open engine: %w", err)
+		return nil, err
 	}
-	if err := e.sweep(context.Background()); err != nil {
-		return nil, errors.Join(fmt.Errorf("open engine: %w", err), e.Close())
+	if err := e.sweep(ctx); err != nil {
+		return nil, errors.Join(err, e.Close())
 	}
 	return e, nil
 }
 
-// Close releases what the engine holds. Containers that were started must have been waited for.
-func (e *Engine) Close() error { return nil }
+// Close releases what the engine holds, and waits until the files of what was removed are deleted; what is not by the end
+// of the process the next Open deletes. Containers that were started must have been waited for.
+func (e *Engine) Close() error {
+	e.deleting.Wait()
+	return nil
+}
 
 // Root returns the folder that the engine's state is in.
 func (e *Engine) Root() string { return e.dir }
 
-// lock takes the lock under which containers are made and removed. It is held briefly.
+// lock takes the lock under which containers are made and removed. It is held briefly: no file of a container, a volume or
+// an image is deleted under it.
 func (e *Engine) lock(ctx context.Context) (*durable.Lock, error) {
-	return durable.Acquire(ctx, filepath.Join(e.dir, "containers", "lock"), true)
+	return durable.Acquire(ctx, e.lockPath(), true)
 }
+
+func (e *Engine) lockPath() string { return filepath.Join(e.dir, "containers", "lock") }

@@ -39,11 +39,11 @@ func newEngine(t *testing.T) *Engine {
 	t.Helper()
 	testenv.RequireRoot(t)
 	dir := t.TempDir()
-	e, err := Open(dir, nil)
+	e, err := Open(t.Context(), dir, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		requireTidy(t, e)
 		require.NoError(t, e.Close())
+		requireTidy(t, e)
 	})
 	return e
 }
@@ -101,7 +101,7 @@ func TestRunHelloWorld(t *testing.T) {
 	require.Equal(t, Exited, c.State.Status)
 
 	// Another engine on the same folder sees it.
-	other, err := Open(e.Root(), nil)
+	other, err := Open(t.Context(), e.Root(), nil)
 	require.NoError(t, err)
 	again, err := other.Inspect(t.Context(), "greeter")
 	require.NoError(t, err)
@@ -128,7 +128,7 @@ func TestRunHelloWorld(t *testing.T) {
 func TestCarriedRegistryCanBeOff(t *testing.T) {
 	testenv.RequireRoot(t)
 	client := &registry.Client{Mirrors: map[string][]string{"docker.io": {"http://127.0.0.1:1"}}, Retries: -1}
-	e, err := Open(t.TempDir(), &Options{NoHelloWorld: true, Client: client})
+	e, err := Open(t.Context(), t.TempDir(), &Options{NoHelloWorld: true, Client: client})
 	require.NoError(t, err)
 	require.False(t, e.Carried("hello-world"))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -228,7 +228,7 @@ func TestLife(t *testing.T) {
 	run, err := e.Start(t.Context(), c.ID, &StartOptions{Stdout: &out})
 	require.NoError(t, err)
 
-	other, err := Open(e.dir, nil)
+	other, err := Open(t.Context(), e.dir, nil)
 	require.NoError(t, err)
 	seen, err := other.Inspect(t.Context(), c.Name)
 	require.NoError(t, err)
@@ -306,8 +306,9 @@ func TestSweep(t *testing.T) {
 	require.NoError(t, e.writeClaim("stale", newID()))
 	require.NoError(t, os.WriteFile(e.claimPath("empty"), nil, 0o600))
 
-	again, err := Open(e.dir, nil)
+	again, err := Open(t.Context(), e.dir, nil)
 	require.NoError(t, err)
+	require.NoError(t, again.Close())
 	requireTidy(t, again)
 	list, err := again.List(t.Context())
 	require.NoError(t, err)
@@ -341,7 +342,7 @@ func TestDamagedRecord(t *testing.T) {
 	text, err := os.ReadFile(e.path(c.ID, "container.json"))
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(e.path(c.ID, "container.json"), []byte("{"), 0o600))
-	_, err = Open(e.dir, nil)
+	_, err = Open(t.Context(), e.dir, nil)
 	require.NoError(t, err)
 	_, err = e.Inspect(t.Context(), c.ID)
 	require.ErrorContains(t, err, "container.json")

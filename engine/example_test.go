@@ -11,7 +11,7 @@ import (
 
 func Example() {
 	ctx := context.Background()
-	e, err := engine.Open("/var/lib/myprogram", nil)
+	e, err := engine.Open(ctx, "/var/lib/myprogram", nil)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/registry"
 )
@@ -78,32 +76,7 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, o *RemoveImageOpti
 	if o == nil {
 		o = &RemoveImageOptions{}
 	}
-	// No container is made meanwhile.
-	l, err := e.lock(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	users := make(map[digest.Digest]*Container)
-	ids, err := e.ids()
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		if c, err := readRecord(e.path(id)); err == nil {
-			users[c.ImageID] = c
-		}
-	}
-	removed, err := e.images.Remove(ctx, ref, &image.RemoveOptions{
-		Force: o.Force,
-		InUse: func(img *image.Image) string {
-			c := users[img.ID]
-			if c == nil {
-				return ""
-			}
-			return "container " + c.ShortID()
-		},
-	})
+	removed, err := e.images.Remove(ctx, ref, &image.RemoveOptions{Force: o.Force, InUse: e.imageUser})
 	switch {
 	case errors.Is(err, image.ErrNotFound):
 		return nil, notFound("No such image: %s", familiar(ref))
@@ -111,4 +84,19 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, o *RemoveImageOpti
 		return nil, &Error{Kind: Conflict, Message: "conflict: unable to remove " + familiar(ref) + " (force does)", Err: err}
 	}
 	return removed, err
+}
+
+// imageUser says which container uses an image. A container that is being made holds its image: so there is no time at which
+// neither its document nor its hold is to be seen.
+func (e *Engine) imageUser(img *image.Image) string {
+	ids, err := e.ids()
+	if err != nil {
+		return err.Error() // nobody knows
+	}
+	for _, id := range ids {
+		if c, err := readRecord(e.path(id)); err == nil && c.ImageID == img.ID {
+			return "container " + c.ShortID()
+		}
+	}
+	return ""
 }

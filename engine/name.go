@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/caisson-engine/caisson/internal/durable"
 )
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}$`)
@@ -91,10 +93,29 @@ func (e *Engine) writeClaim(name, id string) (err error) {
 			_ = os.Remove(path)
 		}
 	}()
-	if _, err := f.WriteString(id); err != nil {
+	// A claim that a loss of power took away would let another container have the name.
+	_, err = f.WriteString(id)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = durable.SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
 		return fmt.Errorf("claim the name %s: %w", name, err)
 	}
 	return nil
+}
+
+// releaseName gives a container's name back, unless another one has it.
+func (e *Engine) releaseName(name, id string) error {
+	if e.claimant(name) != id {
+		return nil
+	}
+	if err := os.Remove(e.claimPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(e.claimPath(name)))
 }
 
 func (e *Engine) claimPath(name string) string {

@@ -63,14 +63,26 @@ func (e *Engine) load(ctx context.Context, id string) (*Container, error) {
 		return c, err
 	}
 	defer l.Close()
-	// Its engine may have finished between the reading and the locking.
-	if c, err = readRecord(e.path(id)); err != nil || c.State.Status != Running {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = notFound("No such container: %s", id)
-		}
+	return e.reread(ctx, id) // its engine may have finished between the reading and the locking
+}
+
+// reread reads a container whose lock the caller holds, and which therefore does not run: one that is said to ended with
+// its engine, and that is written down.
+func (e *Engine) reread(ctx context.Context, id string) (*Container, error) {
+	c, err := readRecord(e.path(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notFound("No such container: %s", id)
+	}
+	if err != nil || c.State.Status != Running {
 		return c, err
 	}
-	return c, e.bury(ctx, c)
+	if err := e.bury(ctx, c); err != nil {
+		return nil, err
+	}
+	if c.Config.AutoRemove {
+		return nil, notFound("No such container: %s", id)
+	}
+	return c, nil
 }
 
 // ids lists the containers' IDs.

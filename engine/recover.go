@@ -11,18 +11,25 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/caisson-engine/caisson/internal/durable"
 )
 
-// sweep removes what was half made or half removed when an engine died, and writes down which containers died with it.
+// sweep takes away what was half made or half removed when an engine died, and writes down which containers died with it.
 func (e *Engine) sweep(ctx context.Context) error {
-	if err := e.sweepHalfMade(ctx); err != nil {
-		return err
+	left, err := e.abandoned()
+	e.deleteLater(left)
+	if err != nil {
+		return fmt.Errorf("sweep: %w", err)
 	}
 	ids, err := e.ids()
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if _, err := e.load(ctx, id); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			e.log.Warn("container cannot be read", "id", id, "error", err)
 		}
@@ -30,30 +37,44 @@ func (e *Engine) sweep(ctx context.Context) error {
 	return nil
 }
 
-func (e *Engine) sweepHalfMade(ctx context.Context) error {
-	l, err := e.lock(ctx)
-	if err != nil {
-		return err
+// abandoned collects what engines that died left half made or half removed, and takes away the names that belong to no
+// container. While others make or remove containers it does nothing: the next Open will.
+func (e *Engine) abandoned() (*leavings, error) {
+	left := &leavings{}
+	l, held, err := durable.TryAcquire(e.lockPath(), true)
+	if err != nil || held {
+		return left, err
 	}
 	defer l.Close()
 	tmp, err := os.ReadDir(filepath.Join(e.dir, "tmp"))
 	if err != nil {
-		return fmt.Errorf("sweep: %w", err)
+		return left, err
 	}
 	for _, entry := range tmp {
-		dir := filepath.Join(e.dir, "tmp", entry.Name())
+		path := filepath.Join(e.dir, "tmp", entry.Name())
+		if !entry.IsDir() { // nothing that an engine makes
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return left, err
+			}
+			continue
+		}
+		lock, held, err := durable.TryAcquireDir(path)
+		if errors.Is(err, fs.ErrNotExist) || held {
+			continue // somebody is deleting it
+		}
+		if err != nil {
+			return left, err
+		}
 		// The document names the volumes that were made, or were to be made, with the container.
-		if c, err := readRecord(dir); err == nil {
-			e.removeVolumes(c)
+		if c, err := readRecord(path); err == nil {
+			left.volumes = append(left.volumes, e.unlinkVolumes(c)...)
 		}
-		if err := os.RemoveAll(dir); err != nil {
-			return fmt.Errorf("sweep: %w", err)
-		}
-		e.log.Info("swept a half-made container", "folder", dir)
+		left.folders = append(left.folders, leaving{path, lock})
+		e.log.Info("swept a half-made container", "folder", path)
 	}
 	claims, err := os.ReadDir(filepath.Join(e.dir, "containers", "names"))
 	if err != nil {
-		return fmt.Errorf("sweep: %w", err)
+		return left, err
 	}
 	for _, claim := range claims {
 		id := e.claimant(claim.Name())
@@ -63,10 +84,10 @@ func (e *Engine) sweepHalfMade(ctx context.Context) error {
 			}
 		}
 		if err := os.Remove(e.claimPath(claim.Name())); err != nil {
-			return fmt.Errorf("sweep: %w", err)
+			return left, err
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // bury writes down that a container ended with its engine. The caller holds the container's lock.
@@ -85,7 +106,11 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 		e.log.Warn("the end of a container could not be written down", "id", c.ID, "error", err)
 	}
 	if c.Config.AutoRemove {
-		return e.remove(ctx, c, true)
+		left, err := e.unlink(ctx, c, true)
+		if err != nil {
+			return fmt.Errorf("remove container %s: %w", c.ShortID(), err)
+		}
+		e.deleteLater(left)
 	}
 	return nil
 }

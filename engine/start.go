@@ -53,8 +53,8 @@ func (e *Engine) Start(ctx context.Context, ref string, o *StartOptions) (*Run, 
 	if err != nil {
 		return nil, fmt.Errorf("start container %s: %w", c.ShortID(), err)
 	}
-	if c, err = readRecord(e.path(c.ID)); err != nil {
-		return nil, errors.Join(notFound("No such container: %s", ref), l.Close())
+	if c, err = e.reread(ctx, c.ID); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	r := &Run{e: e, lock: l, record: c, before: c.State}
 	if err := r.start(ctx, o); err != nil {

@@ -21,25 +21,35 @@ func (e *Engine) CreateVolume(name string, o *volume.CreateOptions) (string, err
 	return cmp.Or(v.Name, name), nil
 }
 
-// RemoveVolume removes a volume. One that a container names, running or not, is a [Conflict].
+// RemoveVolume removes a volume. One that a container names, running or not, is a [Conflict]. When ctx ends while files
+// are being deleted, the volume is removed nevertheless, and the rest is deleted while the engine is open, or by the next
+// Open.
 func (e *Engine) RemoveVolume(ctx context.Context, name string) error {
-	l, err := e.lock(ctx)
+	v, err := e.unlinkVolume(ctx, name)
 	if err != nil {
 		return err
+	}
+	return e.delete(ctx, &leavings{volumes: []*volume.Unlinked{v}})
+}
+
+func (e *Engine) unlinkVolume(ctx context.Context, name string) (*volume.Unlinked, error) {
+	l, err := e.lock(ctx)
+	if err != nil {
+		return nil, err
 	}
 	defer l.Close()
 	user, err := e.volumeUser(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if user != "" {
-		return conflict("remove %s: volume is in use - [%s]", name, user)
+		return nil, conflict("remove %s: volume is in use - [%s]", name, user)
 	}
-	err = e.volumes.Remove(name)
+	v, err := e.volumes.Unlink(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return notFound("get %s: no such volume", name)
+		return nil, notFound("get %s: no such volume", name)
 	}
-	return err
+	return v, err
 }
 
 // volumeUser returns the ID of a container that names the volume, or "". The caller holds the engine's lock.
@@ -62,18 +72,22 @@ func (e *Engine) volumeUser(name string) (string, error) {
 	return "", nil
 }
 
-// removeVolumes removes the volumes that were made for the container, but for those that another one names. The caller
-// holds the engine's lock, and the container is out of sight.
-func (e *Engine) removeVolumes(c *Container) {
+// unlinkVolumes takes the volumes that were made for the container out of sight, but for those that another one names. The
+// caller holds the engine's lock, and the container is out of sight.
+func (e *Engine) unlinkVolumes(c *Container) (unlinked []*volume.Unlinked) {
 	for _, name := range c.AnonymousVolumes {
 		user, err := e.volumeUser(name)
 		if err == nil && user == "" {
-			err = e.volumes.Remove(name)
+			var v *volume.Unlinked
+			if v, err = e.volumes.Unlink(name); err == nil {
+				unlinked = append(unlinked, v)
+			}
 		}
 		if user != "" || err != nil && !errors.Is(err, fs.ErrNotExist) {
 			e.log.Info("volume is kept", "volume", name, "user", user, "error", err)
 		}
 	}
+	return unlinked
 }
 
 // useVolume takes a volume into use for the run, gives it the image's content if it is empty, and returns its folder.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +24,7 @@ func (a *app) open() (*engine.Engine, error) {
 	if len(a.mirrors) > 0 {
 		client.Mirrors = map[string][]string{"docker.io": a.mirrors}
 	}
-	return engine.Open(a.root, &engine.Options{Client: client, NoHelloWorld: a.noHello})
+	return engine.Open(a.ctx, a.root, &engine.Options{Client: client, NoHelloWorld: a.noHello})
 }
 
 // withEngine opens the engine for f.
@@ -32,20 +33,39 @@ func (a *app) withEngine(f func(*engine.Engine) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f(e), e.Close())
+	err = f(e)
+	closed := make(chan error, 1)
+	go func() { closed <- e.Close() }()
+	select {
+	case cerr := <-closed:
+		return errors.Join(err, cerr)
+	case <-a.ctx.Done(): // the files that are not deleted yet the next command deletes
+		return err
+	}
 }
 
-// each calls f with every argument, prints what it returns without error, and goes on after an error.
+// each calls f with every argument, prints its errors, and goes on after one, until a signal comes.
 func (a *app) each(args []string, f func(string) error) error {
 	failed := false
 	for _, arg := range args {
+		if a.ctx.Err() != nil {
+			return a.stopped()
+		}
 		if err := f(arg); err != nil {
 			say(a.stderr, "Error: %v", err)
 			failed = true
 		}
 	}
+	if a.ctx.Err() != nil {
+		return a.stopped()
+	}
 	if failed {
 		return &exitStatus{code: 1}
 	}
 	return nil
+}
+
+// stopped is the error of a command that a signal stopped.
+func (a *app) stopped() error {
+	return &exitStatus{a.signals.status(), fmt.Errorf("minidocker: %w", context.Cause(a.ctx))}
 }

@@ -47,8 +47,8 @@ func (a *app) runStatus(err error) error {
 	if errors.As(err, &exit) {
 		return &exitStatus{code: engine.ExitCode(err)}
 	}
-	if code := a.signals.status(); code != 0 && a.ctx.Err() != nil {
-		return &exitStatus{code, fmt.Errorf("minidocker: %w", context.Cause(a.ctx))}
+	if a.signals.status() != 0 && a.ctx.Err() != nil {
+		return a.stopped()
 	}
 	code := engine.ExitCode(err)
 	var status *exitStatus

@@ -18,7 +18,7 @@ func main() {
 	check(err)
 	defer os.RemoveAll(dir)
 	// The engine answers hello-world itself; image.Pull pulls from registries without an engine.
-	e, err := engine.Open(dir, nil)
+	e, err := engine.Open(ctx, dir, nil)
 	check(err)
 	defer e.Close()
 	img, err := e.Pull(ctx, "hello-world", nil)

@@ -27,7 +27,7 @@ func main() {
 	dir, err := os.MkdirTemp("", "example-")
 	check(err)
 	defer os.RemoveAll(dir)
-	e, err := engine.Open(filepath.Join(dir, "engine"), nil)
+	e, err := engine.Open(ctx, filepath.Join(dir, "engine"), nil)
 	check(err)
 	defer e.Close()
 	_, err = e.Pull(ctx, "hello-world", &engine.PullOptions{Platform: "linux/amd64"})

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/volume"
+)
+
+// Leavings are what nobody can see any more and is still on disk. Deleting them can take long, and needs no lock.
+type leavings struct {
+	folders []leaving
+	volumes []*volume.Unlinked
+}
+
+// A leaving is a folder below tmp. Its lock tells others that somebody deletes it.
+type leaving struct {
+	path string
+	lock *durable.Lock
+}
+
+func (l *leavings) delete() error {
+	var errs []error
+	for _, v := range l.volumes {
+		errs = append(errs, v.Delete())
+	}
+	for _, f := range l.folders {
+		errs = append(errs, os.RemoveAll(f.path), f.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// delete deletes the leavings. ctx bounds the waiting: the deletion goes on while the engine is open.
+func (e *Engine) delete(ctx context.Context, l *leavings) error {
+	done := make(chan error, 1)
+	e.deleting.Go(func() { done <- l.delete() })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("delete files: %w", context.Cause(ctx))
+	}
+}
+
+// deleteLater deletes the leavings while the engine is open.
+func (e *Engine) deleteLater(l *leavings) {
+	if len(l.folders)+len(l.volumes) == 0 {
+		return
+	}
+	e.deleting.Go(func() {
+		if err := l.delete(); err != nil {
+			e.log.Warn("what was removed could not be deleted", "error", err)
+		}
+	})
+}
