@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,39 +18,44 @@ type want struct {
 	value      any
 }
 
+// needs returns the controllers that r needs, each with the field that it is for.
+func (m *Manager) needs(r *Resources) []want {
+	var list []want
+	need := func(set bool, controller, field string, value any) {
+		if set && !slices.ContainsFunc(list, func(w want) bool { return w.controller == controller }) {
+			list = append(list, want{controller, field, value})
+		}
+	}
+	need(r.Memory > 0, "memory", "Memory", r.Memory)
+	need(r.OOMGroup, "memory", "OOMGroup", true)
+	need(r.MemoryReservation > 0, "memory", "MemoryReservation", r.MemoryReservation)
+	need(r.CPUQuota > 0, "cpu", "CPUQuota", r.CPUQuota)
+	need(r.CPUPeriod > 0, "cpu", "CPUPeriod", r.CPUPeriod)
+	need(r.CPUShares > 0, "cpu", "CPUShares", r.CPUShares)
+	need(r.CPUBurst > 0, "cpu", "CPUBurst", r.CPUBurst)
+	need(r.CPUIdle != nil, "cpu", "CPUIdle", r.CPUIdle)
+	need(r.CPUs != "", "cpuset", "CPUs", r.CPUs)
+	need(r.Mems != "", "cpuset", "Mems", r.Mems)
+	need(r.Pids > 0, "pids", "Pids", r.Pids)
+	if w := r.ioWant(m.ioController()); w.field != "" {
+		need(true, w.controller, w.field, w.value)
+	}
+	for _, h := range r.Hugepages {
+		need(true, "hugetlb", h.field(), h.Limit)
+	}
+	for _, l := range r.RDMA {
+		need(l.Handles != 0 || l.Objects != 0, "rdma", "RDMA["+l.Device+"]", l)
+	}
+	return list
+}
+
 // wanted returns what r needs of the unified hierarchy, or an error if the host lacks a controller that r needs.
 func (m *Manager) wanted(r *Resources) ([]want, error) {
-	list := []want{{controller: "memory"}, {controller: "cpu"}, {controller: "pids"}, {controller: "io"}}
-	need := func(controller, field string, value any) {
-		list = slices.DeleteFunc(list, func(w want) bool { return w.controller == controller })
-		list = append(list, want{controller, field, value})
-	}
-	if r.MemoryReservation > 0 {
-		need("memory", "MemoryReservation", r.MemoryReservation)
-	}
-	if r.OOMGroup {
-		need("memory", "OOMGroup", true)
-	}
-	if r.Memory > 0 {
-		need("memory", "Memory", r.Memory)
-	}
-	if r.CPUShares > 0 {
-		need("cpu", "CPUShares", r.CPUShares)
-	}
-	if r.CPUPeriod > 0 {
-		need("cpu", "CPUPeriod", r.CPUPeriod)
-	}
-	if r.CPUQuota > 0 {
-		need("cpu", "CPUQuota", r.CPUQuota)
-	}
-	if r.CPUs != "" {
-		need("cpuset", "CPUs", r.CPUs)
-	}
-	if r.Mems != "" {
-		need("cpuset", "Mems", r.Mems)
-	}
-	if r.Pids > 0 {
-		need("pids", "Pids", r.Pids)
+	list := m.needs(r)
+	for _, controller := range []string{"memory", "cpu", "pids", "io"} {
+		if !slices.ContainsFunc(list, func(w want) bool { return w.controller == controller }) {
+			list = append(list, want{controller: controller})
+		}
 	}
 	unified := list[:0]
 	for _, w := range list {
@@ -59,6 +65,21 @@ func (m *Manager) wanted(r *Resources) ([]want, error) {
 		}
 		if err == nil && h.unified {
 			unified = append(unified, w)
+		}
+	}
+	for _, file := range slices.Sorted(maps.Keys(r.Unified)) {
+		w := want{field: unifiedField(file), value: r.Unified[file]}
+		w.controller, _, _ = strings.Cut(file, ".")
+		if err := m.unifiedHas(file); err != nil {
+			return nil, fieldError(w.field, w.value, err)
+		}
+		i := slices.IndexFunc(unified, func(u want) bool { return u.controller == w.controller })
+		switch {
+		case w.controller == "cgroup":
+		case i < 0:
+			unified = append(unified, w)
+		case unified[i].field == "":
+			unified[i] = w
 		}
 	}
 	return unified, nil

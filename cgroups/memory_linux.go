@@ -9,12 +9,13 @@ import (
 )
 
 func (g *Group) applyMemory(r *Resources, update bool) error {
-	if r.Memory == 0 && r.MemorySwap == 0 && r.MemoryReservation == 0 && !r.OOMGroup {
+	w := r.memoryWant()
+	if w.field == "" {
 		return nil
 	}
 	n, err := g.node("memory")
 	if err != nil {
-		return fieldError("Memory", r.Memory, err)
+		return fieldError(w.field, w.value, err)
 	}
 	if n.h.unified {
 		return n.setMemory2(r, update)
@@ -22,10 +23,66 @@ func (g *Group) applyMemory(r *Resources, update bool) error {
 	return n.setMemory1(r, update)
 }
 
+// memoryWant is the field that needs the memory controller; none has an empty field.
+func (r *Resources) memoryWant() want {
+	for _, f := range []struct {
+		name  string
+		value int64
+	}{{"Memory", r.Memory}, {"MemorySwap", r.MemorySwap}, {"MemoryReservation", r.MemoryReservation}} {
+		if f.value != 0 {
+			return want{"memory", f.name, f.value}
+		}
+	}
+	if r.OOMGroup {
+		return want{"memory", "OOMGroup", true}
+	}
+	return r.memory1Want()
+}
+
+// memory1Want is a field that only v1 has.
+func (r *Resources) memory1Want() want {
+	switch {
+	case r.OOMKillDisable != nil:
+		return want{"memory", "OOMKillDisable", *r.OOMKillDisable}
+	case r.Swappiness != nil:
+		return want{"memory", "Swappiness", *r.Swappiness}
+	case r.KernelTCPMemory != 0:
+		return want{"memory", "KernelTCPMemory", r.KernelTCPMemory}
+	}
+	return want{}
+}
+
+// setMemory1Only sets what v2 does not have.
+func (n *node) setMemory1Only(r *Resources) error {
+	if r.KernelTCPMemory != 0 {
+		s := setting{"KernelTCPMemory", r.KernelTCPMemory, "memory.kmem.tcp.limit_in_bytes", itoa(r.KernelTCPMemory)}
+		if err := n.set(s); err != nil {
+			return err
+		}
+	}
+	if r.Swappiness != nil {
+		s := setting{"Swappiness", *r.Swappiness, "memory.swappiness", itoa(int64(*r.Swappiness))}
+		if err := n.set(s); err != nil {
+			return err
+		}
+	}
+	if r.OOMKillDisable == nil {
+		return nil
+	}
+	s := setting{"OOMKillDisable", *r.OOMKillDisable, "memory.oom_control", "0"}
+	if *r.OOMKillDisable {
+		s.text = "1"
+	}
+	return n.set(s)
+}
+
 // setMemory1 sets the limits on v1, where the kernel insists that memory and swap together are never less than memory.
 func (n *node) setMemory1(r *Resources, update bool) error {
 	if r.OOMGroup {
 		return fieldError("OOMGroup", true, fmt.Errorf("memory is on cgroup v1: %w", errors.ErrUnsupported))
+	}
+	if err := n.setMemory1Only(r); err != nil {
+		return err
 	}
 	if r.MemoryReservation != 0 {
 		s := setting{"MemoryReservation", r.MemoryReservation, "memory.soft_limit_in_bytes", itoa(r.MemoryReservation)}
@@ -134,6 +191,13 @@ func (n *node) adviseMemory(err error) error {
 
 // setMemory2 sets the limits on v2, where swap has a limit of its own.
 func (n *node) setMemory2(r *Resources, update bool) error {
+	only1 := *r
+	if only1.OOMKillDisable != nil && !*only1.OOMKillDisable {
+		only1.OOMKillDisable = nil // it never is disabled there
+	}
+	if w := only1.memory1Want(); w.field != "" {
+		return n.onlyV1(w.field, w.value, w.controller)
+	}
 	_, next, err := n.memoryLimits(r, update)
 	if err != nil {
 		return err

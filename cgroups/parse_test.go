@@ -141,7 +141,12 @@ func TestValidate(t *testing.T) {
 		{CPUQuota: Unlimited}, {CPUQuota: time.Millisecond},
 		{CPUPeriod: time.Second, CPUShares: 2}, {CPUs: "0-3,8", Mems: "0"}, {CPUs: "0,1,2"}, {Pids: Unlimited}, {Pids: 1},
 		{Devices: []DeviceRule{{Type: 'a'}, {Allow: true, Type: 'c', Major: 1, Minor: AnyDevice, Access: "rm"}}},
-		{AllDevices: true},
+		{AllDevices: true}, {KernelTCPMemory: 1}, {Swappiness: new(uint64)}, {CPUBurst: Unlimited},
+		{CPUQuota: time.Second, CPUBurst: time.Second}, {RealtimeRuntime: Unlimited, RealtimePeriod: time.Second},
+		{IOWeight: 10, IODevices: []IODevice{{Major: 8, ReadBytes: Unlimited, WriteOps: maxOps}}},
+		{Hugepages: []HugepageLimit{{"2MB", 0}, {"1GB", Unlimited}, {"64KB", 1}}},
+		{RDMA: []RDMALimit{{"mlx5_0", 1, Unlimited}}}, {NetPriorities: []NetPriority{{"eth0", 0}}},
+		{Unified: map[string]string{"memory.high": "1", "hugetlb.2MB.rsvd.max": "max", "cgroup.max.descendants": "9"}},
 	} {
 		require.NoError(t, r.Validate(), r)
 	}
@@ -156,9 +161,30 @@ func TestValidate(t *testing.T) {
 			{CPUs: "a"}, {CPUs: "1-"}, {CPUs: "3-1"}, {CPUs: ","}, {CPUs: "1,"}, {CPUs: "0\n1"},
 			{CPUs: "99999999999999999999"},
 		},
-		"Mems":       {{Mems: "-1"}},
-		"Pids":       {{Pids: -2}},
-		"AllDevices": {{AllDevices: true, Devices: []DeviceRule{}}},
+		"Mems":            {{Mems: "-1"}},
+		"Pids":            {{Pids: -2}},
+		"KernelTCPMemory": {{KernelTCPMemory: -2}},
+		"Swappiness":      {{Swappiness: ptr(uint64(201))}},
+		"CPUBurst": {{CPUBurst: 1}, {CPUBurst: -2}, {CPUBurst: math.MaxInt64},
+			{CPUQuota: time.Second, CPUBurst: 2 * time.Second}},
+		"RealtimePeriod":            {{RealtimePeriod: 1}, {RealtimePeriod: -1}, {RealtimePeriod: 2 * time.Hour}},
+		"RealtimeRuntime":           {{RealtimeRuntime: -2}, {RealtimeRuntime: 2000, RealtimePeriod: 1000}},
+		"IOWeight":                  {{IOWeight: 9}, {IOWeight: 1001}},
+		"IODevices[4096:0].Major":   {{IODevices: []IODevice{{Major: 4096}}}},
+		"IODevices[8:-1].Minor":     {{IODevices: []IODevice{{Major: 8, Minor: -1}}}},
+		"IODevices[8:0].Weight":     {{IODevices: []IODevice{{Major: 8, Weight: 5}}}},
+		"IODevices[8:0].ReadOps":    {{IODevices: []IODevice{{Major: 8, ReadOps: 1 << 32}}}},
+		"IODevices[8:0].WriteBytes": {{IODevices: []IODevice{{Major: 8, WriteBytes: -2}}}},
+		"Hugepages":                 {{Hugepages: []HugepageLimit{{"2M", 1}}}, {Hugepages: []HugepageLimit{{"../x", 1}}}, {Hugepages: []HugepageLimit{{"02MB", 1}}}},
+		"Hugepages[2MB]":            {{Hugepages: []HugepageLimit{{"2MB", -2}}}},
+		"RDMA":                      {{RDMA: []RDMALimit{{"a b", 1, 1}}}, {RDMA: []RDMALimit{{"", 1, 1}}}},
+		"RDMA[m].Handles":           {{RDMA: []RDMALimit{{"m", -2, 1}}}},
+		"NetPriorities":             {{NetPriorities: []NetPriority{{"eth 0", 1}}}, {NetPriorities: []NetPriority{{"", 1}}}},
+		"Unified":                   {{Unified: map[string]string{"../memory.max": "1"}}, {Unified: map[string]string{"tasks": "1"}}, {Unified: map[string]string{"a/b.c": "1"}}},
+		"Unified[memory.max]":       {{Unified: map[string]string{"memory.max": " "}}, {Unified: map[string]string{"memory.max": "1\x00"}}},
+		"Unified[cgroup.procs]":     {{Unified: map[string]string{"cgroup.procs": "1"}}},
+		"Unified[cgroup.freeze]":    {{Unified: map[string]string{"cgroup.freeze": "1"}}},
+		"AllDevices":                {{AllDevices: true, Devices: []DeviceRule{}}},
 		"Devices": {
 			{Devices: []DeviceRule{{Type: 'x'}}}, {Devices: []DeviceRule{{Type: 'c', Major: -2}}},
 			{Devices: []DeviceRule{{Type: 'c', Minor: 1 << 20}}}, {Devices: []DeviceRule{{Type: 'b', Access: "rx"}}},
@@ -171,6 +197,14 @@ func TestValidate(t *testing.T) {
 			require.ErrorAs(t, err, &re, "%+v", r)
 			require.Equal(t, field, re.Field, "%+v", r)
 		}
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func TestIOWeight(t *testing.T) {
+	for weight, want := range map[uint16]uint64{0: 0, 1: 1, 10: 1, 100: 910, 500: 4950, 1000: 10000, 5000: 10000} {
+		require.Equal(t, want, IOWeight(weight), weight)
 	}
 }
 

@@ -25,7 +25,18 @@ const (
 	// DefaultCPUPeriod is the period used when CPUQuota is set and CPUPeriod is not: the kernel's default.
 	DefaultCPUPeriod = 100 * time.Millisecond
 
-	// Unlimited lifts a limit: for Memory, MemorySwap, MemoryReservation, CPUQuota and Pids.
+	// MaxSwappiness bounds Swappiness (Linux < 5.8 takes 100 at most).
+	MaxSwappiness = 200
+
+	// MaxRealtimePeriod bounds RealtimePeriod.
+	MaxRealtimePeriod = time.Hour
+
+	// MinIOWeight and MaxIOWeight bound IOWeight.
+	MinIOWeight = 10
+	MaxIOWeight = 1000
+
+	// Unlimited lifts a limit: for Memory, MemorySwap, MemoryReservation, KernelTCPMemory, CPUQuota, RealtimeRuntime,
+	// Pids, and those of IODevice, HugepageLimit and RDMALimit.
 	Unlimited = -1
 )
 
@@ -49,6 +60,17 @@ type Resources struct {
 	// With memory on v1 it is an error. Update cannot turn it off.
 	OOMGroup bool
 
+	// OOMKillDisable has processes that want more memory than the limit wait until there is some, in place of killing
+	// one. v1 only. nil leaves it, at first false.
+	OOMKillDisable *bool
+
+	// Swappiness says how much the kernel prefers swapping to dropping page cache, from 0 to MaxSwappiness. v1 only. nil
+	// leaves it, at first that of the group above.
+	Swappiness *uint64
+
+	// KernelTCPMemory is the most memory in bytes for buffers of TCP. v1 only. 0 sets no limit, Unlimited lifts one.
+	KernelTCPMemory int64
+
 	// CPUQuota is the CPU time that the group may use in each CPUPeriod, all CPUs together: 150 ms in 100 ms is one CPU
 	// and a half. At least MinCPUQuota. 0 sets no limit, Unlimited lifts one.
 	CPUQuota time.Duration
@@ -61,6 +83,22 @@ type Resources struct {
 	// a group has 1024 by default. 0 leaves that. On v2 it becomes cpu.weight, see [Weight].
 	CPUShares uint64
 
+	// CPUBurst is CPU time that the group may save up in periods in which it used less than its quota, to use it later
+	// (Linux ≥ 5.14). At most CPUQuota. 0 sets none, Unlimited, which stands for "no more", takes it away.
+	CPUBurst time.Duration
+
+	// CPUIdle gives the group the CPU only when nobody else wants it, as SCHED_IDLE does for a process (Linux ≥ 5.15).
+	// nil leaves it, at first false. While it is true, CPUShares cannot be set.
+	CPUIdle *bool
+
+	// RealtimeRuntime is the CPU time that processes with a realtime policy may use in each RealtimePeriod; without it
+	// there can be none in the group. v1 only, with a kernel that has CONFIG_RT_GROUP_SCHED, and not more than the group
+	// above has. 0 leaves it, at first none; Unlimited lifts it.
+	RealtimeRuntime time.Duration
+
+	// RealtimePeriod is the length of a period, from 1 µs to MaxRealtimePeriod. 0 leaves it, at first a second.
+	RealtimePeriod time.Duration
+
 	// CPUs and Mems are the CPUs and memory nodes that may be used, as lists such as "0-3,8". Empty means those of the
 	// parent.
 	CPUs string
@@ -68,6 +106,31 @@ type Resources struct {
 
 	// Pids is the most processes and threads. 0 sets no limit, Unlimited lifts one.
 	Pids int64
+
+	// IOWeight is the group's weight among its siblings when a disk is contended, from MinIOWeight to MaxIOWeight. It
+	// counts with the I/O scheduler BFQ and, on v2, with io.cost, whose io.weight gets it as [IOWeight] says. 0 leaves
+	// it, at first 100.
+	IOWeight uint16
+
+	// IODevices are limits on single block devices.
+	IODevices []IODevice
+
+	// Hugepages are limits on memory in huge pages, a page size each.
+	Hugepages []HugepageLimit
+
+	// RDMA are limits on RDMA devices.
+	RDMA []RDMALimit
+
+	// NetClass is the class of the group's network packets, for tc(8) and iptables. v1 only. nil leaves it, at first 0.
+	NetClass *uint32
+
+	// NetPriorities are the priorities of the group's packets at network interfaces. v1 only.
+	NetPriorities []NetPriority
+
+	// Unified are control files of v2 by name, and what is written to them after everything else, line by line:
+	// "memory.high", "io.latency". The name begins with that of a controller that is there on v2; of the files that
+	// begin with "cgroup." only cgroup.max.depth, cgroup.max.descendants and cgroup.pressure can be written.
+	Unified map[string]string
 
 	// Devices says which device nodes processes may open or make: everything is denied, then the rules apply in order.
 	// nil means DefaultDevices in Create, and no change in Update; an empty slice denies all. v1 has the devices
@@ -102,7 +165,8 @@ func (r *Resources) Validate() error {
 	if r == nil {
 		return nil
 	}
-	for _, check := range []func() error{r.validateMemory, r.validateCPU, r.validateDevices} {
+	for _, check := range []func() error{r.validateMemory, r.validateCPU, r.validateRealtime,
+		r.validateIO, r.validateHugepages, r.validateRDMA, r.validateNetwork, r.validateUnified, r.validateDevices} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -140,6 +204,12 @@ func (r *Resources) validateMemory() error {
 	if r.Memory > 0 && r.MemoryReservation > r.Memory {
 		return fieldError("MemoryReservation", r.MemoryReservation, fmt.Errorf("is above Memory, %d", r.Memory))
 	}
+	if r.KernelTCPMemory < Unlimited {
+		return fieldError("KernelTCPMemory", r.KernelTCPMemory, errors.New("is negative"))
+	}
+	if r.Swappiness != nil && *r.Swappiness > MaxSwappiness {
+		return fieldError("Swappiness", *r.Swappiness, fmt.Errorf("is not from 0 to %d", MaxSwappiness))
+	}
 	return nil
 }
 
@@ -152,6 +222,26 @@ func (r *Resources) validateCPU() error {
 	}
 	if r.CPUShares != 0 && (r.CPUShares < MinCPUShares || r.CPUShares > MaxCPUShares) {
 		return fieldError("CPUShares", r.CPUShares, fmt.Errorf("is not from %d to %d", MinCPUShares, MaxCPUShares))
+	}
+	switch {
+	case r.CPUBurst < Unlimited, r.CPUBurst > 0 && r.CPUBurst < time.Microsecond, r.CPUBurst > maxCPUQuota:
+		return fieldError("CPUBurst", r.CPUBurst, fmt.Errorf("is not from %v to %v", time.Microsecond, maxCPUQuota))
+	case r.CPUQuota > 0 && r.CPUBurst > r.CPUQuota:
+		return fieldError("CPUBurst", r.CPUBurst, fmt.Errorf("is above CPUQuota, %v", r.CPUQuota))
+	}
+	return nil
+}
+
+func (r *Resources) validateRealtime() error {
+	period, runtime := r.RealtimePeriod, r.RealtimeRuntime
+	switch {
+	case period != 0 && (period < time.Microsecond || period > MaxRealtimePeriod):
+		return fieldError("RealtimePeriod", period, fmt.Errorf("is not from %v to %v", time.Microsecond, MaxRealtimePeriod))
+	case runtime < Unlimited, runtime > 0 && runtime < time.Microsecond, runtime > MaxRealtimePeriod:
+		return fieldError("RealtimeRuntime", runtime,
+			fmt.Errorf("is not from %v to %v", time.Microsecond, MaxRealtimePeriod))
+	case period != 0 && runtime > period:
+		return fieldError("RealtimeRuntime", runtime, fmt.Errorf("is above RealtimePeriod, %v", period))
 	}
 	return nil
 }

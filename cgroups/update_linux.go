@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,7 +47,15 @@ func (g *Group) apply(r *Resources, update bool) error {
 			return err
 		}
 	}
-	return g.applyDevices(r, update)
+	for _, apply := range []func(*Resources) error{g.applyIO, g.applyHugepages, g.applyRDMA, g.applyNetwork} {
+		if err := apply(r); err != nil {
+			return err
+		}
+	}
+	if err := g.applyDevices(r, update); err != nil {
+		return err
+	}
+	return g.applyUnified(r)
 }
 
 // A setting is a field of Resources and what it becomes: a text for a control file.
@@ -90,21 +97,35 @@ func (n *node) set(s setting) error {
 		err = fmt.Errorf("%w: %w", err, ErrNotDelegated)
 	case errors.Is(err, fs.ErrNotExist):
 		err = fmt.Errorf("%w: this kernel does not have the limit: %w", err, errors.ErrUnsupported)
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, errNotSupported):
+		err = fmt.Errorf("%w: this kernel has the limit turned off: %w", err, errors.ErrUnsupported)
 	}
 	return fieldError(s.field, s.value, err)
 }
 
+// errNotSupported is the kernel's ENOTSUPP, which should never leave it but does for some control files.
+const errNotSupported = unix.Errno(524)
+
+// onlyV1 is the error of a limit that v2 does not have.
+func (n *node) onlyV1(field string, value any, controller string) error {
+	return fieldError(field, value, fmt.Errorf("controller %s has it only on cgroup v1, here it is on v2: %w",
+		controller, errors.ErrUnsupported))
+}
+
 func (g *Group) applyCPU(r *Resources, update bool) error {
-	if r.CPUShares == 0 && r.CPUQuota == 0 && r.CPUPeriod == 0 {
+	w := r.cpuWant()
+	if w.field == "" {
 		return nil
 	}
 	n, err := g.node("cpu")
 	if err != nil {
-		s := setting{field: "CPUQuota", value: r.CPUQuota}
-		if r.CPUShares != 0 {
-			s = setting{field: "CPUShares", value: r.CPUShares}
+		return fieldError(w.field, w.value, err)
+	}
+	// While a group is idle, it has no weight to be set.
+	if r.CPUIdle != nil && !*r.CPUIdle && update {
+		if err := n.setIdle(false); err != nil {
+			return err
 		}
-		return fieldError(s.field, s.value, err)
 	}
 	if r.CPUShares != 0 {
 		s := setting{"CPUShares", r.CPUShares, "cpu.shares", itoa(int64(r.CPUShares))}
@@ -112,73 +133,19 @@ func (g *Group) applyCPU(r *Resources, update bool) error {
 			s.file, s.text = "cpu.weight", itoa(int64(Weight(r.CPUShares)))
 		}
 		if err := n.set(s); err != nil {
-			return err
+			return n.adviseShares(err)
 		}
 	}
-	if r.CPUQuota == 0 && r.CPUPeriod == 0 {
-		return nil
+	if err := n.applyBandwidth(r, update); err != nil {
+		return err
 	}
-	period := r.CPUPeriod
-	if period == 0 && !update {
-		period = DefaultCPUPeriod
+	if err := n.applyRealtime(r); err != nil {
+		return err
 	}
-	if n.h.unified {
-		return n.setBandwidth2(r, period)
-	}
-	return n.setBandwidth1(r, period)
-}
-
-func (n *node) setBandwidth2(r *Resources, period time.Duration) error {
-	s := setting{"CPUQuota", r.CPUQuota, "cpu.max", "max"}
-	switch {
-	case r.CPUQuota > 0:
-		s.text = itoa(r.CPUQuota.Microseconds())
-	case r.CPUQuota == 0: // keep it
-		s.field, s.value = "CPUPeriod", r.CPUPeriod
-		b, err := readFile(n.dir, "cpu.max")
-		if err != nil {
-			return fieldError(s.field, s.value, fmt.Errorf("read %s/cpu.max: %w", n.path, err))
-		}
-		s.text, _, _ = strings.Cut(string(b), " ")
-	}
-	if period > 0 {
-		s.text += " " + itoa(period.Microseconds())
-	}
-	return n.set(s)
-}
-
-func (n *node) setBandwidth1(r *Resources, period time.Duration) error {
-	ps := setting{"CPUPeriod", period, "cpu.cfs_period_us", itoa(period.Microseconds())}
-	qs := setting{"CPUQuota", r.CPUQuota, "cpu.cfs_quota_us", "-1"}
-	if r.CPUQuota > 0 {
-		qs.text = itoa(r.CPUQuota.Microseconds())
-	}
-	var periodErr error
-	if period > 0 {
-		periodErr = n.set(ps)
-		if periodErr != nil && (r.CPUQuota == 0 || !errors.Is(periodErr, unix.EINVAL)) {
-			return periodErr
-		}
-	}
-	if r.CPUQuota != 0 {
-		if err := n.set(qs); err != nil {
-			return adviseQuota(err)
-		}
-	}
-	if periodErr != nil {
-		// The new period was too short for the old quota; with the new one it may do.
-		return n.set(ps)
+	if r.CPUIdle != nil && *r.CPUIdle {
+		return n.setIdle(true)
 	}
 	return nil
-}
-
-// adviseQuota explains what v1 says when a group would get more than the one above it has.
-func adviseQuota(err error) error {
-	var re *ResourceError
-	if errors.As(err, &re) && errors.Is(err, unix.EINVAL) {
-		re.Err = fmt.Errorf("%w (more than a group above has?)", re.Err)
-	}
-	return err
 }
 
 func (g *Group) applyCpuset(r *Resources) error {
