@@ -14,6 +14,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/namespace"
 )
@@ -104,6 +105,18 @@ func TestEveryWrongFieldIsNamed(t *testing.T) {
 		{"Cgroup", func(c *C) { c.Cgroup, c.NoCgroup = "a", true }},
 		{"NoCgroup", func(c *C) { c.NoCgroup, c.Namespaces.PID.Host = true, true }},
 		{"Memory", func(c *C) { c.NoCgroup, c.Memory = true, 64<<20 }},
+		{"Resources", func(c *C) { c.NoCgroup, c.Resources = true, &cgroups.Resources{} }},
+		{"Resources.Pids", func(c *C) { c.Resources = &cgroups.Resources{Pids: -2} }},
+		{"Resources.IOWeight", func(c *C) { c.Resources = &cgroups.Resources{IOWeight: 1} }},
+		{"Resources.Unified[cgroup.procs]", func(c *C) {
+			c.Resources = &cgroups.Resources{Unified: map[string]string{"cgroup.procs": "1"}}
+		}},
+		{"Memory", func(c *C) { c.Memory, c.Resources = 64<<20, &cgroups.Resources{Memory: 64 << 20} }},
+		{"CPUs", func(c *C) { c.CPUs, c.Resources = 1, &cgroups.Resources{CPUPeriod: time.Second} }},
+		{"Resources.CPUBurst", func(c *C) { c.CPUs, c.Resources = 0.5, &cgroups.Resources{CPUBurst: time.Second} }},
+		{"Resources.AllDevices", func(c *C) {
+			c.Devices, c.Resources = []container.Device{{Source: "/dev/null", Target: "/dev/x"}}, &cgroups.Resources{AllDevices: true}
+		}},
 	} {
 		c := container.New(namespace.Dir(t.TempDir()), "true")
 		x.change(c)

@@ -79,6 +79,11 @@ type Container struct {
 	// PidsLimit bounds the number of processes and threads. Zero and -1 are no limit.
 	PidsLimit int64
 
+	// Resources are further limits, those that have no field here among them; see [SpecResources] for those of an OCI
+	// configuration. A limit that a field sets must not be set here too; rules for Devices are added to those here. Nil
+	// sets none.
+	Resources *cgroups.Resources
+
 	// Cgroup is the path of the control group that is made for the container: relative to the one that the host
 	// program is in, or from the root of the hierarchies if it begins with a slash. Empty means "caisson-" and twelve
 	// random hexadecimal digits. A group of that name must not be there.

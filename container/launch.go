@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/namespace"
@@ -74,29 +72,6 @@ func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch,
 	return l, c.filter(l, all)
 }
 
-// resources translates the limits.
-func (c *Container) resources() *cgroups.Resources {
-	r := &cgroups.Resources{
-		Memory:            c.Memory,
-		MemorySwap:        c.MemorySwap,
-		MemoryReservation: c.MemoryReservation,
-		CPUShares:         c.CPUShares,
-		CPUs:              c.CpusetCPUs,
-		Mems:              c.CpusetMems,
-		Pids:              max(c.PidsLimit, 0),
-		Devices:           c.deviceRules(),
-		AllDevices:        c.Privileged,
-	}
-	if c.Memory != 0 && c.MemorySwap == 0 {
-		r.MemorySwap = 2 * c.Memory
-	}
-	if c.CPUs != 0 {
-		r.CPUPeriod = cgroups.DefaultCPUPeriod
-		r.CPUQuota = time.Duration(c.CPUs * float64(r.CPUPeriod)).Round(time.Microsecond)
-	}
-	return r
-}
-
 // createGroup makes the control group with its limits.
 func (c *Container) createGroup() (*cgroups.Group, error) {
 	m, err := manager()
@@ -111,7 +86,7 @@ func (c *Container) createGroup() (*cgroups.Group, error) {
 	g, err := m.Create(path, r)
 	var field *cgroups.ResourceError
 	noSwap := errors.As(err, &field) && field.Field == "MemorySwap" && errors.Is(err, errors.ErrUnsupported)
-	if noSwap && c.MemorySwap == 0 {
+	if noSwap && c.MemorySwap == 0 && c.Memory != 0 {
 		r.MemorySwap = 0 // nobody asked for it, and the kernel does not account for swap
 		g, err = m.Create(path, r)
 	}
@@ -119,22 +94,7 @@ func (c *Container) createGroup() (*cgroups.Group, error) {
 		return g, nil
 	}
 	if errors.As(err, &field) {
-		return nil, &StartError{Step: "limit " + limitName(field.Field), Path: field.Value, Err: field.Err}
+		return nil, &StartError{Step: "limit " + c.limitName(field.Field), Path: field.Value, Err: field.Err}
 	}
 	return nil, &StartError{Step: "create control group", Path: path, Err: err}
-}
-
-// limitName is the Container's name for a field of cgroups.Resources.
-func limitName(field string) string {
-	switch field {
-	case "CPUs":
-		return "CpusetCPUs"
-	case "Mems":
-		return "CpusetMems"
-	case "Pids":
-		return "PidsLimit"
-	case "CPUQuota", "CPUPeriod":
-		return "CPUs"
-	}
-	return strings.TrimPrefix(field, "All")
 }
