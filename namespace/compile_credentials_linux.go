@@ -14,7 +14,9 @@ func (c *compiler) credentials() {
 	prctl := func(op uint64, a, b int) *step {
 		return c.call("prctl", unix.SYS_PRCTL, flags(op, prctlNames), num(a), num(b), num(0), num(0))
 	}
-	c.keyring()
+	if !l.KeepKeyring {
+		c.keyring()
+	}
 	prctl(unix.PR_SET_SECUREBITS, 0, 0)
 	c.ignore(errnoSet(int(unix.EPERM)))
 	for n := range LastCapability() + 1 {

@@ -44,12 +44,18 @@ func (l *Launch) compile(p *Program) error {
 	if err := l.validate(); err != nil {
 		return err
 	}
+	if err := l.supported(); err != nil {
+		return err
+	}
 	c := &compiler{Program: p, l: l}
 	c.descriptors()
 	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_DUMPABLE, prctlNames), num(0), num(0), num(0), num(0))
 	c.call("umask", unix.SYS_UMASK, octal(0))
 	c.oomScore()
+	c.labels()
+	c.affinity(false)
 	c.cgroups()
+	c.affinity(true)
 	c.join()
 	c.call("setsid", unix.SYS_SETSID)
 	if l.Root != nil {
@@ -69,6 +75,10 @@ func (l *Launch) compile(p *Program) error {
 	c.workingDirectory()
 	c.rlimits()
 	c.signals()
+	c.attributes()
+	if err := c.landlock(); err != nil {
+		return err
+	}
 	c.credentials()
 	c.gate()
 	c.execute()

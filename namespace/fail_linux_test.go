@@ -124,6 +124,7 @@ func failLaunch(t *testing.T) *Launch {
 		Mount{Type: "tmpfs", Target: "/run", Data: "size=1m,mode=700"})
 	l.Rlimits = []Rlimit{{Resource: 7, Soft: 100, Hard: 100}}
 	l.ReadOnlyRoot = true
+	l.Attributes = everyAttribute()
 	return l
 }
 

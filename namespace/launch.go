@@ -59,6 +59,8 @@ type Launch struct {
 	Rlimits []Rlimit
 	// OOMScoreAdj is the process's oom_score_adj, -1000 to 1000. Nil leaves the host program's.
 	OOMScoreAdj *int
+	// Attributes are what else the kernel keeps about the process: scheduling, security labels, Landlock.
+	Attributes
 
 	// Stdin, Stdout and Stderr are the process's descriptors 0, 1 and 2. Nil is /dev/null. With TTY they are not used.
 	Stdin, Stdout, Stderr *os.File

@@ -21,4 +21,6 @@ func init() {
 	programs["probe"] = probe
 	programs["namespaces"] = namespaces
 	programs["forbidden"] = forbidden
+	programs["attributes"] = attributes
+	programs["try"] = try
 }

@@ -2,16 +2,12 @@ package namespace
 
 import (
 	"errors"
-	"fmt"
 	"path"
 	"strings"
 )
 
 // validate finds what no process could be started with.
 func (l *Launch) validate() error {
-	bad := func(field, format string, a ...any) error {
-		return &StartError{Step: "check", Path: field, Err: fmt.Errorf(format, a...)}
-	}
 	if len(l.Args) == 0 || (l.Args[0] == "" && l.Path == "") {
 		return bad("Args", "no command")
 	}
@@ -57,10 +53,13 @@ func (l *Launch) validate() error {
 			return bad("Rlimits", "%s: the soft limit %d is above the hard one, %d", RlimitName(r.Resource), r.Soft, r.Hard)
 		}
 	}
-	return l.validateMounts(bad)
+	if err := l.CheckAttributes(); err != nil {
+		return err
+	}
+	return l.validateMounts()
 }
 
-func (l *Launch) validateMounts(bad func(field, format string, a ...any) error) error {
+func (l *Launch) validateMounts() error {
 	var kernel []string
 	dev := false
 	for i := range l.Mounts {
@@ -127,6 +126,8 @@ func hint(e *StartError) string {
 		return " (it, its interpreter or its dynamic linker is not in the image)"
 	case s == "execve" && errors.Is(e.Err, errExecFormat):
 		return " (it is made for another architecture, or is no executable)"
+	case s == "write" && errors.Is(e.Err, errNotFound) && strings.HasPrefix(e.Path, "/proc/self/attr/"):
+		return " (the profile is not loaded)"
 	case s == "prlimit64" && errors.Is(e.Err, errPermission):
 		return " (raising a hard limit takes CAP_SYS_RESOURCE)"
 	}
