@@ -37,12 +37,52 @@ func without(names []string, name string) []string {
 	return rest
 }
 
-// sets returns the five sets that a process gets: root has all that are allowed in effect, another user none, as with
-// Docker. What is in the bounding set can then be gained by file capabilities, if NewPrivileges allows.
-func sets(all namespace.CapabilitySet, uid uint32) namespace.Capabilities {
+// capabilitySets returns the five sets that a process gets. Without Capabilities, root has all that are allowed in effect,
+// another user none, as with Docker. What is in the bounding set can then be gained by file capabilities, if NewPrivileges
+// allows.
+func (p *Process) capabilitySets(privileged bool, uid uint32) (namespace.Capabilities, error) {
+	if p.Capabilities != nil {
+		return p.exactCapabilities()
+	}
+	all, err := p.capabilities(privileged)
+	if err != nil {
+		return namespace.Capabilities{}, err
+	}
 	s := namespace.Capabilities{Bounding: all}
 	if uid == 0 {
 		s.Effective, s.Permitted = all, all
 	}
-	return s
+	return s, nil
+}
+
+// exactCapabilities reads Capabilities.
+func (p *Process) exactCapabilities() (s namespace.Capabilities, err error) {
+	if len(p.CapAdd)+len(p.CapDrop) > 0 {
+		return s, wrong("Capabilities", "the sets are given, and CapAdd or CapDrop too: use one way")
+	}
+	c := p.Capabilities
+	for _, x := range []struct {
+		name  string
+		names []string
+		to    *namespace.CapabilitySet
+	}{
+		{"Bounding", c.Bounding, &s.Bounding}, {"Effective", c.Effective, &s.Effective}, {"Permitted", c.Permitted, &s.Permitted},
+		{"Inheritable", c.Inheritable, &s.Inheritable}, {"Ambient", c.Ambient, &s.Ambient},
+	} {
+		if *x.to, err = namespace.ParseCapabilities(x.names...); err != nil {
+			return s, wrong("Capabilities."+x.name, "%w", err)
+		}
+	}
+	for _, x := range []struct {
+		name, in    string
+		part, whole namespace.CapabilitySet
+	}{
+		{"Effective", "Permitted", s.Effective, s.Permitted}, {"Inheritable", "Bounding", s.Inheritable, s.Bounding},
+		{"Ambient", "Permitted and Inheritable", s.Ambient, s.Permitted & s.Inheritable},
+	} {
+		if left := x.part &^ x.whole; left != 0 {
+			return s, wrong("Capabilities."+x.name, "%s is not in %s", left, x.in)
+		}
+	}
+	return s, nil
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 
@@ -37,7 +36,7 @@ func (c *Container) check() error {
 }
 
 func (p *Process) check() error {
-	return firstError(p.checkCommand, p.checkUser, p.checkRlimits, p.checkFiles)
+	return firstError(p.checkCommand, p.checkUser, p.checkRlimits, p.checkFiles, p.CheckAttributes)
 }
 
 func (p *Process) checkCommand() error {
@@ -89,7 +88,7 @@ func (p *Process) checkUser() error {
 			return wrong(field, "%q contains a NUL byte or a line break", name)
 		}
 	}
-	if _, err := p.capabilities(false); err != nil {
+	if _, err := p.capabilitySets(false, 0); err != nil {
 		return err
 	}
 	if p.Umask != nil && *p.Umask&^0o777 != 0 {
@@ -180,35 +179,6 @@ func (c *Container) checkNames() error {
 	}
 	if len(c.Domainname) > 64 || strings.IndexByte(c.Domainname, 0) >= 0 {
 		return wrong("Domainname", "%q is longer than 64 bytes or contains a NUL byte", c.Domainname)
-	}
-	return nil
-}
-
-// ipcSysctls are the parameters of an IPC namespace, besides fs.mqueue.*.
-var ipcSysctls = []string{
-	"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-	"kernel.shmmni", "kernel.shm_rmid_forced",
-}
-
-func (c *Container) checkSysctls() error {
-	for name, value := range c.Sysctls {
-		field := "Sysctls[" + name + "]"
-		dotted := strings.ReplaceAll(name, "/", ".")
-		network, ipc := strings.HasPrefix(dotted, "net."), slices.Contains(ipcSysctls, dotted) ||
-			strings.HasPrefix(dotted, "fs.mqueue.")
-		switch {
-		case strings.IndexByte(name+value, 0) >= 0:
-			return wrong(field, "%q contains a NUL byte", name+"="+value)
-		case strings.Contains(dotted, "..") || strings.HasSuffix(dotted, "."):
-			return wrong(field, "%q is not the name of a parameter", name)
-		case !network && !ipc:
-			return wrong(field, "it is not a parameter of a namespace: use net.*, fs.mqueue.* or one of %s",
-				strings.Join(ipcSysctls, ", "))
-		case network && !isNew(c.Namespaces.Network):
-			return wrong(field, "it needs a new network namespace")
-		case ipc && !isNew(c.Namespaces.IPC):
-			return wrong(field, "it needs a new IPC namespace")
-		}
 	}
 	return nil
 }

@@ -64,6 +64,25 @@ func TestEveryWrongFieldIsNamed(t *testing.T) {
 		{"Hostname", func(c *C) { c.Hostname, c.Namespaces.UTS.Host = "a", true }},
 		{"Domainname", func(c *C) { c.Domainname = long }},
 		{"Sysctls[kernel.core_pattern]", func(c *C) { c.Sysctls = map[string]string{"kernel.core_pattern": "|/x"} }},
+		{"Sysctls[kernel.shm_rmid_forced]", func(c *C) {
+			c.Sysctls = map[string]string{"kernel.shm_rmid_forced": "1+kernel.core_pattern=|/x"} // CVE-2022-0811
+		}},
+		{"Sysctls[net.x]", func(c *C) { c.Sysctls = map[string]string{"net.x": "1\n2"} }},
+		{"Sysctls[kernel.hostname]", func(c *C) { c.Sysctls = map[string]string{"kernel.hostname": "x"} }},
+		{"Sysctls[kernel.domainname]", func(c *C) { c.Sysctls, c.Domainname = map[string]string{"kernel.domainname": "x"}, "y" }},
+		{"Sysctls[kernel.domainname]", func(c *C) { c.Sysctls, c.Namespaces.UTS.Host = map[string]string{"kernel.domainname": "x"}, true }},
+		{"Capabilities", func(c *C) { c.CapAdd, c.Capabilities = []string{"CHOWN"}, &specs.LinuxCapabilities{} }},
+		{"Capabilities.Ambient", func(c *C) { c.Capabilities = &specs.LinuxCapabilities{Ambient: []string{"CAP_FLY"}} }},
+		{"Capabilities.Effective", func(c *C) { c.Capabilities = &specs.LinuxCapabilities{Effective: []string{"CAP_CHOWN"}} }},
+		{"Capabilities.Inheritable", func(c *C) { c.Capabilities = &specs.LinuxCapabilities{Inheritable: []string{"CAP_CHOWN"}} }},
+		{"Capabilities.Ambient", func(c *C) {
+			c.Capabilities = &specs.LinuxCapabilities{Ambient: []string{"CAP_CHOWN"}, Permitted: []string{"CAP_CHOWN"}}
+		}},
+		{"Scheduler.Policy", func(c *C) { c.Scheduler = &specs.Scheduler{Policy: "SCHED_LATER"} }},
+		{"AppArmor", func(c *C) { c.AppArmor = "a b" }},
+		{"Landlock.Files", func(c *C) {
+			c.Landlock = &namespace.Landlock{AnyFile: true, Files: []namespace.LandlockFiles{{Path: "/", Access: namespace.LandlockRead}}}
+		}},
 		{"Sysctls[net/../kernel/x]", func(c *C) { c.Sysctls = map[string]string{"net/../kernel/x": ""} }},
 		{"Sysctls[net.x]", func(c *C) { c.Sysctls, c.Namespaces.Network.Host = map[string]string{"net.x": ""}, true }},
 		{"ShmSize", func(c *C) { c.ShmSize = 1 }},

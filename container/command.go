@@ -12,8 +12,8 @@ import (
 )
 
 // Command returns a Process that runs args inside the running container: in its namespaces, control group and root,
-// with its privileges. It never fails. Env, Dir, User, Groups, capabilities, Rlimits and Umask are those of the
-// container's own process; they may be changed before Start. The process ends with the container.
+// with its privileges. It never fails. Env, Dir, User, Groups, capabilities, Rlimits, Umask and Attributes are those
+// of the container's own process; they may be changed before Start. The process ends with the container.
 func (c *Container) Command(args ...string) *Process {
 	return &Process{
 		Args:          args,
@@ -27,6 +27,8 @@ func (c *Container) Command(args ...string) *Process {
 		Rlimits:       slices.Clone(c.Rlimits),
 		Umask:         c.Umask,
 		OOMScoreAdj:   c.OOMScoreAdj,
+		Capabilities:  c.Capabilities,
+		Attributes:    c.Attributes,
 		in:            c,
 	}
 }

@@ -44,7 +44,8 @@ type Container struct {
 	// Domainname is the NIS domain name, set in a new UTS namespace. Empty leaves the host's. At most 64 bytes.
 	Domainname string
 	// Sysctls are kernel parameters by name ("net.ipv4.ip_forward") of the container's own namespaces: net.* with a new
-	// network, fs.mqueue.* and kernel's msg*, shm* and sem with a new IPC namespace. Others are refused.
+	// network, fs.mqueue.* and kernel's msg*, shm* and sem with a new IPC namespace, kernel.domainname with a new UTS
+	// namespace. Others are refused, and values with other characters than letters, digits, blanks and "_.,:/*-".
 	Sysctls map[string]string
 
 	// Privileged gives the command all capabilities that the host program has, all devices of the host, writable /sys

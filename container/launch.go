@@ -51,7 +51,7 @@ func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch,
 	if err != nil {
 		return nil, &StartError{Step: "look up user", Path: p.User, Err: err}
 	}
-	all, err := p.capabilities(c.Privileged)
+	sets, err := p.capabilitySets(c.Privileged, user.UID)
 	if err != nil {
 		return nil, err
 	}
@@ -61,15 +61,16 @@ func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch,
 		Dir:           p.Dir,
 		User:          *user,
 		Umask:         p.Umask,
-		Capabilities:  sets(all, user.UID),
+		Capabilities:  sets,
 		NewPrivileges: p.NewPrivileges || c.Privileged,
 		Rlimits:       p.Rlimits,
 		OOMScoreAdj:   p.OOMScoreAdj,
+		Attributes:    p.Attributes,
 		ExtraFiles:    p.ExtraFiles,
 		TTY:           p.TTY,
 		TTYSize:       p.TTYSize,
 	}
-	return l, c.filter(l, all)
+	return l, c.filter(l, sets.Bounding)
 }
 
 // createGroup makes the control group with its limits.

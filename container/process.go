@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -29,6 +31,11 @@ type Process struct {
 	// added means all that the host program has. What is in both is dropped, but CapDrop "ALL" comes first and CapAdd
 	// adds to nothing. A user other than root has none of them in effect, as with Docker.
 	CapAdd, CapDrop []string
+	// Capabilities gives each of the five sets of capabilities(7) by itself, as "process.capabilities" of an OCI configuration
+	// does; CapAdd and CapDrop are empty then. Effective must be in Permitted, Inheritable in Bounding, Ambient in Permitted and
+	// Inheritable. What a program has when it is executed is the kernel's rule: root gets Bounding and Inheritable, another
+	// user Ambient. Nil means Docker's default, with an empty Inheritable and Ambient.
+	Capabilities *specs.LinuxCapabilities
 	// NewPrivileges lets the command gain privileges by executing set-user-ID files and those with file capabilities.
 	NewPrivileges bool
 	// Rlimits are resource limits; others are the host program's. None may be given twice.
@@ -36,7 +43,11 @@ type Process struct {
 	// Umask of the command. Nil means 022.
 	Umask *os.FileMode
 	// OOMScoreAdj is the command's oom_score_adj, from -1000 to 1000. Nil leaves the host program's.
+	// To lower it takes CAP_SYS_RESOURCE of the host program.
 	OOMScoreAdj *int
+	// Attributes are what else the kernel keeps about a process: Scheduler, IOPriority, CPUAffinity, Personality,
+	// MemoryPolicy, KeepKeyring, AppArmor, SELinux and Landlock.
+	namespace.Attributes
 
 	// Stdin is the standard input. If it is nil, the command reads from /dev/null. An *os.File is passed as it is.
 	// Anything else is copied into a pipe by a goroutine; then Wait ends only when that has reached the end of Stdin or

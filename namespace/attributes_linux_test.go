@@ -80,8 +80,8 @@ func TestRealTimeScheduling(t *testing.T) {
 	}{
 		{specs.Scheduler{Policy: specs.SchedRR, Priority: 3}, "policy 2 flags 0 nice 0 priority 3 "},
 		{specs.Scheduler{Policy: specs.SchedOther, Nice: -3}, "policy 0 flags 0 nice -3 priority 0 "},
-		{specs.Scheduler{Policy: specs.SchedDeadline, Runtime: 1e6, Deadline: 1e8, Period: 1e8,
-			Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagResetOnFork}}, "policy 6 flags 1 nice 0 priority 0 runtime 1000000\n"},
+		{specs.Scheduler{Policy: specs.SchedDeadline, Runtime: 5e7, Deadline: 1e8, Period: 1e8,
+			Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagResetOnFork}}, "policy 6 flags 1 nice 0 priority 0 runtime 50000000\n"},
 	} {
 		t.Run(string(x.scheduler.Policy), func(t *testing.T) {
 			l := attributesLaunch(t)

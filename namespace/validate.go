@@ -128,6 +128,8 @@ func hint(e *StartError) string {
 		return " (it is made for another architecture, or is no executable)"
 	case s == "write" && errors.Is(e.Err, errNotFound) && strings.HasPrefix(e.Path, "/proc/self/attr/"):
 		return " (the profile is not loaded)"
+	case s == "capset" && errors.Is(e.Err, errPermission):
+		return " (nobody can give a capability that he does not have)"
 	case s == "prlimit64" && errors.Is(e.Err, errPermission):
 		return " (raising a hard limit takes CAP_SYS_RESOURCE)"
 	}
