@@ -11,14 +11,14 @@ import (
 
 // LoadSeccomp reads a profile and makes it the container's Seccomp. It is in Docker's format, which docker run takes as
 // --security-opt seccomp=FILE, or in that of an OCI configuration's linux.seccomp. Rules of Docker's that hold only for
-// some capabilities, processors or kernels are chosen for those that the container has by now: set CapAdd, CapDrop and
-// Privileged first. At most 1 MiB is read. An error names the field that is wrong: "seccomp.syscalls[3].action".
+// some capabilities, processors or kernels are chosen for those that the container has by now: set CapAdd, CapDrop (or
+// Capabilities) and Privileged first. At most 1 MiB is read. An error names the field that is wrong: "seccomp.syscalls[3].action".
 func (c *Container) LoadSeccomp(profile []byte) error {
-	caps, err := c.capabilities(c.Privileged)
+	caps, err := c.capabilitySets(c.Privileged, 0)
 	if err != nil {
 		return err
 	}
-	p, err := seccomp.Load(profile, &seccomp.Target{Capabilities: caps.Names()})
+	p, err := seccomp.Load(profile, &seccomp.Target{Capabilities: caps.Bounding.Names()})
 	if err != nil {
 		return seccompError("load seccomp profile", err)
 	}
