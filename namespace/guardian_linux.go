@@ -129,16 +129,19 @@ func (w *Ward) send(keep bool) error {
 	})
 }
 
-// descriptor is the guardian's number for the pidfd of the slot. Those below are free for what it opens in passing.
-func (w *Ward) descriptor() int { return 16 + w.slot }
+// descriptor is the guardian's number for the pidfd of the slot. Those below are free for what it opens in passing, and
+// for the folders that it walks through.
+func (w *Ward) descriptor() int { return guardianWalk + guardianDepth + w.slot }
 
 // A record is, in words: 0 whether it counts; 1 the number of the pidfd; 2 and 3 the offsets of two paths, to a file
-// where writing 1 kills the group and to one that lists its processes, if the first is not there; from 8 on the offsets
-// of the folders to be removed, up to a zero. shared marks those that may hold other groups, which are not waited for.
+// where writing 1 kills the group and to one that lists its processes, if the first is not there; 4 the offset of the
+// path of v1's freezer.state, since what is frozen there does not die; from 8 on the offsets of the folders to be
+// removed, up to a zero. shared marks those that may hold other groups, which are not waited for.
 const (
 	recordPidfd   = 8
 	recordKill    = 16
 	recordProcs   = 24
+	recordFreezer = 32
 	recordFolders = 64
 	recordPaths   = recordFolders + 8*(maxWardFolders+1)
 	shared        = 1 << 32
@@ -167,6 +170,9 @@ func (w *Ward) record() ([]byte, error) {
 		path(recordFolders+8*i, f, 0)
 		if unix.Access(f+"/cgroup.kill", unix.W_OK) == nil { // cgroup v2, Linux ≥ 5.14
 			path(recordKill, f+"/cgroup.kill", 0)
+		}
+		if unix.Access(f+"/freezer.state", unix.W_OK) == nil {
+			path(recordFreezer, f+"/freezer.state", 0)
 		}
 		procs = f + "/cgroup.procs"
 	}

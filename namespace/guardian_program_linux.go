@@ -58,9 +58,9 @@ func (g *guardianCompiler) if0(v arg, label int) {
 	g.place(other)
 }
 
-// is goes on if v is the value, else to the label.
-func (g *guardianCompiler) is(v arg, value arg, label int) {
-	g.op(opTest, v, value, all).orElse(label, anyError)
+// is goes on if v is the value where the mask has ones, else to the label.
+func (g *guardianCompiler) is(v, value, mask arg, label int) {
+	g.op(opTest, v, value, mask).orElse(label, anyError)
 }
 
 func (g *guardianCompiler) jump(label int) { g.op(opSet, num(0)).goTo(label) }
@@ -120,7 +120,7 @@ func (g *guardianCompiler) eachRecord(body func(skip int)) {
 	g.op(opAdd, g.at, num(wardSize)).to(g.at)
 	g.call("pread64", unix.SYS_PREAD64, g.table, g.record.addr(), num(wardSize), g.at).to(n).orElse(end, anyError)
 	g.if0(n, end)
-	g.is(g.record, num(1), loop)
+	g.is(g.record, num(1), all, loop)
 	body(loop)
 	g.jump(loop)
 	g.place(end)
@@ -134,7 +134,7 @@ func (g *guardianCompiler) kill() {
 	g.again = g.label()
 	g.place(g.again)
 	g.eachRecord(func(skip int) {
-		noProcess, noKill, noProcs := g.label(), g.label(), g.label()
+		noProcess, noKill, noProcs, noFreezer := g.label(), g.label(), g.label(), g.label()
 		g.if0(g.record.at(recordPidfd), noProcess)
 		pidfd := g.record.at(recordPidfd)
 		g.call("pidfd_send_signal", unix.SYS_PIDFD_SEND_SIGNAL, pidfd, num(int(unix.SIGKILL)), null, num(0))
@@ -155,7 +155,21 @@ func (g *guardianCompiler) kill() {
 		g.killListed(fd)
 		g.call("close", unix.SYS_CLOSE, fd)
 		g.place(noProcs)
+		g.if0(g.record.at(recordFreezer), noFreezer)
+		g.op(opAdd, g.record.addr(), g.record.at(recordFreezer)).to(path)
+		g.thaw(num(atCWD), path, fd)
+		g.place(noFreezer)
 	})
+}
+
+// thaw lets the killed processes of a v1 group die.
+func (g *guardianCompiler) thaw(dir, path, fd arg) {
+	none := g.label()
+	g.call("openat", unix.SYS_OPENAT, dir, path, num(unix.O_WRONLY|unix.O_CLOEXEC), num(0)).to(fd).orElse(none, anyError)
+	g.call("write", unix.SYS_WRITE, fd, g.str("THAWED"), num(6))
+	g.ignore(anyError)
+	g.call("close", unix.SYS_CLOSE, fd)
+	g.place(none)
 }
 
 // killListed kills the processes whose numbers are in the file, a line each. It reads byte by byte.
@@ -167,7 +181,7 @@ func (g *guardianCompiler) killListed(fd arg) {
 	g.place(loop)
 	g.call("read", unix.SYS_READ, fd, b.addr(), num(1)).to(n).orElse(end, anyError)
 	g.if0(n, end)
-	g.is(b, num('\n'), digit)
+	g.is(b, num('\n'), all, digit)
 	g.if0(pid, number) // 0 stands for a process of another PID namespace, and would mean ourselves
 	g.call("kill", unix.SYS_KILL, pid, num(int(unix.SIGKILL)))
 	g.ignore(anyError)
@@ -207,12 +221,14 @@ func (g *guardianCompiler) remove() {
 		keep := g.label()
 		g.op(opTest, arg{kind: argErrno}, num(int(unix.ENOENT)), all).goTo(loop).orElse(keep, anyError)
 		g.place(keep)
-		g.op(opSet, num(1)).to(g.left).goTo(loop)
+		g.op(opSet, num(1)).to(g.left)
+		g.walk(path)
+		g.jump(loop)
 	})
 	done, nap := g.label(), g.label()
 	g.if0(g.left, done)
 	g.op(opAdd, g.tries, num(1)).to(g.tries)
-	g.is(g.tries, num(guardianTries), nap)
+	g.is(g.tries, num(guardianTries), all, nap)
 	g.jump(done)
 	g.place(nap)
 	g.call("nanosleep", unix.SYS_NANOSLEEP, g.words(fmt.Sprint(guardianNap), 0, uint64(guardianNap)), null).
