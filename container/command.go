@@ -67,6 +67,7 @@ func (p *Process) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	defer p.in.endSetUp()
 	// The number in the path above was the container's only if that has not ended since.
 	if _, err := p.in.alive("enter"); err != nil {
 		return &StartError{Step: "enter", Path: p.in.String(), Err: err}
@@ -110,21 +111,22 @@ func (c *Container) pidfd() *os.File {
 }
 
 // enter makes the process of l start in the container's control group. It returns how often the OOM killer came before.
+// After a success the caller is to call endSetUp.
 func (c *Container) enter(l *namespace.Launch) (oomKills uint64, err error) {
 	c.groupMu.Lock()
 	defer c.groupMu.Unlock()
 	if c.group == nil {
-		return 0, nil
-	}
-	if c.paused { // the process would stop in the middle of its set-up
-		return 0, &StartError{Step: "enter control group", Path: "paused", Err: errors.New("the container is paused: resume it first")}
+		return 0, c.beginSetUp()
 	}
 	if c.Memory != 0 {
 		if s, err := c.group.Stats(); err == nil {
 			oomKills = s.Memory.OOMKills
 		}
 	}
-	return oomKills, enter(c.group, l)
+	if err := enter(c.group, l); err != nil {
+		return 0, err
+	}
+	return oomKills, c.beginSetUp()
 }
 
 // oomKills returns how often the OOM killer has come; 0 when the container has ended, since that was another's doing.

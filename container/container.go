@@ -103,6 +103,7 @@ type Container struct {
 	groupMu sync.Mutex
 	group   *cgroups.Group // nil with NoCgroup, before Start and after the end
 	paused  bool
+	setUps  setUps
 }
 
 // New returns a Container that runs args in root. It never fails: what is wrong with the arguments is an error of

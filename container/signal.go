@@ -120,43 +120,6 @@ func (c *Container) withGroup(verb string, f func(*cgroups.Group) error) error {
 	return nil
 }
 
-// Pause holds all processes of the container, by the freezer of its control group. ctx bounds how long it waits for
-// them to be held; when it ends first, they run on.
-func (c *Container) Pause(ctx context.Context) error {
-	return c.withGroup("pause", func(g *cgroups.Group) error {
-		if err := g.Freeze(ctx); err != nil {
-			return errors.Join(err, g.Thaw())
-		}
-		c.paused = true
-		return nil
-	})
-}
-
-// Resume lets the processes go on after Pause.
-func (c *Container) Resume() error {
-	return c.withGroup("resume", func(g *cgroups.Group) error {
-		if err := g.Thaw(); err != nil {
-			return err
-		}
-		c.paused = false
-		return nil
-	})
-}
-
-// Paused says whether the container is paused.
-func (c *Container) Paused() bool {
-	c.groupMu.Lock()
-	defer c.groupMu.Unlock()
-	return c.paused
-}
-
-// wake resumes the container if it is paused.
-func (c *Container) wake() {
-	if c.Paused() {
-		_ = c.Resume()
-	}
-}
-
 // Stats returns what the container uses at the moment, and has used so far.
 func (c *Container) Stats() (s *cgroups.Stats, err error) {
 	err = c.withGroup("measure", func(g *cgroups.Group) (err error) {

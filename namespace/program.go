@@ -20,6 +20,7 @@ type Program struct {
 	labels []int  // label number to step index
 	files  []file // the process's descriptors, by number
 	inline int    // descriptors below it stay open in the command; report is the next
+	nameAt int    // the process's name during its set-up: offset in data + 1
 	image  []byte // a buffer for the stub
 }
 

@@ -31,7 +31,7 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if l.edit != nil {
 		l.edit(p)
 	}
-	s := &starter{l: l, p: p, reportFD: -1, ttyFD: -1}
+	s := &starter{l: l, p: p, name: p.nameSetUp(), comm: -1, reportFD: -1, ttyFD: -1}
 	defer s.close()
 	if err := s.open(); err != nil {
 		return nil, err
@@ -42,12 +42,13 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	}
 	proc := newProcess(pid, pidfd)
 	s.closeChildSide()
+	s.openComm(pid)
 	if l.Created != nil {
 		err = l.Created(proc)
 	}
 	if err == nil {
 		var ready bool
-		if ready, err = s.result(ctx); err == nil && !ready {
+		if ready, err = s.result(ctx); err == nil && !(ready && s.executed(proc)) {
 			err = s.died(proc)
 		}
 	}
@@ -55,12 +56,29 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 		proc.tty, err = s.receiveTerminal()
 	}
 	if err != nil {
-		_ = proc.Signal(syscall.SIGKILL)
-		_, _ = proc.Wait(context.Background())
-		_ = proc.Close()
+		proc.discard()
 		return nil, err
 	}
 	return proc, nil
+}
+
+// discarding bounds the wait for the end of a process that is killed because its start has failed.
+const discarding = time.Second
+
+// discard kills the process and waits for its end. A process that v1's freezer holds, at whoever's order, ends only when
+// it is thawed: that is waited for in the background.
+func (p *Process) discard() {
+	_ = p.Signal(syscall.SIGKILL)
+	ctx, cancel := context.WithTimeout(context.Background(), discarding)
+	defer cancel()
+	if _, err := p.Wait(ctx); errors.Is(err, context.DeadlineExceeded) {
+		go func() {
+			_, _ = p.Wait(context.Background())
+			_ = p.Close()
+		}()
+		return
+	}
+	_ = p.Close()
 }
 
 // A starter holds what the host program opens for one start.
@@ -68,6 +86,8 @@ type starter struct {
 	l *Launch
 	p *Program
 
+	name     string    // of the process while it sets itself up
+	comm     int       // the file that shows its name, or -1
 	fds      []uintptr // for the child, by number; the last one is the stub
 	owned    []int
 	report   *os.File // our end
@@ -140,6 +160,9 @@ func (s *starter) close() {
 	if s.tty > 0 {
 		_ = unix.Close(s.tty)
 	}
+	if s.comm >= 0 {
+		_ = unix.Close(s.comm)
+	}
 }
 
 // spawn starts the stub. Go's own StartProcess does it, with vfork whatever the program's size; the descriptor of the
@@ -207,7 +230,7 @@ func inPIDNamespace(join *os.File, f func()) error {
 
 // result waits for the end of the report. It begins with a byte that says that the set-up is done, which nothing but the
 // execution follows; a failed step is reported as its address and the error. The end of the report without a failure says
-// that the command is executed, or that the process died: ready tells which, but for a death in the last step.
+// that the command is executed, or that the process died: in the set-up, if it was not ready, or in its last step.
 func (s *starter) result(ctx context.Context) (ready bool, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = s.report.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
