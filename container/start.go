@@ -59,6 +59,7 @@ func (c *Container) Start(ctx context.Context) (err error) {
 	if err := c.check(); err != nil {
 		return err
 	}
+	c.makeTargets()
 	c.name = randomName()
 	l, err := c.launch()
 	if err != nil {
