@@ -28,8 +28,8 @@ const (
 	layersName = "layers"
 )
 
-// chain returns the folder that goes on top of the layers, the topmost first; "" for none.
-func chain(ctx context.Context, layers []Layer) (string, error) {
+// chain returns the folder that goes on top of the layers, the topmost first; "" for none. With noKeep it makes none.
+func chain(ctx context.Context, layers []Layer, noKeep bool) (string, error) {
 	store := layers[0].scratch
 	if len(layers) < 2 || store == "" {
 		return "", nil
@@ -54,6 +54,9 @@ func chain(ctx context.Context, layers []Layer) (string, error) {
 			return "", nil
 		} else if !errors.Is(err, os.ErrNotExist) || try > 0 {
 			return "", err
+		}
+		if noKeep {
+			return "", nil
 		}
 		if err := makeChain(ctx, layers, list.String(), dir); err != nil {
 			return "", fmt.Errorf("restore folders of lower layers: %w", err)

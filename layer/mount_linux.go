@@ -44,7 +44,7 @@ func mount(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.R
 	case o.ReadOnly && o.Upper != "":
 		return nil, errors.New("a read-only one has no Upper")
 	}
-	v := &overlay{readOnly: o.ReadOnly, upper: o.Upper, work: o.Work}
+	v := &overlay{readOnly: o.ReadOnly, upper: o.Upper, work: o.Work, noKeep: o.NoKeep}
 	if err := v.stack(ctx, layers); err != nil {
 		return nil, err
 	}
@@ -96,6 +96,7 @@ type overlay struct {
 	lower       []string // the topmost first, absolute
 	upper, work string   // "" when read-only
 	readOnly    bool
+	noKeep      bool // make nothing that stays
 	volatile    bool // upper is thrown away: nothing in it needs to be synced
 }
 
@@ -109,7 +110,7 @@ func (v *overlay) stack(ctx context.Context, layers []Layer) error {
 			break
 		}
 	}
-	top, err := chain(ctx, used)
+	top, err := chain(ctx, used, v.noKeep)
 	if err != nil {
 		return err
 	}

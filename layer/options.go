@@ -70,6 +70,11 @@ type MountOptions struct {
 	// when it does not exist. It must be set exactly when Upper is.
 	Work string
 
+	// NoKeep makes nothing that stays on disk when the Root is closed. Without it the first mount of a list of layers makes
+	// a small one, which is kept for the next, if one of them implies folders to which a lower one gives an owner or a
+	// mode: with it these folders have the default ones.
+	NoKeep bool
+
 	// Target is a folder of the host at which the root file system appears; Root.Close takes it away. "" means that
 	// the mount is detached: only the Root refers to it, and it is gone when the program ends.
 	Target string
