@@ -31,7 +31,7 @@ func (c *Container) checkMounts() error {
 			return wrong(field+".Target", "%s is mounted twice", m.Target)
 		}
 		seen[m.Target] = true
-		if err := checkMount(field, m); err != nil {
+		if err := checkMount(field, m); err != nil && (!c.showing || !errors.Is(err, fs.ErrNotExist)) {
 			return err
 		}
 	}

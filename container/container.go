@@ -98,7 +98,8 @@ type Container struct {
 	// command is executed after it has returned nil; an error undoes the start.
 	Setup func(ctx context.Context, pid int) error
 
-	name string // the random part of Cgroup's and Hostname's default
+	name    string // the random part of Cgroup's and Hostname's default
+	showing bool   // during Program: what is to be bound may be missing
 
 	groupMu sync.Mutex
 	group   *cgroups.Group // nil with NoCgroup, before Start and after the end

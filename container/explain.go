@@ -3,9 +3,13 @@ package container
 import "github.com/caisson-engine/caisson/namespace"
 
 // Program returns the program of system calls that Start would run, for showing: nothing is started, and c can still be
-// started. The control group that a start makes is not there, so the steps by which the process enters it are missing.
+// started. The control group that a start makes is not there, so the steps by which the process enters it are missing. The
+// source of a bind need not be there: it is taken for a folder.
 func (c *Container) Program() (*namespace.Program, error) {
-	if err := c.check(); err != nil {
+	c.showing = true
+	err := c.check()
+	c.showing = false
+	if err != nil {
 		return nil, err
 	}
 	if c.name == "" {
