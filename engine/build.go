@@ -35,7 +35,7 @@ func (r *Run) mount(ctx context.Context) error {
 	if err := r.root.MkdirAll(r.record.Dir, 0o755); err != nil {
 		return err
 	}
-	return r.e.writeEtc(r.record)
+	return r.record.writeEtc(r.e.path(r.record.ID))
 }
 
 // A closer is a function that takes something back.
@@ -45,11 +45,25 @@ func (c closer) Close() error { return c() }
 
 // build translates the record into a container in r.root.
 func (r *Run) build(ctx context.Context) (*container.Container, error) {
-	c, err := r.record.container(r.root)
+	return r.record.build(r.root, &sources{
+		etc:    r.e.path(r.record.ID),
+		volume: func(m *Mount) (string, error) { return r.useVolume(ctx, m) },
+	})
+}
+
+// Sources are where on the host mounts are found.
+type sources struct {
+	etc    string                       // the folder of the files for /etc
+	volume func(*Mount) (string, error) // returns the folder of a mount's volume
+}
+
+// build translates the record into a container.
+func (rec *Container) build(root *namespace.Root, s *sources) (*container.Container, error) {
+	c, err := rec.container(root)
 	if err != nil {
 		return nil, err
 	}
-	return c, r.addMounts(ctx, c)
+	return c, rec.addMounts(c, s)
 }
 
 // container translates the record but for its mounts.
@@ -86,26 +100,26 @@ func bound(n int64) uint64 {
 }
 
 // addMounts adds the files of /etc, then the container's own mounts, which may cover them.
-func (r *Run) addMounts(ctx context.Context, c *container.Container) error {
+func (rec *Container) addMounts(c *container.Container, s *sources) error {
 	taken := func(target string) bool {
-		return slices.ContainsFunc(r.record.Mounts, func(m Mount) bool { return m.Target == target })
+		return slices.ContainsFunc(rec.Mounts, func(m Mount) bool { return m.Target == target })
 	}
 	for _, name := range []string{"hosts", "hostname", "resolv.conf"} {
 		if target := "/etc/" + name; !taken(target) {
-			m := container.Bind(r.e.path(r.record.ID, name), target)
-			if r.record.Config.ReadOnlyRoot {
+			m := container.Bind(filepath.Join(s.etc, name), target)
+			if rec.Config.ReadOnlyRoot {
 				m.Flags |= container.ReadOnly
 			}
 			c.Mounts = append(c.Mounts, m)
 		}
 	}
-	for _, m := range r.record.Mounts {
+	for _, m := range rec.Mounts {
 		var mounted container.Mount
 		switch m.Type {
 		case "bind":
 			mounted = container.Bind(m.Source, m.Target)
 		case "volume":
-			path, err := r.useVolume(ctx, &m)
+			path, err := s.volume(&m)
 			if err != nil {
 				return err
 			}
@@ -159,14 +173,14 @@ func tmpfs(m *Mount) (container.Mount, error) {
 }
 
 // writeEtc writes the files that are bound into the container's /etc.
-func (e *Engine) writeEtc(c *Container) error {
+func (rec *Container) writeEtc(dir string) error {
 	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 	resolv := "# There is no network but loopback.\n"
-	if c.Config.Network == "host" {
+	if rec.Config.Network == "host" {
 		hosts, resolv = hostFile("/etc/hosts", hosts), hostFile("/etc/resolv.conf", "")
 	}
-	for name, text := range map[string]string{"hosts": hosts, "resolv.conf": resolv, "hostname": c.Hostname + "\n"} {
-		if err := writePlain(e.path(c.ID, name), text); err != nil {
+	for name, text := range map[string]string{"hosts": hosts, "resolv.conf": resolv, "hostname": rec.Hostname + "\n"} {
+		if err := writePlain(filepath.Join(dir, name), text); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,9 @@ import (
 type Config struct {
 	// Image is the image's name, digest or ID. It must be in the store: see [Engine.Pull].
 	Image string
+	// Platform, such as "linux/arm64", chooses among the platforms of the image that are in the store. Empty means the
+	// machine's, or else whichever there is. If it is set and the image is there for others only, that is [NotFound].
+	Platform string `json:",omitempty"`
 	// Name is the container's name. Empty means a generated one. Letters, digits, "_", "." and "-", the first a letter
 	// or digit; two characters at least.
 	Name string `json:",omitempty"`

@@ -70,7 +70,7 @@ func (e *Engine) create(ctx context.Context, cfg *Config) (_ *Container, err err
 
 // prepare works out what a container with the configuration would be. It touches nothing.
 func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.Image, error) {
-	img, err := e.Image(ctx, cfg.Image)
+	img, err := e.ImageFor(ctx, cfg.Image, cfg.Platform)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,7 +126,7 @@ func (e *Engine) makeVolumes(c *Container) error {
 				err = os.MkdirAll(m.Source, 0o755)
 			}
 			if errors.Is(err, fs.ErrNotExist) {
-				return invalid("invalid mount config for type \"bind\": bind source path does not exist: %s", m.Source)
+				return missingSource(m.Source)
 			}
 			if err != nil {
 				return err
@@ -134,4 +134,8 @@ func (e *Engine) makeVolumes(c *Container) error {
 		}
 	}
 	return nil
+}
+
+func missingSource(path string) error {
+	return invalid("invalid mount config for type \"bind\": bind source path does not exist: %s", path)
 }

@@ -71,14 +71,18 @@ func pullBusybox(t *testing.T, e *Engine, volumes ...string) string {
 	for _, v := range volumes {
 		config.Volumes[v] = struct{}{}
 	}
-	server := httptest.NewServer(&registry.Server{
-		Store: testimage.Store{"busybox:latest": testimage.New(t, config, testimage.Busybox(t))},
-	})
+	return serve(t, e, "busybox", testimage.New(t, config, testimage.Busybox(t)))
+}
+
+// serve pulls an image and returns its name.
+func serve(t *testing.T, e *Engine, name string, img *testimage.Image) string {
+	t.Helper()
+	server := httptest.NewServer(&registry.Server{Store: testimage.Store{name + ":latest": img}})
 	defer server.Close()
-	name := strings.TrimPrefix(server.URL, "http://") + "/busybox"
-	_, err := e.Pull(t.Context(), name, nil)
+	ref := strings.TrimPrefix(server.URL, "http://") + "/" + name
+	_, err := e.Pull(t.Context(), ref, nil)
 	require.NoError(t, err)
-	return name
+	return ref
 }
 
 func TestRunHelloWorld(t *testing.T) {

@@ -3,31 +3,111 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/caisson-engine/caisson/layer"
+	"github.com/caisson-engine/caisson/namespace"
+	"github.com/caisson-engine/caisson/volume"
 )
 
-// Explain returns the program of system calls by which a container with the configuration would be started, a line each.
-// Nothing is started, and nothing stays.
+// Explain returns what would be done to run a container with the configuration: lines that begin with "# " say what would be
+// made on disk, the others are the program of system calls by which the container would be started. Nothing is started, and
+// nothing on disk is changed.
 func (e *Engine) Explain(ctx context.Context, cfg *Config) (_ string, err error) {
-	c, err := e.Create(ctx, cfg)
+	c, img, err := e.prepare(ctx, cfg)
+	if err != nil {
+		return "", fmt.Errorf("explain container: %w", err)
+	}
+	if cfg.Name != "" {
+		if c.Name, err = e.freeName(cfg.Name); err != nil {
+			return "", fmt.Errorf("explain container: %w", err)
+		}
+	}
+	release, err := e.images.Hold(ctx, img)
 	if err != nil {
 		return "", err
 	}
-	r := &Run{e: e, record: c}
-	defer func() {
-		c.Config.AutoRemove = true
-		err = errors.Join(err, r.release(), e.Remove(context.WithoutCancel(ctx), c.ID, &RemoveOptions{Volumes: true}))
-	}()
-	if err := r.mount(ctx); err != nil {
-		return "", err
-	}
-	if r.c, err = r.build(ctx); err != nil {
-		return "", err
-	}
-	r.c.Stdin, r.c.Stdout = os.Stdin, os.Stdout
-	program, err := r.c.Program()
+	defer func() { err = errors.Join(err, release()) }()
+	root, err := layer.Mount(ctx, img.Layers, &layer.MountOptions{ReadOnly: true, NoKeep: true})
 	if err != nil {
 		return "", err
 	}
-	return program.String(), nil
+	defer func() { err = errors.Join(err, root.Close()) }()
+	made, err := e.intent(c, root)
+	if err != nil {
+		return "", err
+	}
+	listing, err := e.listing(ctx, c, root)
+	return made + listing, err
+}
+
+// listing returns the program of a container. The files for /etc are made for it, out of sight: how something is bound
+// depends on whether it is a file.
+func (e *Engine) listing(ctx context.Context, c *Container, root *namespace.Root) (_ string, err error) {
+	etc, err := e.scratch(ctx, c.ID)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(etc.path), etc.lock.Close()) }()
+	if err := c.writeEtc(etc.path); err != nil {
+		return "", err
+	}
+	built, err := c.build(root, &sources{etc: etc.path, volume: e.volumePath})
+	if err != nil {
+		return "", err
+	}
+	built.Stdin, built.Stdout = os.Stdin, os.Stdout
+	program, err := built.Program()
+	if err != nil {
+		return "", err
+	}
+	return strings.ReplaceAll(program.String(), etc.path, e.path(c.ID)), nil
+}
+
+// intent says what would be made on disk for a container.
+func (e *Engine) intent(c *Container, root *namespace.Root) (string, error) {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, "# "+format+"\n", args...) }
+	line("make the folder %s: container.json, upper, work, hosts, hostname, resolv.conf", e.path(c.ID))
+	for _, m := range c.Mounts {
+		switch m.Type {
+		case "volume":
+			if _, err := e.volumes.Get(m.Source); errors.Is(err, volume.ErrNotFound) {
+				line("make the volume %s", m.Source)
+			} else if err != nil {
+				return "", err
+			}
+		case "bind":
+			switch _, err := os.Stat(m.Source); {
+			case errors.Is(err, fs.ErrNotExist) && m.MakeSource:
+				line("make the folder %s", m.Source)
+			case errors.Is(err, fs.ErrNotExist):
+				return "", missingSource(m.Source)
+			case err != nil:
+				return "", err
+			}
+		}
+	}
+	switch f, err := root.OpenFolder(c.Dir); {
+	case err == nil:
+		return b.String(), f.Close()
+	case errors.Is(err, fs.ErrNotExist):
+		line("make the folder %s in the container", c.Dir)
+	default:
+		return "", err
+	}
+	return b.String(), nil
+}
+
+// volumePath returns the folder of a mount's volume, or the one that it would have.
+func (e *Engine) volumePath(m *Mount) (string, error) {
+	v, err := e.volumes.Get(m.Source)
+	if errors.Is(err, volume.ErrNotFound) {
+		return filepath.Join(e.dir, "volumes", m.Source, "data"), nil
+	}
+	return v.Path, err
 }

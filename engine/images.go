@@ -40,8 +40,18 @@ func (e *Engine) Pull(ctx context.Context, ref string, o *PullOptions) (*image.I
 
 // Image returns the image that ref names, or a [NotFound] error.
 func (e *Engine) Image(ctx context.Context, ref string) (*image.Image, error) {
-	img, err := e.images.Get(ctx, ref, nil)
-	if errors.Is(err, image.ErrNotFound) {
+	return e.ImageFor(ctx, ref, "")
+}
+
+// ImageFor returns the image that ref names for a platform such as "linux/arm64", as [Config].Platform chooses it. If it is
+// there for other platforms only, the error is a [NotFound] too, and wraps an *image.PlatformError.
+func (e *Engine) ImageFor(ctx context.Context, ref, platform string) (*image.Image, error) {
+	img, err := e.images.Get(ctx, ref, &image.GetOptions{Platform: platform})
+	var other *image.PlatformError
+	switch {
+	case errors.As(err, &other):
+		return nil, &Error{Kind: NotFound, Message: "No such image", Err: other}
+	case errors.Is(err, image.ErrNotFound):
 		return nil, &Error{Kind: NotFound, Message: "No such image: " + familiar(ref)}
 	}
 	return img, err

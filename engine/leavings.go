@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/volume"
@@ -55,4 +56,25 @@ func (e *Engine) deleteLater(l *leavings) {
 			e.log.Warn("what was removed could not be deleted", "error", err)
 		}
 	})
+}
+
+// scratch makes a folder below tmp that no sweep takes.
+func (e *Engine) scratch(ctx context.Context, name string) (*leaving, error) {
+	l, err := e.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	path := filepath.Join(e.dir, "tmp", name)
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return nil, err
+	}
+	lock, held, err := durable.TryAcquireDir(path)
+	if err == nil && held {
+		err = errors.New("a new folder is locked")
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	return &leaving{path, lock}, nil
 }

@@ -61,17 +61,16 @@ func pick(words []string) string {
 // claimName gives the name, or a random one if it is empty, to the container. The claim is a file that only one can make.
 func (e *Engine) claimName(name, id string) (string, error) {
 	if name != "" {
-		name = strings.TrimPrefix(name, "/")
-		if !validName.MatchString(name) {
-			return "", invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
+		name, err := e.freeName(name)
+		if err != nil {
+			return "", err
 		}
-		err := e.writeClaim(name, id)
-		if errors.Is(err, fs.ErrExist) {
-			owner := e.claimant(name)
-			return "", conflict("Conflict. The container name %q is already in use by container %q. You have to remove "+
-				"(or rename) that container to be able to reuse that name.", "/"+name, owner)
+		if err := e.writeClaim(name, id); errors.Is(err, fs.ErrExist) {
+			return "", taken(name, e.claimant(name))
+		} else if err != nil {
+			return "", err
 		}
-		return name, err
+		return name, nil
 	}
 	for try := range 100 {
 		name = randomName(try)
@@ -80,6 +79,23 @@ func (e *Engine) claimName(name, id string) (string, error) {
 		}
 	}
 	return "", conflict("no free name was found for the container; give it one")
+}
+
+// freeName returns a name without the slash that Docker puts before it, if no container has it now.
+func (e *Engine) freeName(name string) (string, error) {
+	name = strings.TrimPrefix(name, "/")
+	if !validName.MatchString(name) {
+		return "", invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
+	}
+	if owner := e.claimant(name); owner != "" {
+		return "", taken(name, owner)
+	}
+	return name, nil
+}
+
+func taken(name, owner string) error {
+	return conflict("Conflict. The container name %q is already in use by container %q. You have to remove (or rename) "+
+		"that container to be able to reuse that name.", "/"+name, owner)
 }
 
 func (e *Engine) writeClaim(name, id string) (err error) {

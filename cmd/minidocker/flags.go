@@ -15,7 +15,6 @@ type runFlags struct {
 	explain     bool
 	quiet       bool
 	pull        string
-	platform    string
 
 	env, envFiles, labels          []string
 	volumes, mounts, tmpfs         []string
@@ -37,9 +36,11 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&r.init, "init", false, "Run an init that forwards signals and reaps processes (not implemented)")
 	f.BoolVar(&c.AutoRemove, "rm", false, "Remove the container and its anonymous volumes when it exits")
 	f.StringVar(&c.Name, "name", "", "Assign a name to the container")
-	f.BoolVar(&r.explain, "explain", false, "Print the system calls that would start the container, and do not run it")
+	f.BoolVar(&r.explain, "explain", false,
+		"Print what would be made on disk and the system calls that would start the container, and do neither; a missing "+
+			"image is pulled")
 	f.StringVar(&r.pull, "pull", "missing", `Pull image before running ("always", "missing", "never")`)
-	f.StringVar(&r.platform, "platform", "", "Pull the image for this platform (os/arch[/variant])")
+	f.StringVar(&c.Platform, "platform", "", "Run the image for this platform (os/arch[/variant])")
 	f.BoolVarP(&r.quiet, "quiet", "q", false, "Suppress the pull output")
 
 	f.StringArrayVarP(&r.env, "env", "e", nil, "Set environment variables")

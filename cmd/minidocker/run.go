@@ -96,14 +96,14 @@ func (a *app) run(r *runFlags) error {
 // provide pulls the image if that is asked for.
 func (a *app) provide(e *engine.Engine, r *runFlags) error {
 	if r.pull == "always" {
-		return a.pull(e, r.config.Image, &pullFlags{platform: r.platform, quiet: r.quiet, out: a.stderr})
+		return a.pull(e, r.config.Image, &pullFlags{platform: r.config.Platform, quiet: r.quiet, out: a.stderr})
 	}
-	_, err := e.Image(a.ctx, r.config.Image)
+	_, err := e.ImageFor(a.ctx, r.config.Image, r.config.Platform)
 	if !errors.Is(err, fs.ErrNotExist) || r.pull == "never" {
 		return err
 	}
 	say(a.stderr, "Unable to find image '%s' locally", familiar(r.config.Image))
-	return a.pull(e, r.config.Image, &pullFlags{platform: r.platform, quiet: r.quiet, out: a.stderr})
+	return a.pull(e, r.config.Image, &pullFlags{platform: r.config.Platform, quiet: r.quiet, out: a.stderr})
 }
 
 // start starts the container with the command's standard files. done puts the terminal back.

@@ -38,6 +38,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("CAISSON_ROOT", filepath.Join(e.WorkDir, "root"))
 			e.Setenv("REG", host)
 			e.Setenv("ARCH", runtime.GOARCH)
+			e.Setenv("OTHER_ARCH", map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH])
 			e.Setenv("HELLO_LAYER", layer.Descriptor.Digest.Encoded()[:12])
 			e.Setenv("HELLO_DIGEST", image.Index.Descriptor.Digest.String())
 			return nil
