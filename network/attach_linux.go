@@ -1,0 +1,345 @@
+package network
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// isGone says that an interface is not there, or just went.
+func isGone(err error) bool {
+	var missing netlink.LinkNotFoundError
+	return errors.As(err, &missing) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO)
+}
+
+// attach makes an endpoint: first its document, so that whatever else there is can be found, then what the rules say of
+// it, then its interfaces. The caller holds the store's lock.
+func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *EndpointOptions, r *Reservation) (_ *Endpoint, err error) {
+	s := c.s
+	h, err := s.openHost()
+	if err != nil {
+		return nil, err
+	}
+	x, err := s.index(n.Name)
+	if err != nil {
+		return nil, err
+	}
+	if x.of(b.o.ID) != nil {
+		return nil, fmt.Errorf("it is attached already: %w", ErrExists)
+	}
+	e := &Endpoint{
+		ID: randomID(16), Network: n.Name, Sandbox: b.o.ID, Names: slices.Clone(o.Names), Ports: r.list(),
+		Created: time.Now().UTC().Round(0),
+	}
+	if n.Driver == Bridge {
+		e.HostInterface = vethPrefix + e.ID[:12]
+	} else {
+		e.Owner = b.owner
+	}
+	if err := s.allocate(ctx, x, n, o, e); err != nil {
+		return nil, err
+	}
+	s.attaching = e.ID
+	defer func() { s.attaching = "" }()
+	if err := s.keepEndpoint(x, e); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.release(h, n, x, e))
+		}
+	}()
+	var link netlink.Link
+	if n.Driver == Bridge {
+		link, err = b.connect(c, h, n, o, e)
+	} else {
+		link, err = b.sit(h, n, o, e)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if link != nil {
+		if err := h.link.LinkSetUp(link); err != nil {
+			return nil, fmt.Errorf("set %s up: %w", e.HostInterface, err)
+		}
+	}
+	if err := b.configure(n, o, e); err != nil {
+		return nil, err
+	}
+	if link != nil {
+		h.settle(link)
+	}
+	return e, s.keepEndpoint(x, e) // with the interface's name
+}
+
+// allocate chooses the endpoint's addresses.
+func (s *Store) allocate(ctx context.Context, x *index, n *Network, o *EndpointOptions, e *Endpoint) error {
+	err := s.choose(x, n, o, e)
+	if errors.Is(err, ErrExhausted) || errors.Is(err, ErrInUse) {
+		if err := s.reclaim(ctx); err != nil {
+			return err
+		}
+		err = s.choose(x, n, o, e)
+	}
+	return err
+}
+
+func (s *Store) choose(x *index, n *Network, o *EndpointOptions, e *Endpoint) error {
+	for _, sub := range n.Subnets {
+		ipv6 := sub.Prefix.Addr().Is6()
+		want := o.IPv4
+		if ipv6 {
+			want = o.IPv6
+		}
+		if want.IsValid() && x.taken(want) {
+			return fmt.Errorf("address %s %w", want, ErrInUse)
+		}
+		if !want.IsValid() {
+			var ok bool
+			if want, ok = nextAddress(sub, x.lastOf(ipv6), x.taken); !ok {
+				return fmt.Errorf("%w in %s", ErrExhausted, cmp.Or(sub.Range, sub.Prefix))
+			}
+		}
+		if p := netip.PrefixFrom(want, sub.Prefix.Bits()); ipv6 {
+			e.IPv6 = p
+		} else {
+			e.IPv4 = p
+		}
+	}
+	if o.MAC != nil {
+		e.MAC = o.MAC.String()
+	} else {
+		e.MAC = macOf(cmp.Or(e.IPv4, e.IPv6).Addr()).String()
+	}
+	if x.hasMAC(e.MAC) {
+		return fmt.Errorf("hardware address %s %w", e.MAC, ErrInUse)
+	}
+	return nil
+}
+
+func (x *index) lastOf(ipv6 bool) netip.Addr {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.last[ipv6]
+}
+
+func (x *index) hasMAC(mac string) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.macs[mac] != nil
+}
+
+// connect makes the endpoint's pair of interfaces, one a port of the bridge, the other in the sandbox. Both are down.
+func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e *Endpoint) (netlink.Link, error) {
+	bridge, err := h.up(c, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.rules.change(c.s, additions(endpointElements(e))); err != nil {
+		return nil, err
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MasterIndex, attrs.MTU = e.HostInterface, bridge.Attrs().Index, bridge.Attrs().MTU
+	veth := &netlink.Veth{
+		LinkAttrs: attrs, PeerHardwareAddr: e.mac(), PeerNamespace: netlink.NsFd(b.ns.Fd()), PeerMTU: uint32(attrs.MTU),
+	}
+	err = tryNames(o.Interface, func(name string) error {
+		veth.PeerName, e.Interface = name, name
+		return h.link.LinkAdd(veth)
+	})
+	switch {
+	case errors.Is(err, unix.EXFULL), errors.Is(err, unix.ENOSPC):
+		return nil, fmt.Errorf("make interface: the bridge is full, it takes 1023: %w", err)
+	case err != nil:
+		return nil, fmt.Errorf("make interface: %w", explain(err, "veth"))
+	}
+	link, err := h.link.LinkByName(e.HostInterface)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: %w", e.HostInterface, err)
+	}
+	if n.Isolated {
+		if err := h.link.LinkSetIsolated(link, true); err != nil {
+			return nil, fmt.Errorf("isolate %s: %w", e.HostInterface, err)
+		}
+	}
+	if len(e.Ports) > 0 && h.filtersBridged() {
+		if err := h.link.LinkSetHairpin(link, true); err != nil {
+			return nil, fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
+		}
+	}
+	// The host's end needs no address of its own.
+	err = inside(h.ns, func() error { return writeSysctl("ipv6/conf/"+e.HostInterface+"/disable_ipv6", "1") })
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return link, nil
+}
+
+// filtersBridged tells whether the host has bridged frames filtered and translated as packets: then a port of the bridge must
+// pass a frame back to where it came from, for a container that calls a port that it published itself.
+func (h *host) filtersBridged() bool {
+	var b []byte
+	_ = inside(h.ns, func() (err error) {
+		b, err = os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables")
+		return err
+	})
+	return len(b) > 0 && b[0] == '1'
+}
+
+// settle waits until the kernel has seen that the port's other end is up, and the bridge passes frames on: what is sent
+// before is lost, and a request for a neighbour is sent again only after a second.
+func (h *host) settle(port netlink.Link) {
+	for pause := 20 * time.Microsecond; pause < 200*time.Millisecond; pause += pause / 2 {
+		l, err := h.link.LinkByIndex(port.Attrs().Index)
+		if err != nil || l.Attrs().OperState == netlink.OperUp {
+			return
+		}
+		time.Sleep(pause)
+	}
+}
+
+// tryNames calls f with the name, or with eth0, eth1, … until one is free.
+func tryNames(name string, f func(string) error) error {
+	if name != "" {
+		return f(name)
+	}
+	var err error
+	for i := range 64 {
+		if err = f("eth" + strconv.Itoa(i)); !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+	}
+	return err
+}
+
+// sit makes the sandbox's interface on one of the host's.
+func (b *Sandbox) sit(h *host, n *Network, o *EndpointOptions, e *Endpoint) (netlink.Link, error) {
+	parent, err := h.link.LinkByName(n.Interface)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: %w", n.Interface, err)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.ParentIndex, attrs.MTU, attrs.Namespace = parent.Attrs().Index, n.MTU, netlink.NsFd(b.ns.Fd())
+	err = tryNames(o.Interface, func(name string) error {
+		attrs.Name, e.Interface = name, name
+		if n.Driver == Ipvlan {
+			return h.link.LinkAdd(&netlink.IPVlan{LinkAttrs: attrs, Mode: ipvlanModes[n.Mode]})
+		}
+		attrs.HardwareAddr = e.mac()
+		return h.link.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: macvlanModes[n.Mode]})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make interface on %s: %w", n.Interface, explain(err, string(n.Driver)))
+	}
+	return nil, nil
+}
+
+var (
+	ipvlanModes = map[string]netlink.IPVlanMode{
+		"": netlink.IPVLAN_MODE_L2, "l2": netlink.IPVLAN_MODE_L2, "l3": netlink.IPVLAN_MODE_L3, "l3s": netlink.IPVLAN_MODE_L3S,
+	}
+	macvlanModes = map[string]netlink.MacvlanMode{
+		"": netlink.MACVLAN_MODE_BRIDGE, "bridge": netlink.MACVLAN_MODE_BRIDGE, "private": netlink.MACVLAN_MODE_PRIVATE,
+		"vepa": netlink.MACVLAN_MODE_VEPA, "passthru": netlink.MACVLAN_MODE_PASSTHRU,
+	}
+)
+
+// configure gives the sandbox's interface its addresses and routes, from a thread in the sandbox.
+func (b *Sandbox) configure(n *Network, o *EndpointOptions, e *Endpoint) error {
+	err := inside(b.ns, func() error {
+		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		if err != nil {
+			return fmt.Errorf("open rtnetlink: %w", err)
+		}
+		defer h.Close()
+		link, err := h.LinkByName(e.Interface)
+		if err != nil {
+			return err
+		}
+		if err := b.parameters(e); err != nil {
+			return err
+		}
+		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+			if !p.IsValid() {
+				continue
+			}
+			a := &netlink.Addr{IPNet: ipNet(p)}
+			if p.Addr().Is6() {
+				a.Flags = unix.IFA_F_NODAD // who else has it is known
+			} else {
+				a.Broadcast = net.IP(lastAddr(p).AsSlice())
+			}
+			if err := h.AddrAdd(link, a); err != nil {
+				return fmt.Errorf("give it the address %s: %w", p, err)
+			}
+		}
+		if err := h.LinkSetUp(link); err != nil {
+			return fmt.Errorf("set it up: %w", err)
+		}
+		return b.routes(h, n, o, link)
+	})
+	if err != nil {
+		return fmt.Errorf("interface %s of the sandbox: %w", e.Interface, err)
+	}
+	return nil
+}
+
+// parameters sets what the kernel does of its own accord on the interface.
+func (b *Sandbox) parameters(e *Endpoint) error {
+	conf := "ipv6/conf/" + e.Interface + "/"
+	if !e.IPv6.IsValid() {
+		// Not even a link-local address, by which others could reach what should be reached by IPv4 alone.
+		if err := writeSysctl(conf+"disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	for _, set := range [][2]string{
+		{"disable_ipv6", "0"}, {"accept_ra", "0"}, {"autoconf", "0"}, {"accept_redirects", "0"}, {"accept_dad", "0"},
+		{"addr_gen_mode", "0"},
+	} {
+		if err := writeSysctl(conf+set[0], set[1]); err != nil {
+			return ipv6Error(err)
+		}
+	}
+	return nil
+}
+
+// routes adds the default routes by the network's gateways. Of several networks' the one with the smallest metric is used, and
+// when it goes the next one.
+func (b *Sandbox) routes(h *netlink.Handle, n *Network, o *EndpointOptions, link netlink.Link) error {
+	if n.Internal {
+		return nil
+	}
+	for _, sub := range n.Subnets {
+		r := &netlink.Route{
+			LinkIndex: link.Attrs().Index, Gw: sub.Gateway.AsSlice(),
+			Priority: (maxPriority-o.GatewayPriority)*16 + min(len(b.attached), 15),
+		}
+		if n.Driver == Ipvlan && n.Mode != "" && n.Mode != "l2" {
+			r.Gw, r.Scope = nil, netlink.SCOPE_LINK
+			r.Dst = ipNet(netip.PrefixFrom(unspecified(sub.Gateway.Is6()), 0))
+		}
+		if err := h.RouteAdd(r); err != nil {
+			return fmt.Errorf("default route by %s: %w", sub.Gateway, err)
+		}
+	}
+	return nil
+}
+
+func unspecified(ipv6 bool) netip.Addr {
+	if ipv6 {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
+}

@@ -1,0 +1,49 @@
+// Package network gives containers networks, without a helper binary and without iptables: bridges, veth pairs, addresses
+// and routes by netlink; address translation, published ports and isolation by nftables; names by a resolver of its own.
+//
+//	store, err := network.Open("/var/lib/myprogram/networks", nil)
+//	_, err = store.Create(ctx, "backend", nil)
+//	box, err := store.Sandbox(pid, &network.SandboxOptions{ID: "web1"}) // the network namespace of process pid
+//	defer box.Close()
+//	e, err := box.Attach(ctx, "backend", &network.EndpointOptions{
+//		Names: []string{"web"}, Ports: []network.Port{{Container: 80, Host: 8080}},
+//	})
+//	conn, err := box.Dial(ctx, "tcp", "127.0.0.1:80") // from the host's Go code, inside the container's network
+//
+// # What the host gets
+//
+// A network's bridge is there while something is attached to it, and so are the network's entries in two nftables tables,
+// one of family inet and one of family bridge. A container costs elements of their sets and maps, never a rule, and one
+// transaction. Nobody else's tables are touched. When somebody flushed ours, the next change restores them; [Store.Check]
+// says so before, and [Store.Repair] does it at once.
+//
+// A container reaches the world with the host's address. Into a network goes what belongs to a connection from inside, and what
+// comes to a published port; everything else is dropped, also from another network and from a neighbour of the host who
+// routes to the container's address. An internal network reaches neither the world nor the host. A port of a bridge is pinned to its
+// container's MAC and addresses: frames, ARP and neighbour advertisements with others are dropped, as are router
+// advertisements.
+//
+// A published port is also bound by a socket of this process, so that nobody else takes it; the socket serves
+// what comes by the host's loopback, which is not translated: route_localnet stays off. The client's address
+// is kept elsewhere.
+//
+// Forwarding: if net.ipv4.ip_forward is 0 the first network turns it on, and the interfaces that the host has then go on not
+// forwarding to each other: they are put into the set "guarded", the only mark that stays, with the tables, when
+// nothing is attached any more. It is never turned off, since others may rely on it by then. The same holds for IPv6, where
+// interfaces that accept router advertisements go on accepting them (accept_ra=2).
+//
+// # On disk
+//
+//	.lock                           locked while networks or endpoints are changed
+//	.guarded.json                   the interfaces above
+//	<name>/network.json             a network
+//	<name>/endpoints/<id>.json      what is attached to it
+//	.tmp/                           networks half made or half deleted
+//
+// Several processes may use one store at once, and each may be killed at any time. An endpoint ends with its container's
+// network namespace, whoever was killed; the next [Open] takes back its address, its elements and its document. Documents
+// of endpoints are not synced: after a loss of power there are none.
+//
+// It needs Linux 5.10 with bridge, veth and nf_tables (nft_nat, nft_masq, nft_fib_inet, nft_ct, bridge filtering), and
+// root. Networking without root is not implemented.
+package network

@@ -1,0 +1,293 @@
+package network
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+// programs are the helper programs that the test binary plays.
+var programs = map[string]testenv.Program{
+	"churn": churn,
+	"pause": func([]string) int { _, _ = io.Copy(io.Discard, os.Stdin); return 0 },
+}
+
+// A machine is a network namespace that plays a host.
+type machine struct {
+	t  testing.TB
+	ns *os.File
+}
+
+// newMachine makes a machine with loopback only, which ends with the test.
+func newMachine(t testing.TB) *machine {
+	t.Helper()
+	testenv.RequireRoot(t)
+	m := &machine{t: t}
+	var err error
+	onThrowawayThread(func() {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return
+		}
+		m.ns, err = os.Open("/proc/thread-self/ns/net")
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, m.ns.Close()) })
+	m.in(func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(lo)
+	})
+	return m
+}
+
+func (m *machine) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), m.ns.Fd()) }
+
+// in runs f on a thread on the machine.
+func (m *machine) in(f func() error) {
+	m.t.Helper()
+	require.NoError(m.t, inside(m.ns, f))
+}
+
+// command runs a command on the machine and returns what it prints.
+func (m *machine) command(name string, args ...string) string {
+	m.t.Helper()
+	out, err := m.try(name, args...)
+	require.NoError(m.t, err, "%s %v\n%s", name, args, out)
+	return out
+}
+
+func (m *machine) try(name string, args ...string) (out string, err error) {
+	m.t.Helper()
+	testenv.RequireCommand(m.t, name)
+	e := inside(m.ns, func() error {
+		var b []byte
+		b, err = exec.Command(name, args...).CombinedOutput()
+		out = string(b)
+		return nil
+	})
+	require.NoError(m.t, e)
+	return out, err
+}
+
+// cable connects two machines: each gets an interface with an address.
+func cable(a, b *machine, name string, addrA, addrB string) {
+	a.t.Helper()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = name
+	a.in(func() error {
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: name, PeerNamespace: netlink.NsFd(b.ns.Fd())})
+	})
+	for _, end := range []struct {
+		m    *machine
+		addr string
+	}{{a, addrA}, {b, addrB}} {
+		end.m.in(func() error {
+			l, err := netlink.LinkByName(name)
+			if err != nil {
+				return err
+			}
+			// Without a link-local address, for which others are asked first, nothing is forwarded.
+			if err := writeSysctl("ipv6/conf/"+name+"/accept_dad", "0"); err != nil {
+				return err
+			}
+			for _, text := range strings.Split(end.addr, ",") {
+				addr, err := netlink.ParseAddr(text)
+				if err != nil {
+					return err
+				}
+				if err := netlink.AddrAdd(l, addr); err != nil {
+					return err
+				}
+			}
+			return netlink.LinkSetUp(l)
+		})
+	}
+}
+
+// route adds a route on the machine.
+func (m *machine) route(to, via string) {
+	m.t.Helper()
+	m.in(func() error {
+		p := netip.MustParsePrefix(to)
+		return netlink.RouteAdd(&netlink.Route{Dst: ipNet(p), Gw: netip.MustParseAddr(via).AsSlice()})
+	})
+}
+
+// serve answers each connection of TCP to the port with the client's address and a newline, and each datagram alike.
+func (m *machine) serve(port int) {
+	m.t.Helper()
+	m.in(func() error {
+		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+		if err != nil {
+			return err
+		}
+		p, err := net.ListenPacket("udp", ":"+strconv.Itoa(port))
+		if err != nil {
+			return err
+		}
+		m.t.Cleanup(func() { _, _ = l.Close(), p.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = fmt.Fprintln(c, ipOf(c.RemoteAddr()))
+				_ = c.Close()
+			}
+		}()
+		go func() {
+			b := make([]byte, 2000)
+			for {
+				_, from, err := p.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				_, _ = p.WriteTo([]byte(ipOf(from)+"\n"), from)
+			}
+		}()
+		return nil
+	})
+}
+
+func ipOf(a net.Addr) string {
+	h, _, _ := net.SplitHostPort(a.String())
+	return h
+}
+
+// ask connects from the machine, and returns what serve answers, or the error.
+func (m *machine) ask(network, address string) (answer string, err error) {
+	m.t.Helper()
+	e := inside(m.ns, func() error {
+		var c net.Conn
+		if c, err = net.DialTimeout(network, address, patience); err != nil {
+			return nil
+		}
+		defer c.Close()
+		if err = c.SetDeadline(time.Now().Add(patience)); err != nil {
+			return nil
+		}
+		if network == "udp" {
+			if _, err = c.Write([]byte("?")); err != nil {
+				return nil
+			}
+			b := make([]byte, 100)
+			var n int
+			n, err = c.Read(b)
+			answer = strings.TrimSpace(string(b[:n]))
+			return nil
+		}
+		var b []byte
+		b, err = io.ReadAll(c)
+		answer = strings.TrimSpace(string(b))
+		return nil
+	})
+	require.NoError(m.t, e)
+	return answer, err
+}
+
+// patience is how long what is dropped is waited for.
+const patience = 700 * time.Millisecond
+
+// sees requires that serve at the address sees the client as given.
+func (m *machine) sees(network, address, client string) {
+	m.t.Helper()
+	answer, err := m.ask(network, address)
+	require.NoError(m.t, err)
+	require.Equal(m.t, client, answer)
+}
+
+// cannot requires that nothing at the address can be reached.
+func (m *machine) cannot(network, address string) {
+	m.t.Helper()
+	answer, err := m.ask(network, address)
+	require.Error(m.t, err, "%s answered %q", address, answer)
+}
+
+// newBox starts a process in a network namespace of its own, as a container's.
+func newBox(t testing.TB) (m *machine, pid int) {
+	t.Helper()
+	m, pid, _ = startBox(t)
+	return m, pid
+}
+
+// startBox is newBox with a function that ends the process and forgets the namespace.
+func startBox(t testing.TB) (m *machine, pid int, end func()) {
+	t.Helper()
+	testenv.RequireRoot(t)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Args = []string{"pause"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	end = func() {
+		_ = in.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if m != nil {
+			_ = m.ns.Close()
+		}
+	}
+	t.Cleanup(end)
+	ns, err := os.Open(filepath.Join("/proc", strconv.Itoa(cmd.Process.Pid), "ns/net"))
+	require.NoError(t, err)
+	m = &machine{t, ns}
+	m.in(func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(lo)
+	})
+	return m, cmd.Process.Pid, end
+}
+
+// newStore opens a store whose host is the machine, and checks when the test ends that nothing is left on it.
+func newStore(t testing.TB, on *machine) *Store {
+	t.Helper()
+	s, err := Open(t.TempDir(), &Options{Namespace: on.path(), Table: "caisson"})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		if !t.Failed() {
+			require.NoError(t, s.Check(t.Context()))
+		}
+		require.NoError(t, s.Close())
+	})
+	return s
+}
+
+// newSandbox makes a sandbox of a new process and closes it when the test ends.
+func newSandbox(t testing.TB, s *Store, id string) (*Sandbox, *machine) {
+	t.Helper()
+	m, pid := newBox(t)
+	b, err := s.Sandbox(pid, &SandboxOptions{ID: id})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b, m
+}
+
+// attach attaches and requires success.
+func attach(t testing.TB, b *Sandbox, network string, o *EndpointOptions) Endpoint {
+	t.Helper()
+	e, err := b.Attach(t.Context(), network, o)
+	require.NoError(t, err)
+	return e
+}

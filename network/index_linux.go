@@ -1,0 +1,239 @@
+package network
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+)
+
+const (
+	endpointsName = "endpoints"
+	seqName       = ".seq"
+)
+
+// An index is what this process knows of a network's endpoints. It is read anew when the number in the network's file .seq
+// has changed, and then only what is new. Who changes an endpoint makes the number odd before and even after, under the
+// store's lock; what was read while it was odd, or before it changed, is not relied on.
+type index struct {
+	mu    sync.RWMutex
+	seq   uint64
+	fresh bool
+	all   map[string]*Endpoint
+	addrs map[netip.Addr]*Endpoint
+	macs  map[string]*Endpoint
+	names map[string][]*Endpoint
+	last  map[bool]netip.Addr // the address given out last, by family
+}
+
+func newIndex() *index {
+	return &index{
+		all: make(map[string]*Endpoint), addrs: make(map[netip.Addr]*Endpoint), macs: make(map[string]*Endpoint),
+		names: make(map[string][]*Endpoint), last: make(map[bool]netip.Addr),
+	}
+}
+
+// index returns the network's index, as fresh as the folder was when it was called.
+func (s *Store) index(name string) (*index, error) {
+	s.indexMu.Lock()
+	x := s.indexes[name]
+	if x == nil {
+		x = newIndex()
+		s.indexes[name] = x
+	}
+	s.indexMu.Unlock()
+	seq, err := s.seq(name)
+	if err != nil {
+		return nil, err
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.fresh && x.seq == seq {
+		return x, nil
+	}
+	entries, err := os.ReadDir(s.path(name, endpointsName))
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[string]bool, len(entries))
+	for _, entry := range entries {
+		id, ok := strings.CutSuffix(entry.Name(), ".json")
+		if !ok || strings.HasPrefix(id, ".") {
+			continue
+		}
+		there[id] = true
+		if x.all[id] != nil {
+			continue
+		}
+		e := &Endpoint{}
+		err := readJSON(s.path(name, endpointsName, entry.Name()), e)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil || e.ID != id {
+			e = &Endpoint{} // damaged by a loss of power: nothing lives that it could speak of
+		}
+		e.ID, e.Network = id, name
+		x.add(e)
+	}
+	for id := range x.all {
+		if !there[id] {
+			x.remove(id)
+		}
+	}
+	x.seq, x.fresh = seq, seq%2 == 0
+	return x, nil
+}
+
+// seq reads a network's number of changes.
+func (s *Store) seq(name string) (uint64, error) {
+	b, err := os.ReadFile(s.path(name, endpointsName, seqName))
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(b) != 8 {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint64(b), nil
+}
+
+// changing makes the number odd; the caller holds the store's lock. done makes it even: x then has all that the folder has.
+func (s *Store) changing(name string, x *index) (done func(), err error) {
+	f, err := os.OpenFile(s.path(name, endpointsName, seqName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	seq, err := s.seq(name)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	seq |= 1 // it is odd already if somebody was killed
+	put := func(n uint64) error {
+		_, err := f.WriteAt(binary.LittleEndian.AppendUint64(nil, n), 0)
+		return err
+	}
+	if err := put(seq); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		err := put(seq + 1)
+		x.mu.Lock()
+		x.seq, x.fresh = seq+1, err == nil && x.fresh
+		x.mu.Unlock()
+		_ = f.Close()
+	}, nil
+}
+
+// keepEndpoint writes an endpoint's document, a new one or in place of the old.
+func (s *Store) keepEndpoint(x *index, e *Endpoint) error {
+	done, err := s.changing(e.Network, x)
+	if err != nil {
+		return err
+	}
+	defer done()
+	b, err := json.MarshalIndent(e, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := s.path(e.Network, endpointsName, ".tmp-"+e.ID)
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	if err := os.Rename(tmp, s.path(e.Network, endpointsName, e.ID+".json")); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	x.mu.Lock()
+	x.remove(e.ID)
+	x.add(e)
+	x.mu.Unlock()
+	return nil
+}
+
+// dropEndpoint removes an endpoint's document.
+func (s *Store) dropEndpoint(x *index, e *Endpoint) error {
+	done, err := s.changing(e.Network, x)
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = os.Remove(s.path(e.Network, endpointsName, e.ID+".json"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	x.mu.Lock()
+	x.remove(e.ID)
+	x.mu.Unlock()
+	return nil
+}
+
+// add and remove need mu.
+func (x *index) add(e *Endpoint) {
+	x.all[e.ID] = e
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if p.IsValid() {
+			x.addrs[p.Addr()] = e
+			x.last[p.Addr().Is6()] = p.Addr()
+		}
+	}
+	if e.MAC != "" {
+		x.macs[e.MAC] = e
+	}
+	for _, name := range e.Names {
+		key := strings.ToLower(name)
+		x.names[key] = append(x.names[key], e)
+	}
+}
+
+func (x *index) remove(id string) {
+	e := x.all[id]
+	if e == nil {
+		return
+	}
+	delete(x.all, id)
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if x.addrs[p.Addr()] == e {
+			delete(x.addrs, p.Addr())
+		}
+	}
+	if x.macs[e.MAC] == e {
+		delete(x.macs, e.MAC)
+	}
+	for _, name := range e.Names {
+		key := strings.ToLower(name)
+		left := slices.DeleteFunc(slices.Clone(x.names[key]), func(o *Endpoint) bool { return o == e })
+		if len(left) == 0 {
+			delete(x.names, key)
+		} else {
+			x.names[key] = left
+		}
+	}
+}
+
+func (x *index) list() []Endpoint {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	all := make([]Endpoint, 0, len(x.all))
+	for _, id := range slices.Sorted(maps.Keys(x.all)) {
+		all = append(all, *x.all[id])
+	}
+	return all
+}
+
+func (x *index) size() int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.all)
+}
+
+// taken tells whether an endpoint has the address.
+func (x *index) taken(a netip.Addr) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.addrs[a] != nil
+}

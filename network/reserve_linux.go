@@ -1,0 +1,231 @@
+package network
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Reservation is ports of the host that are bound, and so are nobody else's.
+type Reservation struct {
+	s     *Store
+	ports []*bound
+
+	group sync.WaitGroup
+	mu    sync.Mutex
+	conns map[io.Closer]bool // of the connections that are passed on; nil once it is closed
+	done  bool
+}
+
+// bound is a port and its sockets: one of IPv4, one of IPv6, or both.
+type bound struct {
+	Port
+	streams []net.Listener
+	packets []*net.UDPConn
+	others  []io.Closer
+}
+
+// Reserve binds ports of the host, before there is a sandbox. Give the reservation to Attach, or close it. The errors are
+// ErrInvalid and ErrPortInUse.
+func (s *Store) Reserve(ports []Port) (*Reservation, error) {
+	r := &Reservation{s: s}
+	if err := r.add(ports); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("reserve ports: %w", err)
+	}
+	return r, nil
+}
+
+// Close unbinds the ports and ends the connections that came by them.
+func (r *Reservation) Close() {
+	r.mu.Lock()
+	r.done = true
+	for c := range r.conns {
+		_ = c.Close()
+	}
+	r.conns = nil
+	for _, b := range r.ports {
+		b.close()
+	}
+	r.mu.Unlock()
+	r.group.Wait()
+}
+
+func (b *bound) close() {
+	for _, l := range b.streams {
+		_ = l.Close()
+	}
+	for _, c := range b.packets {
+		_ = c.Close()
+	}
+	for _, c := range b.others {
+		_ = c.Close()
+	}
+	b.streams, b.packets, b.others = nil, nil, nil
+}
+
+func (r *Reservation) list() []Port {
+	var all []Port
+	for _, b := range r.ports {
+		all = append(all, b.Port)
+	}
+	return all
+}
+
+func (r *Reservation) add(ports []Port) error {
+	for _, p := range ports {
+		p.Protocol = cmp.Or(p.Protocol, "tcp")
+		if err := p.check(); err != nil {
+			return err
+		}
+	}
+	return inside(r.s.ns, func() error {
+		for _, p := range ports {
+			p.Protocol = cmp.Or(p.Protocol, "tcp")
+			b, err := bind(p)
+			if err != nil {
+				return fmt.Errorf("publish %s: %w", p, err)
+			}
+			r.ports = append(r.ports, b)
+		}
+		return nil
+	})
+}
+
+// bind binds a port: the one that is asked for, the first free of a range, or any.
+func bind(p Port) (*bound, error) {
+	if p.HostEnd == 0 {
+		p.HostEnd = p.Host
+	}
+	tries := int(p.HostEnd) - int(p.Host) + 1
+	if p.Host == 0 {
+		tries = 64 // the kernel chooses for one family, and the other may have it taken
+	}
+	var err error
+	for range tries {
+		b := &bound{Port: p}
+		b.HostEnd = 0
+		if err = b.bind(); err == nil {
+			return b, nil
+		}
+		b.close()
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return nil, err
+		}
+		if p.Host != 0 {
+			p.Host++
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", ErrPortInUse, err)
+}
+
+// bind binds the sockets, in the calling thread's network namespace.
+func (b *bound) bind() error {
+	if a := b.Address; a.IsValid() {
+		return b.listen(a)
+	}
+	if err := b.listen(netip.IPv4Unspecified()); err != nil {
+		return err
+	}
+	err := b.listen(netip.IPv6Unspecified())
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
+		return nil // the host has no IPv6
+	}
+	return err
+}
+
+func (b *bound) listen(a netip.Addr) error {
+	at := netip.AddrPortFrom(a, b.Host)
+	suffix := "4"
+	if a.Is6() {
+		suffix = "6"
+	}
+	switch b.Protocol {
+	case "tcp":
+		l, err := net.Listen("tcp"+suffix, at.String())
+		if err != nil {
+			return err
+		}
+		b.streams = append(b.streams, l)
+		b.Host = l.Addr().(*net.TCPAddr).AddrPort().Port()
+	case "udp":
+		lc := net.ListenConfig{Control: askForDestination}
+		l, err := lc.ListenPacket(context.Background(), "udp"+suffix, at.String())
+		if err != nil {
+			return err
+		}
+		c := l.(*net.UDPConn)
+		b.packets = append(b.packets, c)
+		b.Host = c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	case "sctp":
+		f, port, err := bindSCTP(at)
+		if err != nil {
+			return err
+		}
+		b.others = append(b.others, f)
+		b.Host = port
+	}
+	return nil
+}
+
+// askForDestination has a datagram come with the address that it was sent to, which is the answer's source.
+func askForDestination(network, _ string, c syscall.RawConn) error {
+	var err error
+	e := c.Control(func(fd uintptr) {
+		if network == "udp6" {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
+		} else {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+		}
+	})
+	return errors.Join(e, os.NewSyscallError("setsockopt", err))
+}
+
+// bindSCTP takes a port of SCTP. What comes by loopback is not passed on: it would take another protocol.
+func bindSCTP(at netip.AddrPort) (*os.File, uint16, error) {
+	family := unix.AF_INET
+	var address unix.Sockaddr = &unix.SockaddrInet4{Port: int(at.Port()), Addr: as4(at.Addr())}
+	if at.Addr().Is6() {
+		family, address = unix.AF_INET6, &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+	if err != nil {
+		return nil, 0, explain(os.NewSyscallError("socket", err), "sctp")
+	}
+	f := os.NewFile(uintptr(fd), "sctp")
+	if family == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
+			return nil, 0, errors.Join(os.NewSyscallError("setsockopt", err), f.Close())
+		}
+	}
+	if err := unix.Bind(fd, address); err != nil {
+		return nil, 0, errors.Join(os.NewSyscallError("bind", err), f.Close())
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, 0, errors.Join(os.NewSyscallError("getsockname", err), f.Close())
+	}
+	switch n := name.(type) {
+	case *unix.SockaddrInet4:
+		return f, uint16(n.Port), nil
+	case *unix.SockaddrInet6:
+		return f, uint16(n.Port), nil
+	}
+	return f, at.Port(), nil
+}
+
+func as4(a netip.Addr) [4]byte {
+	if !a.Unmap().Is4() {
+		return [4]byte{}
+	}
+	return a.Unmap().As4()
+}

@@ -1,0 +1,234 @@
+package network
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+)
+
+// rules are the two nftables tables of a store. The chains never change; what networks and endpoints there are is in sets and
+// maps.
+type rules struct {
+	name string
+	conn *nftables.Conn
+	gen  int    // a socket that asks for the ruleset's generation
+	last uint32 // the generation for which the chains are known to be whole; 0: none
+}
+
+// openRules opens the tables' connection in the calling thread's network namespace. Nothing is made.
+func openRules(name string) (*rules, error) {
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return nil, fmt.Errorf("open nftables: %w", err)
+	}
+	gen, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open nfnetlink: %w", err), conn.CloseLasting())
+	}
+	return &rules{name: name, conn: conn, gen: gen}, nil
+}
+
+func (r *rules) close() error { return errors.Join(r.conn.CloseLasting(), unix.Close(r.gen)) }
+
+// generation returns the number of changes that anybody made to the namespace's rules, or 0 if it cannot be had.
+func (r *rules) generation() uint32 {
+	msg := make([]byte, unix.SizeofNlMsghdr+4)
+	binary.NativeEndian.PutUint32(msg, uint32(len(msg)))
+	binary.NativeEndian.PutUint16(msg[4:], unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN)
+	binary.NativeEndian.PutUint16(msg[6:], unix.NLM_F_REQUEST)
+	if err := unix.Sendto(r.gen, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return 0
+	}
+	b := make([]byte, 512)
+	n, _, err := unix.Recvfrom(r.gen, b, 0)
+	if err != nil || n < unix.SizeofNlMsghdr+4+8 ||
+		binary.NativeEndian.Uint16(b[4:]) != unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN {
+		return 0
+	}
+	attr := b[unix.SizeofNlMsghdr+4:]
+	if binary.NativeEndian.Uint16(attr[2:]) != unix.NFTA_GEN_ID {
+		return 0
+	}
+	return binary.BigEndian.Uint32(attr[4:])
+}
+
+// An element is an entry of a set or map: of the table of family bridge if the set is one of that, else of inet.
+type element struct {
+	set      string
+	key, val []byte
+}
+
+// An edit adds or deletes an element.
+type edit struct {
+	element
+	remove bool
+}
+
+func additions(elements []element) []edit {
+	all := make([]edit, len(elements))
+	for i, e := range elements {
+		all[i] = edit{element: e}
+	}
+	return all
+}
+
+// change makes the edits in one transaction. If the tables are not there or not whole, they are first made anew from the
+// store's documents. If an element to be added is there, with whatever value, or one to be deleted is not, then
+// the sets are made anew too.
+func (r *rules) change(s *Store, edits []edit) error {
+	before := r.generation()
+	if before == 0 || before != r.last {
+		if whole, err := r.whole(); err != nil {
+			return err
+		} else if !whole {
+			if err := r.restore(s); err != nil {
+				return err
+			}
+			before = r.generation()
+		}
+	}
+	err := r.apply(edits)
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOENT) {
+		if err := r.restore(s); err != nil {
+			return err
+		}
+		before = r.generation()
+		err = r.apply(edits)
+	}
+	r.last = 0
+	if err != nil {
+		return fmt.Errorf("change nftables: %w", explain(err, "nf_tables"))
+	}
+	if after := r.generation(); len(edits) == 0 && after == before || after == before+1 {
+		r.last = after
+	}
+	return nil
+}
+
+// remove deletes elements, of which some or all may be gone.
+func (r *rules) remove(elements []element) error {
+	edits := additions(elements)
+	for i := range edits {
+		edits[i].remove = true
+	}
+	before := r.generation()
+	err := r.apply(edits)
+	if err == nil {
+		if r.last == before && r.generation() == before+1 {
+			r.last = before + 1
+		}
+		return nil
+	}
+	for _, e := range edits {
+		if err := r.apply([]edit{e}); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("change nftables: %w", err)
+		}
+	}
+	return nil
+}
+
+// perMessage bounds the elements of one message: a list's length is a number of 16 bits.
+const perMessage = 200
+
+// apply sends the edits as one transaction. Edits of a kind are put together in the order in which their sets come first.
+func (r *rules) apply(edits []edit) error {
+	r.buffer(edits)
+	return r.conn.Flush()
+}
+
+func (r *rules) buffer(edits []edit) {
+	type kind struct {
+		set    string
+		remove bool
+	}
+	var order []kind
+	kinds := make(map[kind][]nftables.SetElement)
+	for _, e := range edits {
+		k := kind{e.set, e.remove}
+		if kinds[k] == nil {
+			order = append(order, k)
+		}
+		kinds[k] = append(kinds[k], nftables.SetElement{Key: e.key, Val: e.val})
+	}
+	for _, k := range order {
+		set := r.set(k.set)
+		for all := kinds[k]; len(all) > 0; {
+			some := all[:min(len(all), perMessage)]
+			all = all[len(some):]
+			// The error is that of a set of verdicts.
+			if k.remove {
+				_ = r.conn.SetDeleteElements(set, some)
+			} else {
+				_ = r.conn.SetAddElements(set, some)
+			}
+		}
+	}
+}
+
+// whole tells whether all chains are there with all their rules.
+func (r *rules) whole() (bool, error) {
+	for _, t := range r.tables() {
+		for _, c := range t.chains {
+			have, err := r.conn.GetRules(t.table, &nftables.Chain{Name: c.name, Table: t.table})
+			if errors.Is(err, unix.ENOENT) {
+				return false, nil
+			}
+			if err != nil {
+				return false, fmt.Errorf("list nftables rules: %w", explain(err, "nf_tables"))
+			}
+			if len(have) != len(c.rules) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// restore makes both tables anew in one transaction, with the elements of all networks that are up and all their endpoints.
+func (r *rules) restore(s *Store) error {
+	var edits []edit
+	for _, name := range s.guarded().Interfaces {
+		edits = append(edits, edit{element: element{set: "guarded", key: ifname(name)}})
+	}
+	elements, err := s.elements()
+	if err != nil {
+		return err
+	}
+	edits = append(edits, additions(elements)...)
+	for _, t := range r.tables() {
+		// A table that is not there cannot be deleted; adding one that is there does nothing.
+		r.conn.AddTable(t.table)
+		r.conn.DelTable(t.table)
+		r.conn.AddTable(t.table)
+		for _, set := range t.sets {
+			if err := r.conn.AddSet(r.set(set.name), nil); err != nil {
+				return fmt.Errorf("make nftables set %s: %w", set.name, err)
+			}
+		}
+		for _, c := range t.chains {
+			r.conn.AddChain(c.chain(t.table))
+		}
+		for _, c := range t.chains {
+			for _, e := range c.rules {
+				r.conn.AddRule(&nftables.Rule{Table: t.table, Chain: &nftables.Chain{Name: c.name, Table: t.table}, Exprs: e})
+			}
+		}
+	}
+	r.buffer(edits)
+	if err := r.conn.Flush(); err != nil {
+		return fmt.Errorf("make nftables tables: %w", explain(err, "nf_tables with nat, masquerade, fib, conntrack or bridge"))
+	}
+	return nil
+}
+
+// drop removes both tables.
+func (r *rules) drop() error {
+	for _, t := range r.tables() {
+		r.conn.AddTable(t.table)
+		r.conn.DelTable(t.table)
+	}
+	return r.conn.Flush()
+}

@@ -1,0 +1,245 @@
+package network
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+)
+
+// SandboxOptions are the settings of a sandbox.
+type SandboxOptions struct {
+	// ID is the container's, 1 to 128 of [a-zA-Z0-9_.-]. It is required.
+	ID string
+}
+
+// A Sandbox is the network namespace of a container, and what is attached to it. Its methods may be called by several
+// goroutines.
+type Sandbox struct {
+	s     *Store
+	o     SandboxOptions
+	ns    *os.File
+	owner owner
+
+	mu       sync.Mutex
+	attached map[string]*attachment // by network
+	closed   bool
+}
+
+// An attachment is an endpoint that this process attached, with the sockets of its ports.
+type attachment struct {
+	e        *Endpoint
+	reserved *Reservation
+}
+
+// Sandbox returns the sandbox of the network namespace that process pid is in. Endpoints that have been attached under the
+// same ID, by this process or another, are its own.
+func (s *Store) Sandbox(pid int, o *SandboxOptions) (*Sandbox, error) {
+	if o == nil || CheckName(o.ID) != nil {
+		return nil, fmt.Errorf("sandbox: %w", invalid("ID", "it is not 1 to 128 of [a-zA-Z0-9_.-]"))
+	}
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return nil, fmt.Errorf("sandbox %s: %w", o.ID, err)
+	}
+	start, err := startTime(pid)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", o.ID, err), ns.Close())
+	}
+	return &Sandbox{
+		s: s, o: *o, ns: ns, attached: make(map[string]*attachment), owner: owner{PID: pid, Start: start, Boot: s.boot},
+	}, nil
+}
+
+// Attach connects the sandbox to a network: it gets an interface with addresses there, and its ports are published. ctx bounds
+// the waiting for others who change networks. With an error nothing is attached, and the ports are bound no more,
+// o.Reserved's neither. The errors are those of Get, ErrInvalid, ErrInUse, ErrExhausted and ErrPortInUse. o may be nil.
+func (b *Sandbox) Attach(ctx context.Context, network string, o *EndpointOptions) (_ Endpoint, err error) {
+	if o == nil {
+		o = &EndpointOptions{}
+	}
+	reserved := cmp.Or(o.Reserved, &Reservation{s: b.s})
+	defer func() {
+		if err != nil {
+			reserved.Close()
+			err = fmt.Errorf("attach %s to network %s: %w", short(b.o.ID), network, err)
+		}
+	}()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return Endpoint{}, os.ErrClosed
+	}
+	if err := CheckName(network); err != nil {
+		return Endpoint{}, err
+	}
+	c, err := b.s.lock(ctx)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	defer c.Close()
+	n, err := b.s.read(network)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	if err := o.check(n); err != nil {
+		return Endpoint{}, err
+	}
+	if err := reserved.add(o.Ports); err != nil {
+		return Endpoint{}, err
+	}
+	e, err := b.attach(ctx, c, n, o, reserved)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	reserved.serve(e)
+	b.attached[network] = &attachment{e, reserved}
+	return *e, nil
+}
+
+func short(id string) string { return id[:min(12, len(id))] }
+
+// Detach disconnects the sandbox from a network. The error is ErrNotFound if it is not connected to it.
+func (b *Sandbox) Detach(ctx context.Context, network string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := CheckName(network)
+	if err == nil {
+		err = b.detach(ctx, network)
+	}
+	if err != nil {
+		return fmt.Errorf("detach %s from network %s: %w", short(b.o.ID), network, err)
+	}
+	return nil
+}
+
+func (b *Sandbox) detach(ctx context.Context, network string) error {
+	c, err := b.s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if a := b.attached[network]; a != nil {
+		a.reserved.Close()
+		delete(b.attached, network)
+	}
+	n, err := b.s.read(network)
+	if err != nil {
+		return err
+	}
+	x, err := b.s.index(network)
+	if err != nil {
+		return err
+	}
+	e := x.of(b.o.ID)
+	if e == nil {
+		return fmt.Errorf("it is not attached: %w", ErrNotFound)
+	}
+	h, err := b.s.openHost()
+	if err != nil {
+		return err
+	}
+	if e.HostInterface == "" { // the sandbox's end is all there is
+		if err := b.removeInterface(e); err != nil {
+			return err
+		}
+	}
+	return c.s.release(h, n, x, e)
+}
+
+// release takes an endpoint back, and with the last one the bridge.
+func (s *Store) release(h *host, n *Network, x *index, e *Endpoint) error {
+	if err := s.takeBack(h, x, e); err != nil {
+		return err
+	}
+	if n.Driver == Bridge && x.size() == 0 {
+		return h.down(n)
+	}
+	return nil
+}
+
+func (b *Sandbox) removeInterface(e *Endpoint) error {
+	return inside(b.ns, func() error {
+		l, err := netlink.LinkByName(e.Interface)
+		var missing netlink.LinkNotFoundError
+		if errors.As(err, &missing) {
+			return nil
+		}
+		if err == nil {
+			err = netlink.LinkDel(l)
+		}
+		if err != nil {
+			return fmt.Errorf("remove interface %s: %w", e.Interface, err)
+		}
+		return nil
+	})
+}
+
+// of returns the endpoint of a sandbox, or nil.
+func (x *index) of(sandbox string) *Endpoint {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.all {
+		if e.Sandbox == sandbox {
+			return e
+		}
+	}
+	return nil
+}
+
+// Endpoints returns what is attached to the sandbox, by whomever, in the order of attaching.
+func (b *Sandbox) Endpoints() ([]Endpoint, error) {
+	names, err := b.s.names()
+	if err != nil {
+		return nil, err
+	}
+	var all []Endpoint
+	for _, name := range names {
+		x, err := b.s.index(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("network %s: %w", name, err)
+		}
+		if e := x.of(b.o.ID); e != nil {
+			all = append(all, *e)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Endpoint) int { return a.Created.Compare(b.Created) })
+	return all, nil
+}
+
+// Close detaches the sandbox from the networks that it was attached to by this value, and by others under its ID, and
+// gives back what it holds. The container may have ended before.
+func (b *Sandbox) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	var errs []error
+	networks := slices.Sorted(maps.Keys(b.attached))
+	all, err := b.Endpoints()
+	if err != nil {
+		errs = append(errs, err)
+	}
+	for _, e := range all {
+		if b.attached[e.Network] == nil {
+			networks = append(networks, e.Network)
+		}
+	}
+	for _, network := range networks {
+		if err := b.detach(context.Background(), network); err != nil && !errors.Is(err, ErrNotFound) {
+			errs = append(errs, fmt.Errorf("detach %s from network %s: %w", short(b.o.ID), network, err))
+		}
+	}
+	return errors.Join(append(errs, b.ns.Close())...)
+}
