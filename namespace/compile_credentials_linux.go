@@ -80,15 +80,3 @@ func (c *compiler) capset() {
 		uint64(k.Effective), uint64(k.Permitted), uint64(k.Inheritable))
 	c.call("capset", unix.SYS_CAPSET, header, c.bytes(d[:], text)).about(text)
 }
-
-func (c *compiler) seccomp() {
-	l := c.l
-	if len(l.Seccomp) == 0 {
-		return
-	}
-	n := len(l.Seccomp) / 8
-	filter := c.bytes(l.Seccomp, "")
-	prog := c.pointers(fmt.Sprintf("{%d instructions}", n), num(n), filter)
-	c.call("seccomp", unix.SYS_SECCOMP, arg{kind: argInt, v: unix.SECCOMP_SET_MODE_FILTER, text: "SECCOMP_SET_MODE_FILTER"},
-		num(int(l.SeccompFlags)), prog).about(fmt.Sprintf("%d instructions", n))
-}

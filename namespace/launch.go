@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"context"
 	"os"
 	"time"
 )
@@ -55,6 +56,13 @@ type Launch struct {
 	Seccomp []byte
 	// SeccompFlags are the flags of SECCOMP_SET_MODE_FILTER.
 	SeccompFlags uint
+	// SeccompNotify is called by Start, with its ctx, when the filter is loaded: it gets the listener for the calls to
+	// which the filter says NOTIFY.
+	// The listener is the callee's, who closes it; the process goes on when SeccompNotify has returned, within a minute.
+	// Calls of the set-up's own may be among those that are to be answered: the execution of the command at the least,
+	// and with NewPrivileges all from the giving up of capabilities on. So the answering is done by a goroutine of its
+	// own. An error undoes the start. It goes with the flag SECCOMP_FILTER_FLAG_NEW_LISTENER, and takes CAP_SYS_PTRACE.
+	SeccompNotify func(context.Context, *SeccompListener) error
 	// Rlimits are set for the process; others are the host program's.
 	Rlimits []Rlimit
 	// OOMScoreAdj is the process's oom_score_adj, -1000 to 1000. Nil leaves the host program's.

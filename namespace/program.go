@@ -22,6 +22,10 @@ type Program struct {
 	inline int    // descriptors below it stay open in the command; report is the next
 	nameAt int    // the process's name during its set-up: offset in data + 1
 	image  []byte // a buffer for the stub
+
+	// handed are the two words by which a seccomp listener is handed over: its descriptor, and whether the host program
+	// has it. Nil if there is none.
+	handed *[2]arg
 }
 
 // A step is one instruction of the interpreter.
@@ -257,6 +261,9 @@ func (p *Program) value(a arg) (v uint64, load bool) {
 	}
 	return a.v, false
 }
+
+// address is where a variable lies in the stub's memory.
+func (p *Program) address(a arg) uint64 { return p.varsAddr() + a.v }
 
 func (p *Program) target(label int) uint64 {
 	if label == 0 {

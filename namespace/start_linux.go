@@ -43,6 +43,7 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	proc := newProcess(pid, pidfd)
 	s.closeChildSide()
 	s.openComm(pid)
+	heard := s.listen(ctx, proc)
 	if l.Created != nil {
 		err = l.Created(proc)
 	}
@@ -51,6 +52,12 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 		if ready, err = s.result(ctx); err == nil && !(ready && s.executed(proc)) {
 			err = s.died(proc)
 		}
+	}
+	if err != nil {
+		_ = proc.Signal(syscall.SIGKILL)
+	}
+	if e := heard(); e != nil {
+		err = e
 	}
 	if err == nil && l.TTY {
 		proc.tty, err = s.receiveTerminal()

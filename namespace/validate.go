@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// filterListener is SECCOMP_FILTER_FLAG_NEW_LISTENER.
+const filterListener = 1 << 3
+
 // validate finds what no process could be started with.
 func (l *Launch) validate() error {
 	if len(l.Args) == 0 || (l.Args[0] == "" && l.Path == "") {
@@ -41,6 +44,9 @@ func (l *Launch) validate() error {
 	}
 	if len(l.Seccomp)%8 != 0 || len(l.Seccomp) > 4096*8 {
 		return bad("Seccomp", "%d bytes are no filter of 1 to 4096 instructions of 8 bytes", len(l.Seccomp))
+	}
+	if listens := l.SeccompFlags&filterListener != 0; listens != (l.SeccompNotify != nil) || listens && len(l.Seccomp) == 0 {
+		return bad("SeccompNotify", "a filter with the flag SECCOMP_FILTER_FLAG_NEW_LISTENER and SeccompNotify need each other")
 	}
 	if l.User.UID == ^uint32(0) || l.User.GID == ^uint32(0) {
 		return bad("User", "the id 4294967295 stands for no user")
@@ -130,6 +136,8 @@ func hint(e *StartError) string {
 		return " (the profile is not loaded)"
 	case s == "capset" && errors.Is(e.Err, errPermission):
 		return " (nobody can give a capability that he does not have)"
+	case errors.Is(e.Err, errPermission) && e.Path == listenerName:
+		return " (taking the process's seccomp listener takes CAP_SYS_PTRACE)"
 	case s == "prlimit64" && errors.Is(e.Err, errPermission):
 		return " (raising a hard limit takes CAP_SYS_RESOURCE)"
 	}

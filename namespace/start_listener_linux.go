@@ -1,0 +1,82 @@
+package namespace
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// handOver takes the listener from the process when it has one, hands it to SeccompNotify, and lets the process go on.
+// It ends when that is done, or when the set-up is over, of which over tells.
+func (s *starter) handOver(ctx context.Context, p *Process, over <-chan struct{}) error {
+	fail := func(step string, err error) error {
+		return &StartError{Step: step, Path: listenerName, Err: err}
+	}
+	var word [8]byte
+	number := func() (int, error) {
+		_, err := readMemory(p.pid, word[:], s.p.address(s.p.handed[0]))
+		return int(binary.NativeEndian.Uint64(word[:])), err
+	}
+	// The process cannot tell us that it has it: the filter may be in the way.
+	const often = 50 * time.Microsecond
+	tick := time.NewTicker(often)
+	defer tick.Stop()
+	fd, err := number()
+	for ; fd == 0 && err == nil; fd, err = number() {
+		select {
+		case <-tick.C:
+		case <-over:
+			return nil
+		}
+	}
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EFAULT) {
+		return nil // it has ended, or is about to, and says why elsewhere
+	}
+	if err != nil {
+		return fail("read", err)
+	}
+	err = withDescriptor(p.pidfd, func(pidfd int) (err error) {
+		fd, err = unix.PidfdGetfd(pidfd, fd, 0)
+		return err
+	})
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EBADF) {
+		return nil
+	}
+	if err != nil {
+		return fail("pidfd_getfd", err)
+	}
+	if err := s.l.SeccompNotify(ctx, newListener(fd, p.pid)); err != nil {
+		var start *StartError
+		if errors.As(err, &start) {
+			return start
+		}
+		return fail("hand over", err)
+	}
+	binary.NativeEndian.PutUint64(word[:], 1)
+	if err := writeMemory(p.pid, word[:], s.p.address(s.p.handed[1])); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EFAULT) {
+		return fail("write", err)
+	}
+	return nil
+}
+
+// listen starts handOver, if there is a listener to be taken. What it returns ends it and returns its error.
+func (s *starter) listen(ctx context.Context, p *Process) (finish func() error) {
+	if s.p.handed == nil {
+		return func() error { return nil }
+	}
+	over, result := make(chan struct{}), make(chan error, 1)
+	go func() {
+		err := s.handOver(ctx, p, over)
+		if err != nil {
+			_ = p.Signal(unix.SIGKILL) // it waits, and so does the host program for its report
+		}
+		result <- err
+	}()
+	return func() error {
+		close(over)
+		return <-result
+	}
+}
