@@ -54,6 +54,17 @@ type Container struct {
 	// Seccomp is the system call filter as in an OCI configuration; [Container.LoadSeccomp] reads one from a file. Nil
 	// means Docker's default profile, without the making of sockets by socketcall(2) that Socketcall allows.
 	Seccomp *specs.LinuxSeccomp
+	// SeccompNotify gets the listener for the calls to which Seccomp says SCMP_ACT_NOTIFY, and answers them until Receive
+	// returns an error; then it closes the listener. It is called in a goroutine of its own for each process that is
+	// started with the filter: the container's own, and every [Container.Command], whose number the listener's Pid
+	// tells. Calls may come while the process is being started: at the least the execution of the command, if that is
+	// notified of. It takes CAP_SYS_PTRACE. With Seccomp's ListenerPath it must be nil: the listener is then sent to the
+	// unix socket there, as an OCI runtime does, with SeccompState and ListenerMetadata. One of both is required if a
+	// rule has that action.
+	SeccompNotify func(*SeccompListener)
+	// SeccompState is what is told of the container at ListenerPath. Nil stands for an ID which is the last part of
+	// Cgroup. The version, the pid and the status, "creating" or "running", are filled in.
+	SeccompState *specs.State
 	// NoSeccomp leaves the filter out. Seccomp must be nil then.
 	NoSeccomp bool
 	// Socketcall lets 32-bit programs of x86 make sockets by socketcall(2), as Docker's profile does: most of those that

@@ -20,7 +20,7 @@ func newContainer(t testing.TB, args ...string) *container.Container {
 	t.Helper()
 	testenv.RequireRoot(t)
 	root := testenv.NewRootfs(t, "echo", "cat", "exit", "sleep", "errors", "id", "env", "hog", "trap", "spin", "read",
-		"write", "tty", "linger", "fds", "daemon", "status")
+		"write", "tty", "linger", "fds", "daemon", "status", "mkdir")
 	c := container.New(namespace.Dir(root), args...)
 	c.Cgroup = testenv.CgroupName(t)
 	return c

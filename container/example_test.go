@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"syscall"
 	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/namespace"
@@ -90,6 +93,40 @@ func ExampleContainer_Namespace() {
 	client.Namespaces.Network = server.Namespace()
 	out, err := client.Output(ctx)
 	fmt.Println(string(out), err)
+}
+
+// The host program refuses to let the container mount anything, and says what it tried.
+func ExampleContainer_seccompNotify() {
+	c := container.New(namespace.Dir("/srv/rootfs"), "mount", "-t", "tmpfs", "none", "/mnt")
+	c.Seccomp = &specs.LinuxSeccomp{
+		DefaultAction: specs.ActAllow,
+		Syscalls:      []specs.LinuxSyscall{{Names: []string{"mount"}, Action: specs.ActNotify}},
+	}
+	c.SeccompNotify = func(l *container.SeccompListener) {
+		defer l.Close()
+		for {
+			call, err := l.Receive(context.Background())
+			if err != nil {
+				return // io.EOF: the container has ended
+			}
+			target, err := call.ReadString(call.Args[1], 4096)
+			fmt.Println(container.SyscallName(call), target, err)
+			if err := call.Fail(syscall.EPERM); err != nil {
+				log.Print(err) // it was killed meanwhile
+			}
+		}
+	}
+	if err := c.Run(context.Background()); err != nil {
+		log.Print(err)
+	}
+}
+
+func ExampleContainer_LoadSeccomp() {
+	c := container.New(namespace.Dir("/srv/rootfs"), "sh")
+	err := c.LoadSeccomp([]byte(`{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+		{"names": ["ptrace"], "action": "SCMP_ACT_ERRNO"}, {"names": ["reboot"], "action": "FORBID"}]}`))
+	fmt.Println(err)
+	// Output: start container: check seccomp.syscalls[1].action: unknown action "FORBID"
 }
 
 func ExampleBind() {

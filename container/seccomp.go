@@ -32,11 +32,14 @@ func (c *Container) LoadSeccomp(profile []byte) error {
 func (c *Container) checkSeccomp() error {
 	switch {
 	case c.Seccomp == nil:
-		return nil
+		return c.checkListener()
 	case c.NoSeccomp || c.Privileged:
 		return wrong("Seccomp", "there is a profile, but NoSeccomp or Privileged is set, which means none")
 	}
-	return checkProfile(c.Seccomp)
+	if err := checkProfile(c.Seccomp); err != nil {
+		return err
+	}
+	return c.checkListener()
 }
 
 func checkProfile(p *specs.LinuxSeccomp) error {
@@ -61,6 +64,7 @@ func (c *Container) filter(l *namespace.Launch, all namespace.CapabilitySet) (er
 	if err != nil {
 		return seccompError("compile seccomp profile", err)
 	}
+	c.listen(l)
 	return nil
 }
 

@@ -122,3 +122,18 @@ var i386Mux = func() map[string]muxed {
 	}
 	return m
 }()
+
+// Name returns the name of the syscall with this value of AUDIT_ARCH and number, or "".
+func Name(audit, number uint32) string {
+	for which, facts := range abiFacts {
+		if facts.audit != audit || facts.audit == abiFacts[abiX32].audit && (number&x32Bit != 0) != (abi(which) == abiX32) {
+			continue
+		}
+		for i := range syscalls {
+			if n := syscalls[i].numbers[which]; n >= 0 && uint32(n) == number {
+				return syscalls[i].name
+			}
+		}
+	}
+	return ""
+}

@@ -287,3 +287,15 @@ func TestTableIsSorted(t *testing.T) {
 		require.NotNil(t, lookup(row.name), fmt.Sprint(row))
 	}
 }
+
+func TestName(t *testing.T) {
+	for want, call := range map[string]data{
+		"read": {number: 0, audit: 0xc000003e}, "ptrace": {number: x32Bit | 521, audit: 0xc000003e},
+		"socketcall": {number: 102, audit: 0x40000003}, "mkdirat": {number: 34, audit: 0xc00000b7},
+		"": {number: 100000, audit: 0xc000003e},
+	} {
+		require.Equal(t, want, Name(call.audit, call.number))
+	}
+	require.Empty(t, Name(0xc000003e, 521), "x32's alone")
+	require.Empty(t, Name(1, 0))
+}
