@@ -49,6 +49,7 @@ func (l *Launch) compile(p *Program) error {
 	}
 	c := &compiler{Program: p, l: l}
 	c.descriptors()
+	c.keep()
 	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_DUMPABLE, prctlNames), num(0), num(0), num(0), num(0))
 	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_NAME, prctlNames), c.setUpName(), num(0), num(0), num(0))
 	c.call("umask", unix.SYS_UMASK, octal(0))

@@ -51,20 +51,6 @@ type guardianCompiler struct {
 	again         int // label: kill once more
 }
 
-// if0 goes to the label if v is zero, else on.
-func (g *guardianCompiler) if0(v arg, label int) {
-	other := g.label()
-	g.op(opTest, v, num(0), all).goTo(label).orElse(other, anyError)
-	g.place(other)
-}
-
-// is goes on if v is the value where the mask has ones, else to the label.
-func (g *guardianCompiler) is(v, value, mask arg, label int) {
-	g.op(opTest, v, value, mask).orElse(label, anyError)
-}
-
-func (g *guardianCompiler) jump(label int) { g.op(opSet, num(0)).goTo(label) }
-
 // detach leaves everything of the host program: session, signals, working directory, descriptors.
 func (g *guardianCompiler) detach(report arg) {
 	g.call("setsid", unix.SYS_SETSID)

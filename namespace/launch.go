@@ -99,6 +99,12 @@ type Launch struct {
 	// (vm.memfd_noexec=2). It must not be mounted noexec. Default os.TempDir.
 	StubDir string
 
+	// Keep, if it is not nil, lets the process outlive the program. Stdin, Stdout and Stderr are nil then, and the mount
+	// and PID namespaces are not joined.
+	Keep *Keep
+
+	keeper *keeper
+
 	edit func(*Program) // for tests: changes the program before it runs
 }
 
@@ -251,4 +257,6 @@ type State struct {
 	UserTime, SystemTime time.Duration
 	// MaxRSS is the largest resident set of the process or one of those children, in bytes.
 	MaxRSS int64
+	// Ended is the time when the keeper learned of the end of a process that has one; else it is zero.
+	Ended time.Time
 }

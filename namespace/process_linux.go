@@ -17,6 +17,7 @@ type Process struct {
 	pid   int
 	pidfd *os.File
 	tty   *os.File
+	kept  *kept
 	turn  chan struct{} // held by the one that waits
 	state *State
 	err   error
@@ -37,7 +38,15 @@ func (p *Process) PidFD() *os.File { return p.pidfd }
 func (p *Process) TTY() *os.File { return p.tty }
 
 // Close releases the pidfd. It does not end the process.
-func (p *Process) Close() error { return p.pidfd.Close() }
+func (p *Process) Close() error {
+	if p.kept != nil {
+		p.kept.close()
+	}
+	if p.pidfd == nil { // it had ended when it was adopted
+		return nil
+	}
+	return p.pidfd.Close()
+}
 
 // Signal sends a signal to the process. A process that has ended makes it os.ErrProcessDone.
 func (p *Process) Signal(sig syscall.Signal) error {
@@ -72,6 +81,13 @@ func (p *Process) Wait(ctx context.Context) (*State, error) {
 	var state *State
 	var waitErr error
 	err = conn.Read(func(fd uintptr) bool {
+		if p.kept != nil {
+			if !ended(int(fd)) {
+				return false
+			}
+			state, waitErr = p.kept.state(ctx)
+			return true
+		}
 		state, waitErr = reap(int(fd))
 		return state != nil || waitErr != nil
 	})
@@ -107,13 +123,18 @@ func reap(fd int) (*State, error) {
 		}
 		break
 	}
+	return stateOf(&info, &usage), nil
+}
+
+// stateOf translates what waitid(2) says; it is nil if no process has ended.
+func stateOf(info *unix.Siginfo, usage *unix.Rusage) *State {
 	// siginfo_t of a child: si_pid, si_uid and si_status follow the first four words.
 	child := (*struct {
 		_                [4]int32
 		pid, uid, status int32
-	})(unsafe.Pointer(&info))
+	})(unsafe.Pointer(info))
 	if child.pid == 0 {
-		return nil, nil
+		return nil
 	}
 	s := &State{
 		UserTime:   time.Duration(usage.Utime.Nano()),
@@ -126,7 +147,7 @@ func reap(fd int) (*State, error) {
 	} else {
 		s.Code, s.Signal, s.CoreDumped = -1, int(child.status), info.Code == dumped
 	}
-	return s, nil
+	return s
 }
 
 // reapedByOther asks the kernel for the status of a process that another part of the program, with wait4(-1), has reaped.

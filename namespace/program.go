@@ -166,6 +166,20 @@ func (p *Program) ignore(errs uint64) {
 	p.steps[len(p.steps)-1].orElse(l, errs)
 }
 
+// if0 goes to the label if v is zero, else on.
+func (p *Program) if0(v arg, label int) {
+	other := p.label()
+	p.op(opTest, v, num(0), all).goTo(label).orElse(other, anyError)
+	p.place(other)
+}
+
+// is goes on if v is the value where the mask has ones, else to the label.
+func (p *Program) is(v, value, mask arg, label int) {
+	p.op(opTest, v, value, mask).orElse(label, anyError)
+}
+
+func (p *Program) jump(label int) { p.op(opSet, num(0)).goTo(label) }
+
 func (p *Program) alloc(n int) int {
 	off := (len(p.data) + 7) &^ 7
 	p.data = append(p.data, make([]byte, off-len(p.data)+n)...)

@@ -25,6 +25,9 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 		p.reset()
 		programPool.Put(p)
 	}()
+	if l.Keep != nil && l.keeper == nil {
+		return l.startKept(ctx)
+	}
 	if err := l.compile(p); err != nil {
 		return nil, err
 	}
@@ -42,7 +45,12 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	}
 	proc := newProcess(pid, pidfd)
 	s.closeChildSide()
-	s.openComm(pid)
+	if l.keeper != nil {
+		if proc, err = l.keeper.meet(ctx, proc, s); err != nil {
+			return nil, err
+		}
+	}
+	s.openComm(proc.pid)
 	heard := s.listen(ctx, proc)
 	if l.Created != nil {
 		err = l.Created(proc)
@@ -59,7 +67,7 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if e := heard(); e != nil {
 		err = e
 	}
-	if err == nil && l.TTY {
+	if err == nil && l.TTY && l.keeper == nil {
 		proc.tty, err = s.receiveTerminal()
 	}
 	if err != nil {
@@ -120,6 +128,9 @@ func (s *starter) open() error {
 		}
 		s.tty, s.ttyFD = pair[0], pair[1]
 		s.owned = append(s.owned, pair[1])
+		if s.l.keeper != nil {
+			s.l.keeper.out = s.tty
+		}
 	}
 	for i, f := range s.p.files {
 		fd, owned, err := 0, false, error(nil)
@@ -177,6 +188,9 @@ func (s *starter) close() {
 func (s *starter) spawn() (pid, pidfd int, err error) {
 	pidfd = -1
 	attr := &syscall.ProcAttr{Files: s.fds, Sys: &syscall.SysProcAttr{PidFD: &pidfd}}
+	if s.l.keeper != nil { // the namespaces and the control group are of its process
+		return s.clone(attr, &pidfd)
+	}
 	n := &s.l.Namespaces
 	for _, x := range []struct {
 		ns   Namespace
@@ -196,19 +210,24 @@ func (s *starter) spawn() (pid, pidfd int, err error) {
 		}
 		defer unix.Close(attr.Sys.CgroupFD)
 	}
-	start := func() {
-		path := fmt.Sprintf("/proc/self/fd/%d", len(s.fds)-1)
-		pid, _, err = syscall.StartProcess(path, []string{"init"}, attr)
+	join := n.PID.Join
+	if join == nil {
+		return s.clone(attr, &pidfd)
 	}
-	if join := n.PID.Join; join == nil {
-		start()
-	} else if e := inPIDNamespace(join, start); e != nil {
+	start := func() { pid, _, err = s.clone(attr, &pidfd) }
+	if e := inPIDNamespace(join, start); e != nil {
 		return 0, -1, e
 	}
+	return pid, pidfd, err
+}
+
+func (s *starter) clone(attr *syscall.ProcAttr, pidfd *int) (int, int, error) {
+	path := fmt.Sprintf("/proc/self/fd/%d", len(s.fds)-1)
+	pid, _, err := syscall.StartProcess(path, []string{"init"}, attr)
 	if err != nil {
 		return 0, -1, &StartError{Step: "clone", Path: "", Err: err}
 	}
-	return pid, pidfd, nil
+	return pid, *pidfd, nil
 }
 
 // inPIDNamespace calls f on a thread whose children are born in another PID namespace.

@@ -62,6 +62,9 @@ func (l *Launch) validate() error {
 	if err := l.CheckAttributes(); err != nil {
 		return err
 	}
+	if err := l.validateKeep(); err != nil {
+		return err
+	}
 	return l.validateMounts()
 }
 

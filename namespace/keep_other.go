@@ -1,0 +1,19 @@
+//go:build !linux
+
+package namespace
+
+import (
+	"context"
+	"os"
+)
+
+type keeper struct{}
+
+// Adopt returns an error that satisfies errors.ErrUnsupported: the system is not Linux.
+func Adopt(context.Context, string) (*Process, error) { return nil, unsupported("adopt") }
+
+// Input returns an error that satisfies errors.ErrUnsupported.
+func (p *Process) Input(context.Context) (*os.File, error) { return nil, unsupported("input") }
+
+// CloseInput returns an error that satisfies errors.ErrUnsupported.
+func (p *Process) CloseInput(context.Context) error { return unsupported("close input") }
