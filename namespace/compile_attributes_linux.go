@@ -18,13 +18,10 @@ func (m *Mount) recursive() uint64 {
 }
 
 // remount does by a path what mount_setattr does by a descriptor, for kernels without it, and for one mount only: a
-// recursive bind with flags was refused if there are mounts below its source.
+// recursive bind with flags was refused if there are mounts below its source. All flags are replaced.
 func (c *compiler) remount(target string, fl MountFlags, propagation uint64) {
 	c.call("mount", unix.SYS_MOUNT, null, c.str(target), null, flags(unix.MS_REC|propagation, mountNames), null).
 		about(target)
-	if fl == 0 {
-		return
-	}
 	ms := uint64(unix.MS_REMOUNT | unix.MS_BIND)
 	for _, x := range mountFlags {
 		if fl&x.flag != 0 {
@@ -86,6 +83,16 @@ var mountFlags = []struct {
 	{NoAtime, unix.MOUNT_ATTR_NOATIME, unix.MS_NOATIME}, {StrictAtime, unix.MOUNT_ATTR_STRICTATIME, unix.MS_STRICTATIME},
 	{RelAtime, unix.MOUNT_ATTR_RELATIME, unix.MS_RELATIME},
 	{NoSymfollow, unix.MOUNT_ATTR_NOSYMFOLLOW, unix.MS_NOSYMFOLLOW},
+	{NoDirAtime, unix.MOUNT_ATTR_NODIRATIME, unix.MS_NODIRATIME},
+}
+
+// change is what mount_setattr(2) takes to set and clear flags. The kinds of access times are one value, not bits.
+func change(set, clear MountFlags) unix.MountAttr {
+	a := unix.MountAttr{Attr_set: set.attr(), Attr_clr: (clear &^ atimes).attr()}
+	if (set|clear)&atimes != 0 {
+		a.Attr_clr |= unix.MOUNT_ATTR__ATIME
+	}
+	return a
 }
 
 func (f MountFlags) attr() (a uint64) {

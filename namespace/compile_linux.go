@@ -65,11 +65,12 @@ func (l *Launch) compile(p *Program) error {
 		for i := range l.Mounts {
 			c.mount(&l.Mounts[i])
 		}
-		c.readOnlyLate()
 		c.sysctls()
 		c.hideKernelPaths()
+		c.propagateRoot()
 	}
 	c.terminal()
+	c.readOnlyLate()
 	c.hostname()
 	c.loopback()
 	c.readOnlyRoot()

@@ -22,6 +22,10 @@ func (c *compiler) kernelAt(p string) (best kernelMount) {
 func (c *compiler) hideKernelPaths() {
 	for _, p := range c.l.ReadOnlyPaths {
 		k := c.kernelAt(p)
+		if k.target == "" {
+			c.readOnlyPath(p)
+			continue
+		}
 		rel := strings.TrimPrefix(p, k.target+"/")
 		fd, skip := c.variable("ro", 8), c.label()
 		fl := uint64(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE)
@@ -49,7 +53,11 @@ func (c *compiler) mask(p string) {
 	at, cover := c.variable("at", 8), c.variable("cover", 8)
 	folder, done, skip := c.label(), c.label(), c.label()
 	clone := uint64(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
-	c.openat(k.fd, rel, unix.O_PATH|unix.O_NOFOLLOW).to(at).about(p).orElse(skip, errnoSet(int(unix.ENOENT)))
+	if k.target != "" {
+		c.openat(k.fd, rel, unix.O_PATH|unix.O_NOFOLLOW).to(at).about(p).orElse(skip, errnoSet(int(unix.ENOENT)))
+	} else {
+		c.openInRoot(p).to(at).orElse(skip, absent)
+	}
 	c.call("open_tree", unix.SYS_OPEN_TREE, c.dev, c.str("null"), flags(clone|unix.AT_SYMLINK_NOFOLLOW, openTreeNames)).
 		to(cover).about("/dev/null")
 	c.moveMount(cover, at, "").about(p).goTo(done).orElse(folder, errnoSet(int(unix.EINVAL)))
@@ -60,6 +68,40 @@ func (c *compiler) mask(p string) {
 	c.moveMount(cover, at, "").about(p)
 	c.place(done)
 	c.close(cover)
+	c.close(at)
+	c.place(skip)
+}
+
+// absent says that there is nothing at a path.
+var absent = errnoSet(int(unix.ENOENT), int(unix.ENOTDIR))
+
+// openInRoot opens a path inside the root, symbolic links followed.
+func (c *compiler) openInRoot(p string) *step {
+	return c.openat2(p, unix.O_PATH, unix.RESOLVE_IN_ROOT|unix.RESOLVE_NO_MAGICLINKS)
+}
+
+// readOnlyPath makes a path that is not the kernel's read-only. What it names is opened once: the clone goes on top of it.
+func (c *compiler) readOnlyPath(p string) {
+	at, fd, skip := c.variable("at", 8), c.variable("ro", 8), c.label()
+	c.openInRoot(p).to(at).orElse(skip, absent)
+	fl := uint64(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_RECURSIVE | unix.AT_EMPTY_PATH)
+	c.call("open_tree", unix.SYS_OPEN_TREE, at, c.str(""), flags(fl, openTreeNames)).to(fd).about(p)
+	if kernel.MountSetattr.Err() == nil {
+		c.setattr(fd, unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MountAttr{Attr_set: ReadOnly.attr()}).about(p)
+		c.moveMount(fd, at, "").about(p)
+	} else {
+		c.moveMount(fd, at, "").about(p)
+		// A folder is reached by no name that could be turned elsewhere; a file has only its path.
+		fl := uint64(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY)
+		isFile, done := c.label(), c.label()
+		c.call("fchdir", unix.SYS_FCHDIR, fd).about(p).orElse(isFile, errnoSet(int(unix.ENOTDIR)))
+		c.call("mount", unix.SYS_MOUNT, null, c.str("."), null, flags(fl, mountNames), null).about(p)
+		c.call("fchdir", unix.SYS_FCHDIR, c.root).about(p).goTo(done)
+		c.place(isFile)
+		c.call("mount", unix.SYS_MOUNT, null, c.str(p), null, flags(fl, mountNames), null).about(p)
+		c.place(done)
+	}
+	c.close(fd)
 	c.close(at)
 	c.place(skip)
 }

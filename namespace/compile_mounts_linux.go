@@ -18,21 +18,25 @@ func (c *compiler) mount(m *Mount) {
 	case "bind":
 		fd = c.bind(m)
 	case "dev":
-		fd = c.fileSystem("tmpfs", sourceOf(m, "dev"), "mode=755,size=65536k", m.Flags|NoSuid|StrictAtime)
+		fl := m.flags()&^atimes | NoSuid | StrictAtime
+		fd = c.fileSystem("tmpfs", sourceOf(m, "dev"), "mode=755,size=65536k", fl&^ReadOnly)
+		c.readOnlyLast(fl, target, fd)
 	case "tmpfs":
 		// It is empty: what is mounted below it needs its folders, so it becomes read-only last.
-		fd = c.fileSystem(m.Type, sourceOf(m, m.Type), m.Data, m.Flags&^ReadOnly)
-		if m.Flags&ReadOnly != 0 {
-			c.late = append(c.late, lateMount{target, m.Flags, fd})
+		if m.CopyUp {
+			fd = c.file(target, func() (int, bool, error) { return c.l.copyUp(m) })
+		} else {
+			fd = c.fileSystem(m.Type, sourceOf(m, m.Type), m.Data, m.flags()&^ReadOnly)
 		}
+		c.readOnlyLast(m.flags(), target, fd)
 	default:
-		fd = c.fileSystem(m.Type, sourceOf(m, m.Type), m.Data, m.Flags)
+		fd = c.fileSystem(m.Type, sourceOf(m, m.Type), m.Data, m.flags())
 	}
 	at := c.resolve(m, target)
 	c.moveMount(fd, at, "").about(target)
 	c.close(at)
 	if m.Type == "bind" && kernel.MountSetattr.Err() != nil {
-		c.remount(target, m.Flags, m.Propagation.flag())
+		c.remountBind(m, target)
 	}
 	switch {
 	case m.Type == "dev":
@@ -44,6 +48,15 @@ func (c *compiler) mount(m *Mount) {
 	if m.Type != "bind" && m.Propagation != Private { // a bind has it already
 		c.propagate(fd, m.Propagation.flag(), target)
 	}
+}
+
+// flags are those of a mount with nothing below it.
+func (m *Mount) flags() MountFlags {
+	fl := m.Flags &^ m.TopClear
+	if m.TopFlags&atimes != 0 {
+		fl &^= atimes
+	}
+	return fl | m.TopFlags
 }
 
 func sourceOf(m *Mount, other string) string {
@@ -68,6 +81,9 @@ func (c *compiler) fileSystem(typ, source, data string, fl MountFlags) arg {
 			config(unix.FSCONFIG_SET_FLAG, c.str(o), null)
 		}
 	}
+	if s := c.l.label(typ); s != "" {
+		config(unix.FSCONFIG_SET_STRING, c.str("context"), c.str(s))
+	}
 	config(unix.FSCONFIG_CMD_CREATE, null, null)
 	c.call("fsmount", unix.SYS_FSMOUNT, fs, flags(unix.FSMOUNT_CLOEXEC, closeOnExec), flags(fl.attr(), mountAttrNames)).
 		to(fd).about(typ)
@@ -78,7 +94,7 @@ func (c *compiler) fileSystem(typ, source, data string, fl MountFlags) arg {
 // bind clones a file or folder of the host; the host program opens it, since the host's mounts are out of reach here.
 func (c *compiler) bind(m *Mount) arg {
 	fd := c.file(m.Source, func() (int, bool, error) {
-		if err := kernel.MountSetattr.Err(); err != nil && m.Recursive && m.Flags != 0 && hasMountsBelow(m.Source) {
+		if err := kernel.MountSetattr.Err(); err != nil && m.Recursive && m.Flags|m.Clear != 0 && hasMountsBelow(m.Source) {
 			return -1, false, fmt.Errorf("flags for the mounts below it: %w", err)
 		}
 		fl := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
@@ -88,14 +104,51 @@ func (c *compiler) bind(m *Mount) arg {
 		fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, fl)
 		return fd, true, err
 	})
-	attr := unix.MountAttr{Attr_set: m.Flags.attr(), Propagation: m.Propagation.flag()}
-	if m.Flags&(NoAtime|StrictAtime) != 0 {
-		attr.Attr_clr = unix.MOUNT_ATTR__ATIME
-	}
 	if kernel.MountSetattr.Err() == nil {
+		attr := change(m.Flags, m.Clear)
+		attr.Propagation = m.Propagation.flag()
 		c.setattr(fd, m.recursive(), attr).about(m.Source)
+		if m.TopFlags|m.TopClear != 0 {
+			c.setattr(fd, unix.AT_EMPTY_PATH, change(m.TopFlags, m.TopClear)).about(m.Source)
+		}
 	}
 	return fd
+}
+
+// remountBind does what bind does, for kernels without mount_setattr. What the source's mount restricts stays, unless it is
+// to be cleared.
+func (c *compiler) remountBind(m *Mount, target string) {
+	var st unix.Statfs_t
+	var have MountFlags
+	if err := unix.Statfs(m.Source, &st); err == nil {
+		for _, x := range mountFlags {
+			const same = ReadOnly | NoSuid | NoDev | NoExec | NoAtime | NoDirAtime // the flags of statfs(2) that are as MS_ has them
+			if x.flag&same != 0 && uint64(st.Flags)&x.ms != 0 {
+				have |= x.flag
+			}
+		}
+	}
+	apply := func(set, clear MountFlags) {
+		if (set|clear)&atimes != 0 {
+			clear |= atimes
+		}
+		have = have&^clear | set
+	}
+	apply(m.Flags, m.Clear)
+	apply(m.TopFlags, m.TopClear)
+	if m.Flags|m.Clear|m.TopFlags|m.TopClear == 0 {
+		c.call("mount", unix.SYS_MOUNT, null, c.str(target), null, flags(unix.MS_REC|m.Propagation.flag(), mountNames), null).
+			about(target)
+		return
+	}
+	c.remount(target, have, m.Propagation.flag())
+}
+
+// readOnlyLast notes a mount that becomes read-only when all is made in it, if it is to.
+func (c *compiler) readOnlyLast(fl MountFlags, target string, fd arg) {
+	if fl&ReadOnly != 0 {
+		c.late = append(c.late, lateMount{target, fl, fd})
+	}
 }
 
 // readOnlyLate makes mounts read-only below which others had to be made.

@@ -10,7 +10,8 @@ import (
 )
 
 // supported says what the kernel lacks of what is asked for.
-func (a *Attributes) supported() error {
+func (l *Launch) supported() error {
+	a := &l.Attributes
 	if a.AppArmor != "" {
 		if err := kernel.AppArmor.Err(); err != nil {
 			return bad("AppArmor", "%w", err)
@@ -19,6 +20,11 @@ func (a *Attributes) supported() error {
 	if a.SELinux != "" {
 		if err := kernel.SELinux.Err(); err != nil {
 			return bad("SELinux", "%w", err)
+		}
+	}
+	if l.MountLabel != "" {
+		if err := kernel.SELinux.Err(); err != nil {
+			return bad("MountLabel", "%w", err)
 		}
 	}
 	return nil

@@ -26,8 +26,19 @@ func (c *compiler) enterRoot() {
 	c.call("fchdir", unix.SYS_FCHDIR, c.root).about(c.l.Root.String())
 	c.call("chroot", unix.SYS_CHROOT, c.str("."))
 	// A clone of a shared mount is its peer: what is mounted from here on would appear on the host.
-	c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(unix.MS_REC|unix.MS_PRIVATE, mountNames), null).
+	first := Private
+	if c.l.RootPropagation == Slave {
+		first = Slave
+	}
+	c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(unix.MS_REC|first.flag(), mountNames), null).
 		about("/ private")
+}
+
+// propagateRoot comes after all mounts: what is mounted below a shared mount is shared itself.
+func (c *compiler) propagateRoot() {
+	if p := c.l.RootPropagation; p == Shared || p == Unbindable {
+		c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(p.flag(), mountNames), null).about("/ propagation")
+	}
 }
 
 func (c *compiler) readOnlyRoot() {

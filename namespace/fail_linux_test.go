@@ -123,7 +123,11 @@ func failLaunch(t *testing.T) *Launch {
 		Mount{Type: "bind", Source: filepath.Join(data, "file"), Target: "/etc/file"},
 		Mount{Type: "tmpfs", Target: "/run", Data: "size=1m,mode=700"})
 	l.Rlimits = []Rlimit{{Resource: 7, Soft: 100, Hard: 100}}
-	l.ReadOnlyRoot = true
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "srv/deep"), 0o755))
+	l.Mounts = append(l.Mounts, Mount{Type: "tmpfs", Target: "/srv", CopyUp: true, Flags: ReadOnly},
+		Mount{Type: "bind", Source: data, Target: "/top", TopFlags: ReadOnly, Recursive: true})
+	l.MaskedPaths, l.ReadOnlyPaths = append(l.MaskedPaths, "/data/file"), append(l.ReadOnlyPaths, "/srv/deep")
+	l.ReadOnlyRoot, l.RootPropagation = true, Shared
 	l.Attributes = everyAttribute()
 	return l
 }

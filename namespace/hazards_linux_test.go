@@ -58,12 +58,18 @@ func TestOldKernel(t *testing.T) {
 	data := t.TempDir()
 	file := filepath.Join(data, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o644))
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "home"), 0o755))
+	flagged := t.TempDir()
+	mountTmpfs(t, flagged, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC)
 	l := defaultLaunch(Dir(dir), "describe")
 	l.Mounts = append(l.Mounts, Mount{Type: "bind", Source: data, Target: "/data", Recursive: true, Flags: ReadOnly},
-		Mount{Type: "bind", Source: file, Target: "/etc/file", Flags: ReadOnly | NoSuid, Propagation: Slave})
+		Mount{Type: "bind", Source: file, Target: "/etc/file", Flags: ReadOnly | NoSuid, Propagation: Slave},
+		Mount{Type: "bind", Source: flagged, Target: "/flagged", TopFlags: ReadOnly, TopClear: NoExec})
+	l.ReadOnlyPaths = append(l.ReadOnlyPaths, "/home", "/etc/passwd")
 	out, s := output(t, l)
 	require.Zero(t, s.Code)
-	for _, want := range []string{" /data ro,", " /etc/file ro,nosuid,", " /proc/sys ro,"} {
+	for _, want := range []string{" /data ro,", " /etc/file ro,nosuid,", " /proc/sys ro,", " /flagged ro,nosuid,nodev,relatime",
+		" /home ro,", " /etc/passwd ro,"} {
 		require.Contains(t, out, want)
 	}
 	l.Mounts = append(l.Mounts, Mount{Type: "bind", Source: "/", Target: "/host", Recursive: true, Flags: ReadOnly})

@@ -52,6 +52,26 @@ func try(args []string) int {
 			_ = unix.Close(fd)
 		case "abstract":
 			_, err = net.Dial("unix", "@"+object)
+		case "size":
+			if b, e := os.ReadFile(object); e == nil {
+				println(a, len(b))
+				continue
+			} else {
+				err = e
+			}
+		case "stat":
+			var st unix.Stat_t
+			if err = unix.Lstat(object, &st); err == nil {
+				println(a, strconv.FormatUint(uint64(st.Mode), 8), st.Uid, st.Gid)
+				continue
+			}
+		case "xattr":
+			b := make([]byte, 100)
+			var n int
+			if n, err = unix.Lgetxattr(object, "security.capability", b); err == nil {
+				println(a, n)
+				continue
+			}
 		case "kill":
 			pid, _ := strconv.Atoi(object)
 			err = syscall.Kill(pid, 0)

@@ -29,12 +29,20 @@ type Launch struct {
 	ReadOnlyRoot bool
 	// Mounts are made in order, below the root.
 	Mounts []Mount
+	// RootPropagation is that of the root's own mount; mounts made below it later on have it too. With Slave, what the host
+	// mounts below the root's folder appears in the container. Shared is shared with namespaces that are copied of the
+	// container's, never with the host.
+	RootPropagation Propagation
 	// MaskedPaths are covered: a file by /dev/null, a folder by an empty read-only one. Paths that do not exist are left
-	// out. They must lie below a mount of type proc or sysfs of Mounts.
+	// out. Symbolic links are followed inside the root, but not the last name below a mount of type proc or sysfs. It takes a
+	// mount of type dev.
 	MaskedPaths []string
-	// ReadOnlyPaths are made read-only, with all below. Paths that do not exist are left out. They must lie below a mount of
-	// type proc or sysfs of Mounts.
+	// ReadOnlyPaths are made read-only, with all below. Paths that do not exist are left out. Symbolic links are followed as
+	// in MaskedPaths.
 	ReadOnlyPaths []string
+	// MountLabel is the SELinux context of the files of each tmpfs, devpts and mqueue that is mounted, those of Type dev
+	// included. Empty: what the policy says. A kernel without SELinux is an error that satisfies errors.ErrUnsupported.
+	MountLabel string
 
 	// Namespaces says for each kind whether it is new (the default), shared with the host, or joined.
 	Namespaces Namespaces
@@ -138,13 +146,20 @@ type Mount struct {
 	Target string
 	// Source is an absolute path of the host for a bind; for other types the name that mountinfo shows, default Type.
 	Source string
-	// Flags restrict what the mount allows.
-	Flags MountFlags
+	// Flags restrict what the mount allows, and Clear takes away what the source's mount restricts, of a bind. They hold for
+	// the mounts below Source too if Recursive is set (Linux ≥ 5.12).
+	Flags, Clear MountFlags
+	// TopFlags and TopClear are like Flags and Clear, but hold for the mount itself only, and come after them.
+	TopFlags, TopClear MountFlags
 	// Data are the file system's options ("mode=1777,size=64m"), or of Type dev those of its shm ("size=65536k").
 	Data string
-	// Recursive makes a bind take the mounts below Source along, and its flags hold for those too (Linux ≥ 5.12).
+	// Recursive makes a bind take the mounts below Source along.
 	Recursive bool
-	// Propagation of the mount. The default is private.
+	// CopyUp fills a tmpfs with what the root has at Target (not what other Mounts put there): files, folders, links and
+	// device nodes with owners, modes, times and extended attributes. The folder's own mode and owner are taken over unless
+	// Data says otherwise. What does not fit is an error.
+	CopyUp bool
+	// Propagation of the mount, and of those below it that are taken along. The default is private.
 	Propagation Propagation
 	// Nodes are further device nodes of a mount of Type dev.
 	Nodes []Device
@@ -163,6 +178,7 @@ const (
 	RelAtime
 	StrictAtime
 	NoSymfollow // Linux ≥ 5.10
+	NoDirAtime
 )
 
 // Propagation says which mount events pass between a mount and its peers: mount_namespaces(7), shared subtrees.

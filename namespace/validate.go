@@ -59,6 +59,9 @@ func (l *Launch) validate() error {
 			return bad("Rlimits", "%s: the soft limit %d is above the hard one, %d", RlimitName(r.Resource), r.Soft, r.Hard)
 		}
 	}
+	if err := checkLabel(l.MountLabel); err != nil {
+		return bad("MountLabel", "%w", err)
+	}
 	if err := l.CheckAttributes(); err != nil {
 		return err
 	}
@@ -75,6 +78,9 @@ func (l *Launch) validateMounts() error {
 		m := &l.Mounts[i]
 		if !path.IsAbs(m.Target) || path.Clean(m.Target) == "/" || strings.IndexByte(m.Target+m.Source+m.Data+m.Type, 0) >= 0 {
 			return bad("Mounts", "target %q is not an absolute path below /", m.Target)
+		}
+		if m.CopyUp && m.Type != "tmpfs" {
+			return bad("Mounts", "%s: only a tmpfs is filled by CopyUp", m.Target)
 		}
 		switch m.Type {
 		case "":
@@ -103,8 +109,8 @@ func (l *Launch) validateMounts() error {
 		return false
 	}
 	for _, p := range append(l.MaskedPaths[:len(l.MaskedPaths):len(l.MaskedPaths)], l.ReadOnlyPaths...) {
-		if !below(p) || path.Clean(p) != p {
-			return bad("MaskedPaths", "%q is not below a mount of proc or sysfs", p)
+		if !path.IsAbs(p) || path.Clean(p) != p || p == "/" {
+			return bad("MaskedPaths", "%q is not an absolute path below / in its shortest form", p)
 		}
 	}
 	if len(l.MaskedPaths) > 0 && !dev {
