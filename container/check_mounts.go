@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // procFiles may be covered by a bind inside /proc: files that lxcfs and its like replace. A mount elsewhere in there
@@ -20,6 +22,16 @@ var procFiles = []string{
 func (c *Container) checkMounts() error {
 	if c.ShmSize != 0 && c.ShmSize < 4096 {
 		return wrong("ShmSize", "%d bytes is less than one page: use 4096 or more, or 0 for 64 MiB", c.ShmSize)
+	}
+	for field, paths := range map[string][]string{"MaskedPaths": c.MaskedPaths, "ReadOnlyPaths": c.ReadOnlyPaths} {
+		for i, p := range paths {
+			if err := checkTarget(fmt.Sprintf("%s[%d]", field, i), p); err != nil {
+				return err
+			}
+		}
+	}
+	if c.RootPropagation < namespace.Private || c.RootPropagation > namespace.Unbindable {
+		return wrong("RootPropagation", "there is no propagation %d", c.RootPropagation)
 	}
 	seen := make(map[string]bool)
 	for i, m := range c.Mounts {
@@ -65,6 +77,12 @@ func checkMount(field string, m Mount) error {
 		return wrong(field+".Type", "neither Type nor Source is set: use Bind or Tmpfs")
 	}
 	bind := m.Type == "bind" || m.Type == ""
+	if m.CopyUp && m.Type != "tmpfs" {
+		return wrong(field+".CopyUp", "only a tmpfs is filled, this is %s", m.Type)
+	}
+	if m.Propagation < namespace.Private || m.Propagation > namespace.Unbindable {
+		return wrong(field+".Propagation", "there is no propagation %d", m.Propagation)
+	}
 	if m.Target == "/proc" && m.Type != "proc" {
 		return wrong(field+".Target", "only a mount of type proc may be at /proc, this is %s", m.Type)
 	}

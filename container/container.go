@@ -30,6 +30,15 @@ type Container struct {
 	Mounts []Mount
 	// ShmSize is the size of /dev/shm in bytes. Zero means 64 MiB. At least 4096 otherwise.
 	ShmSize int64
+	// RootPropagation is the propagation of the root file system's own mount. Zero is private.
+	RootPropagation namespace.Propagation
+	// MaskedPaths are covered, and ReadOnlyPaths made read-only with all below, where they exist: symbolic links are followed
+	// inside the root. Nil means [DefaultMaskedPaths] and [DefaultReadOnlyPaths], or none if the container is privileged; an
+	// empty list that is not nil means none. Clean absolute paths.
+	MaskedPaths, ReadOnlyPaths []string
+	// MountLabel is the SELinux context of files on each tmpfs and in /dev. Empty: what the policy says. A kernel without
+	// SELinux is an error that satisfies errors.ErrUnsupported.
+	MountLabel string
 	// Devices are devices of the host that the container may use, besides null, zero, full, random, urandom and tty.
 	Devices []Device
 

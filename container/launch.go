@@ -31,10 +31,8 @@ func (c *Container) launch() (*namespace.Launch, error) {
 	if err := c.addDevices(l.Mounts); err != nil {
 		return nil, err
 	}
-	if !c.Privileged {
-		l.MaskedPaths = below(l.Mounts, append(maskedPaths[:len(maskedPaths):len(maskedPaths)], thermalThrottle()...))
-		l.ReadOnlyPaths = below(l.Mounts, readOnlyPaths)
-	}
+	l.RootPropagation, l.MountLabel = c.RootPropagation, c.MountLabel
+	l.MaskedPaths, l.ReadOnlyPaths = c.hiddenPaths(l.Mounts)
 	l.Hostname, l.Domainname = c.Hostname, c.Domainname
 	if l.Hostname == "" && isNew(c.Namespaces.UTS) {
 		l.Hostname = c.name

@@ -135,6 +135,18 @@ func below(mounts []Mount, paths []string) []string {
 	return all
 }
 
+// hiddenPaths returns what is masked and what is read-only.
+func (c *Container) hiddenPaths(mounts []Mount) (masked, readOnly []string) {
+	masked, readOnly = c.MaskedPaths, c.ReadOnlyPaths
+	if masked == nil && !c.Privileged {
+		masked = below(mounts, append(maskedPaths[:len(maskedPaths):len(maskedPaths)], thermalThrottle()...))
+	}
+	if readOnly == nil && !c.Privileged {
+		readOnly = below(mounts, readOnlyPaths)
+	}
+	return masked, readOnly
+}
+
 // DefaultMaskedPaths returns the paths that a container which is not privileged finds covered: the maskedPaths of an OCI
 // configuration.
 func DefaultMaskedPaths() []string { return slices.Clone(maskedPaths) }
