@@ -59,11 +59,11 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 			err = errors.Join(err, s.release(h, n, x, e))
 		}
 	}()
-	var link netlink.Link
+	var link, bridge netlink.Link
 	if n.Driver == Bridge {
-		link, err = b.connect(c, h, n, o, e)
+		bridge, link, err = b.connect(c, h, n, o, e)
 	} else {
-		link, err = b.sit(h, n, o, e)
+		err = b.sit(h, n, o, e)
 	}
 	if err != nil {
 		return nil, err
@@ -77,7 +77,8 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 		return nil, err
 	}
 	if link != nil {
-		h.settle(link)
+		settle(h.link, link)
+		settle(h.link, bridge)
 	}
 	return e, s.keepEndpoint(x, e) // with the interface's name
 }
@@ -140,13 +141,12 @@ func (x *index) hasMAC(mac string) bool {
 }
 
 // connect makes the endpoint's pair of interfaces, one a port of the bridge, the other in the sandbox. Both are down.
-func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e *Endpoint) (netlink.Link, error) {
-	bridge, err := h.up(c, n)
-	if err != nil {
-		return nil, err
+func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e *Endpoint) (bridge, link netlink.Link, err error) {
+	if bridge, err = h.up(c, n); err != nil {
+		return nil, nil, err
 	}
 	if err := h.rules.change(c.s, additions(endpointElements(e))); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MasterIndex, attrs.MTU = e.HostInterface, bridge.Attrs().Index, bridge.Attrs().MTU
@@ -159,30 +159,29 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 	})
 	switch {
 	case errors.Is(err, unix.EXFULL), errors.Is(err, unix.ENOSPC):
-		return nil, fmt.Errorf("make interface: the bridge is full, it takes 1023: %w", err)
+		return nil, nil, fmt.Errorf("make interface: the bridge is full, it takes 1023: %w", err)
 	case err != nil:
-		return nil, fmt.Errorf("make interface: %w", explain(err, "veth"))
+		return nil, nil, fmt.Errorf("make interface: %w", explain(err, "veth"))
 	}
-	link, err := h.link.LinkByName(e.HostInterface)
-	if err != nil {
-		return nil, fmt.Errorf("interface %s: %w", e.HostInterface, err)
+	if link, err = h.link.LinkByName(e.HostInterface); err != nil {
+		return nil, nil, fmt.Errorf("interface %s: %w", e.HostInterface, err)
 	}
 	if n.Isolated {
 		if err := h.link.LinkSetIsolated(link, true); err != nil {
-			return nil, fmt.Errorf("isolate %s: %w", e.HostInterface, err)
+			return nil, nil, fmt.Errorf("isolate %s: %w", e.HostInterface, err)
 		}
 	}
 	if len(e.Ports) > 0 && h.filtersBridged() {
 		if err := h.link.LinkSetHairpin(link, true); err != nil {
-			return nil, fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
+			return nil, nil, fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
 		}
 	}
 	// The host's end needs no address of its own.
 	err = inside(h.ns, func() error { return writeSysctl("ipv6/conf/"+e.HostInterface+"/disable_ipv6", "1") })
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return nil, nil, err
 	}
-	return link, nil
+	return bridge, link, nil
 }
 
 // filtersBridged tells whether the host has bridged frames filtered and translated as packets: then a port of the bridge must
@@ -196,11 +195,11 @@ func (h *host) filtersBridged() bool {
 	return len(b) > 0 && b[0] == '1'
 }
 
-// settle waits until the kernel has seen that the port's other end is up, and the bridge passes frames on: what is sent
-// before is lost, and a request for a neighbour is sent again only after a second.
-func (h *host) settle(port netlink.Link) {
+// settle waits until the kernel has seen that an interface is up, and sends, listens, and passes frames on:
+// what is sent before is lost, and a request for a neighbour is sent again only after a second.
+func settle(h *netlink.Handle, end netlink.Link) {
 	for pause := 20 * time.Microsecond; pause < 200*time.Millisecond; pause += pause / 2 {
-		l, err := h.link.LinkByIndex(port.Attrs().Index)
+		l, err := h.LinkByIndex(end.Attrs().Index)
 		if err != nil || l.Attrs().OperState == netlink.OperUp {
 			return
 		}
@@ -223,10 +222,10 @@ func tryNames(name string, f func(string) error) error {
 }
 
 // sit makes the sandbox's interface on one of the host's.
-func (b *Sandbox) sit(h *host, n *Network, o *EndpointOptions, e *Endpoint) (netlink.Link, error) {
+func (b *Sandbox) sit(h *host, n *Network, o *EndpointOptions, e *Endpoint) error {
 	parent, err := h.link.LinkByName(n.Interface)
 	if err != nil {
-		return nil, fmt.Errorf("interface %s: %w", n.Interface, err)
+		return fmt.Errorf("interface %s: %w", n.Interface, err)
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.ParentIndex, attrs.MTU, attrs.Namespace = parent.Attrs().Index, n.MTU, netlink.NsFd(b.ns.Fd())
@@ -239,9 +238,9 @@ func (b *Sandbox) sit(h *host, n *Network, o *EndpointOptions, e *Endpoint) (net
 		return h.link.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: macvlanModes[n.Mode]})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make interface on %s: %w", n.Interface, explain(err, string(n.Driver)))
+		return fmt.Errorf("make interface on %s: %w", n.Interface, explain(err, string(n.Driver)))
 	}
-	return nil, nil
+	return nil
 }
 
 var (
@@ -286,7 +285,11 @@ func (b *Sandbox) configure(n *Network, o *EndpointOptions, e *Endpoint) error {
 		if err := h.LinkSetUp(link); err != nil {
 			return fmt.Errorf("set it up: %w", err)
 		}
-		return b.routes(h, n, o, link)
+		if err := b.routes(h, n, o, link); err != nil {
+			return err
+		}
+		settle(h, link)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("interface %s of the sandbox: %w", e.Interface, err)

@@ -223,12 +223,3 @@ func (r *rules) restore(s *Store) error {
 	}
 	return nil
 }
-
-// drop removes both tables.
-func (r *rules) drop() error {
-	for _, t := range r.tables() {
-		r.conn.AddTable(t.table)
-		r.conn.DelTable(t.table)
-	}
-	return r.conn.Flush()
-}

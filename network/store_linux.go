@@ -131,6 +131,12 @@ func (s *Store) sweep() error {
 			return err
 		}
 	}
+	half, _ := filepath.Glob(s.path(".tmp-*")) // the pattern is right
+	for _, name := range half {
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
 	err = s.reclaim(context.Background())
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // whoever can attach can also take back
