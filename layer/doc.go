@@ -19,6 +19,9 @@
 // own names, older kernels hide them. Labels of the host's security module (security.selinux, security.SMACK64*) and
 // extended attributes of unknown classes are left out.
 //
+// [Diff] is the way back: it writes a layer of what an overlay's upper folder holds, or of the difference of two trees, and
+// [Archive] writes a whole tree.
+//
 // On disk, a store is a folder:
 //
 //	<algorithm>/<hex>/fs         the content, usable as a lower directory of an overlay

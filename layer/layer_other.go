@@ -77,3 +77,9 @@ func (s *Store) Add(context.Context, io.Reader, *ExtractOptions) (Layer, error) 
 func Mount(context.Context, []Layer, *MountOptions) (*namespace.Root, error) {
 	return nil, unsupported("mount layers")
 }
+
+// Archive returns errors.ErrUnsupported on this system.
+func Archive(context.Context, io.Writer, string) error { return unsupported("archive") }
+
+// Diff returns errors.ErrUnsupported on this system.
+func Diff(context.Context, io.Writer, string, *DiffOptions) error { return unsupported("diff") }
