@@ -43,6 +43,8 @@ type Image struct {
 	// Created is when the image was made, by its own word; the zero time when it does not say.
 	Created time.Time
 
+	manifestType string // the media type of the platform's manifest
+
 	target ocispec.Descriptor   // what Digest is of
 	blobs  []ocispec.Descriptor // the layers, compressed, the lowest first
 }
@@ -74,7 +76,7 @@ func (s *Store) newImage(d ocispec.Descriptor, m *ocispec.Manifest, config []byt
 	}
 	i := &Image{
 		ID: m.Config.Digest, Digest: d.Digest, Manifest: d.Digest,
-		Config: *c, ConfigJSON: config, target: d, blobs: m.Layers,
+		Config: *c, ConfigJSON: config, manifestType: d.MediaType, target: d, blobs: m.Layers,
 	}
 	if c.Created != nil {
 		i.Created = *c.Created

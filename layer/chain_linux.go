@@ -30,10 +30,10 @@ const (
 
 // chain returns the folder that goes on top of the layers, the topmost first; "" for none. With noKeep it makes none.
 func chain(ctx context.Context, layers []Layer, noKeep bool) (string, error) {
-	store := layers[0].scratch
-	if len(layers) < 2 || store == "" {
+	if len(layers) < 2 || layers[0].scratch == "" {
 		return "", nil
 	}
+	store := layers[0].scratch
 	var list strings.Builder
 	for _, l := range layers {
 		if l.scratch != store { // not of the store, which knows nothing of its folders

@@ -110,14 +110,19 @@ func (v *overlay) stack(ctx context.Context, layers []Layer) error {
 			break
 		}
 	}
-	top, err := chain(ctx, used, v.noKeep)
+	// Folders of the caller's own above those of the store, such as another overlay's upper, say all of theirs.
+	own := used
+	for len(own) > 0 && own[0].scratch == "" {
+		own = own[1:]
+	}
+	top, err := chain(ctx, own, v.noKeep)
 	if err != nil {
 		return err
 	}
-	if top != "" {
-		v.lower = append(v.lower, top)
-	}
-	for _, l := range used {
+	for i, l := range used {
+		if i == len(used)-len(own) && top != "" {
+			v.lower = append(v.lower, top)
+		}
 		dir, err := filepath.Abs(l.Dir)
 		if err != nil {
 			return err

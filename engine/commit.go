@@ -1,0 +1,177 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/caisson-engine/caisson/image"
+	"github.com/caisson-engine/caisson/layer"
+	"github.com/caisson-engine/caisson/registry"
+)
+
+// CommitOptions change how an image is made of a container.
+type CommitOptions struct {
+	// Name is the image's name. Empty means none.
+	Name string
+	// Author and Comment are for the image's history.
+	Author, Comment string
+	// Changes are instructions of a Dockerfile; see [image.CommitOptions].
+	Changes []string
+	// NoPause leaves the container running meanwhile: what it writes may be in the image or not, in parts too. By default
+	// its processes are frozen.
+	NoPause bool
+}
+
+// Commit makes an image of a container: the layers of its image, and one of what the container changed. Its
+// configuration is that of the container's image with the container's own; what is in volumes and other mounts is not in
+// the image.
+func (e *Engine) Commit(ctx context.Context, ref string, o *CommitOptions) (_ *image.Image, err error) {
+	if o == nil {
+		o = &CommitOptions{}
+	}
+	c, err := e.Inspect(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if o.Name != "" {
+		if _, err := registry.ParseReference(o.Name); err != nil {
+			return nil, &Error{Kind: Invalid, Message: o.Name, Err: err}
+		}
+	}
+	parent, err := e.images.Get(ctx, string(c.ImageID), nil)
+	if err != nil {
+		return nil, fmt.Errorf("commit container %s: %w", c.ShortID(), err)
+	}
+	if c.State.Status == Running && !o.NoPause {
+		thaw, err := freeze(ctx, c.State.Cgroups)
+		if err != nil {
+			return nil, fmt.Errorf("commit container %s: %w", c.ShortID(), err)
+		}
+		defer func() {
+			// The groups are gone when the container was killed meanwhile.
+			if e := thaw(); !errors.Is(e, os.ErrNotExist) {
+				err = errors.Join(err, e)
+			}
+		}()
+	}
+	img, err := e.images.Commit(ctx, func(w io.Writer) error { return e.changes(ctx, c, w) }, &image.CommitOptions{
+		Name: o.Name, Parent: parent, Edit: c.edit, Changes: o.Changes, Author: o.Author, Comment: o.Comment,
+		CreatedBy: strings.Join(c.Args, " "),
+	})
+	switch {
+	case errors.Is(err, image.ErrInvalid):
+		return nil, &Error{Kind: Invalid, Message: "commit", Err: err}
+	case err != nil:
+		return nil, fmt.Errorf("commit container %s: %w", c.ShortID(), err)
+	}
+	return img, nil
+}
+
+// changes writes what the container changed as a layer.
+func (e *Engine) changes(ctx context.Context, c *Container, w io.Writer) error {
+	upper := e.path(c.ID, "upper")
+	if _, err := os.Lstat(upper); errors.Is(err, os.ErrNotExist) { // it was never started
+		_, err := w.Write(make([]byte, 1024)) // the end of an archive
+		return err
+	}
+	return layer.Diff(ctx, w, upper, nil)
+}
+
+// edit changes an image's configuration to what the container was made with.
+func (c *Container) edit(image *ocispec.ImageConfig) {
+	cfg := &c.Config
+	switch {
+	case cfg.Entrypoint != nil:
+		image.Entrypoint, image.Cmd = cfg.Entrypoint, cfg.Command
+		if len(cfg.Entrypoint) == 1 && cfg.Entrypoint[0] == "" {
+			image.Entrypoint = nil
+		}
+	case len(cfg.Command) > 0:
+		image.Cmd = cfg.Command
+	}
+	for _, v := range cfg.Env {
+		name, _, given := strings.Cut(v, "=")
+		image.Env = slices.DeleteFunc(image.Env, func(have string) bool { return strings.HasPrefix(have, name+"=") })
+		if given {
+			image.Env = append(image.Env, v)
+		}
+	}
+	for into, value := range map[*string]string{
+		&image.User: cfg.User, &image.WorkingDir: cfg.Dir, &image.StopSignal: cfg.StopSignal,
+	} {
+		if value != "" {
+			*into = value
+		}
+	}
+	for name, value := range cfg.Labels {
+		if image.Labels == nil {
+			image.Labels = make(map[string]string)
+		}
+		image.Labels[name] = value
+	}
+	for _, m := range cfg.Mounts {
+		if m.Type == "volume" && m.Source == "" {
+			if image.Volumes == nil {
+				image.Volumes = make(map[string]struct{})
+			}
+			image.Volumes[m.Target] = struct{}{}
+		}
+	}
+}
+
+// Export writes the container's root file system as an uncompressed tar stream, as [layer.Archive] does: the image's
+// files and the container's changes, without what is mounted in it. The container may run; then what it writes meanwhile
+// may be in the stream or not.
+func (e *Engine) Export(ctx context.Context, ref string, w io.Writer) (err error) {
+	c, err := e.Inspect(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("export container %s: %w", c.ShortID(), err)
+		}
+	}()
+	img, err := e.images.Get(ctx, string(c.ImageID), nil)
+	if err != nil {
+		return err
+	}
+	release, err := e.images.Hold(ctx, img)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	// A second writable overlay over one upper folder is not allowed, so it is the topmost of the lower ones.
+	layers := slices.Clone(img.Layers)
+	upper := e.path(c.ID, "upper")
+	if _, err := os.Lstat(upper); err == nil {
+		layers = append(layers, layer.Layer{Dir: upper})
+	}
+	root, err := layer.Mount(ctx, layers, &layer.MountOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	f, err := root.OpenFolder("/")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return layer.Archive(ctx, w, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+}
+
+// ImportTar makes an image of a root file system's tar stream, plain or compressed by gzip or zstd.
+func (e *Engine) ImportTar(ctx context.Context, r io.Reader, o *image.CommitOptions) (*image.Image, error) {
+	img, err := e.images.ImportTar(ctx, r, o)
+	if errors.Is(err, image.ErrInvalid) || errors.Is(err, registry.ErrInvalidReference) {
+		return nil, &Error{Kind: Invalid, Message: "import", Err: err}
+	}
+	return img, err
+}

@@ -1,0 +1,290 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/caisson-engine/caisson/layer"
+	"github.com/caisson-engine/caisson/registry"
+)
+
+// CommitOptions are the options of [Store.Commit] and [Store.ImportTar].
+type CommitOptions struct {
+	// Name is the new image's name, which another image loses that has it. "" means none.
+	Name string
+
+	// Parent is the image that the layer goes on top of; its configuration is the new one's but for what the fields
+	// below say. nil means none: the image has one layer.
+	Parent *Image
+
+	// Platform is what an image without a parent is for. "" means the one that this program runs on.
+	Platform string
+
+	// Edit is called with the parent's configuration, and may change it. nil changes nothing.
+	Edit func(*ocispec.ImageConfig)
+
+	// Changes are instructions of a Dockerfile, applied after Edit, in order: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK,
+	// LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR.
+	Changes []string
+
+	// Author, Comment and CreatedBy (the command that made the layer) are for the image's history.
+	Author, Comment, CreatedBy string
+
+	// Created is when the image was made. The zero time means now.
+	Created time.Time
+
+	// Limits bounds what is extracted of the layer. nil means the defaults.
+	Limits *layer.ExtractOptions
+}
+
+// Commit makes an image by one more layer. tar writes the layer as an uncompressed tar stream, such as layer.Diff does;
+// it is compressed by gzip, and extracted, as it comes. The image is in the store, durably, when Commit returns without
+// an error; when it fails, nothing stays.
+func (s *Store) Commit(ctx context.Context, tar func(io.Writer) error, o *CommitOptions) (*Image, error) {
+	if o == nil {
+		o = &CommitOptions{}
+	}
+	img, err := s.commitLayer(ctx, o, func(ctx context.Context, b *newBlob) (*layer.Pending, string, error) {
+		return s.compressed(ctx, b, tar, o.Limits)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("commit image: %w", err)
+	}
+	return img, nil
+}
+
+// ImportTar makes an image of one layer of a root file system's tar stream, plain or compressed by gzip or zstd, which
+// is kept as it is; a plain one is compressed by gzip. o.Parent must be nil.
+func (s *Store) ImportTar(ctx context.Context, r io.Reader, o *CommitOptions) (*Image, error) {
+	if o == nil {
+		o = &CommitOptions{}
+	}
+	if o.Parent != nil {
+		return nil, fmt.Errorf("import root file system: %w: Parent is set", errors.ErrUnsupported)
+	}
+	img, err := s.commitLayer(ctx, o, func(ctx context.Context, b *newBlob) (*layer.Pending, string, error) {
+		r, mediaType, err := layerType(&ctxReader{ctx, r})
+		if err != nil {
+			return nil, "", err
+		}
+		if mediaType == ocispec.MediaTypeImageLayer {
+			return s.compressed(ctx, b, func(w io.Writer) error {
+				_, err := io.Copy(w, r)
+				return err
+			}, o.Limits)
+		}
+		src := io.TeeReader(r, b)
+		p, err := s.layers.Extract(ctx, src, o.Limits)
+		if err == nil {
+			_, err = io.Copy(io.Discard, src) // what follows the compressed stream
+		}
+		return p, mediaType, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("import root file system: %w", err)
+	}
+	return img, nil
+}
+
+// compressed writes a layer into a blob by gzip and extracts it, side by side.
+func (s *Store) compressed(ctx context.Context, b *newBlob, tar func(io.Writer) error, limits *layer.ExtractOptions) (
+	*layer.Pending, string, error,
+) {
+	var o layer.ExtractOptions
+	if limits != nil {
+		o = *limits
+	}
+	o.MediaType, o.DiffID = ocispec.MediaTypeImageLayer, ""
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		done <- func() (err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					err = fmt.Errorf("panic: %v", p)
+				}
+				_ = w.CloseWithError(err) // nil is the end of file
+			}()
+			z := gzip.NewWriter(b)
+			if err := tar(io.MultiWriter(z, w)); err != nil {
+				return err
+			}
+			return z.Close()
+		}()
+	}()
+	p, err := s.layers.Extract(ctx, r, &o)
+	_ = r.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // ends the writer, if it is not at its end
+	if werr := <-done; err == nil {
+		err = werr
+	}
+	return p, ocispec.MediaTypeImageLayerGzip, err
+}
+
+// commitLayer makes an image by a layer that write puts into a blob and extracts.
+func (s *Store) commitLayer(ctx context.Context, o *CommitOptions,
+	write func(context.Context, *newBlob) (*layer.Pending, string, error),
+) (_ *Image, err error) {
+	c := &committing{s: s, o: o, manifest: ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+	}}
+	if err := c.parent(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.release()) }()
+	b, err := s.newBlob(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	p, mediaType, err := write(ctx, b)
+	if p != nil {
+		defer func() { err = errors.Join(err, p.Discard()) }()
+	}
+	if err != nil {
+		return nil, err
+	}
+	desc, err := b.descriptor(c.docker(mediaType))
+	if err != nil {
+		return nil, err
+	}
+	if err := c.describe(desc, p.DiffID); err != nil {
+		return nil, err
+	}
+	return c.store(ctx, b, p)
+}
+
+// A committing is one call of Commit.
+type committing struct {
+	s        *Store
+	o        *CommitOptions
+	name     registry.Reference
+	config   document
+	manifest ocispec.Manifest
+	root     document // the manifest's
+	releases []func() error
+}
+
+func (c *committing) release() (err error) {
+	for _, f := range c.releases {
+		err = errors.Join(err, f())
+	}
+	return err
+}
+
+// parent checks the options, and keeps what is below from being deleted.
+func (c *committing) parent(ctx context.Context) (err error) {
+	if c.o.Name != "" {
+		if c.name, err = registry.ParseReference(c.o.Name); err != nil {
+			return err
+		}
+		if c.name.Digest != "" {
+			return fmt.Errorf("%w: name %q has a digest", registry.ErrInvalidReference, c.o.Name)
+		}
+	}
+	if _, err := parsePlatform(c.o.Platform); err != nil {
+		return err
+	}
+	if err := checkChanges(c.o.Changes); err != nil {
+		return err
+	}
+	if c.o.Parent == nil {
+		return nil
+	}
+	release, err := c.s.Hold(ctx, c.o.Parent)
+	if err != nil {
+		return err
+	}
+	c.releases = append(c.releases, release)
+	if c.o.Parent.manifestType == registry.MediaTypeDockerManifest {
+		c.manifest.MediaType = registry.MediaTypeDockerManifest
+	}
+	c.manifest.Layers = append(c.manifest.Layers, c.o.Parent.blobs...)
+	return nil
+}
+
+// docker returns a layer's media type as the manifest's kind has it.
+func (c *committing) docker(mediaType string) string {
+	if c.manifest.MediaType != registry.MediaTypeDockerManifest {
+		return mediaType
+	}
+	return registry.MediaTypeDockerLayer
+}
+
+// describe makes the configuration and the manifest.
+func (c *committing) describe(l ocispec.Descriptor, diffID digest.Digest) error {
+	config, err := c.o.newConfig(diffID)
+	if err != nil {
+		return err
+	}
+	configType := ocispec.MediaTypeImageConfig
+	if c.manifest.MediaType == registry.MediaTypeDockerManifest {
+		configType = registry.MediaTypeDockerConfig
+	}
+	c.config = newDocument(configType, config)
+	c.manifest.Config = c.config.desc
+	c.manifest.Layers = append(c.manifest.Layers, l)
+	if len(c.manifest.Layers) > maxLayers {
+		return invalid("%d layers; at most %d can be mounted", len(c.manifest.Layers), maxLayers)
+	}
+	b, err := marshal(c.manifest)
+	c.root = newDocument(c.manifest.MediaType, b)
+	return err
+}
+
+func newDocument(mediaType string, b []byte) document {
+	return document{ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}, b}
+}
+
+// store makes all durable and names the image, in the order of a pull.
+func (c *committing) store(ctx context.Context, b *newBlob, p *layer.Pending) (*Image, error) {
+	s := c.s
+	l, err := s.lease(ctx, leaseFile{
+		Blobs: []digest.Digest{c.config.desc.Digest, c.root.desc.Digest, b.sum.Digest()}, Layers: []digest.Digest{p.DiffID},
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.releases = append(c.releases, l.release)
+	if !sameFileSystem(s.dir, s.layers.Dir()) {
+		if err := b.file.Sync(); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := s.layers.Commit(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := b.commit(); err != nil {
+		return nil, err
+	}
+	for _, d := range []document{c.config, c.root} {
+		if _, err := s.putBlob(d.desc, d.bytes); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.syncBlobs(); err != nil {
+		return nil, err
+	}
+	var img *Image
+	err = s.update(ctx, func(x *ocispec.Index) (changed bool, err error) {
+		if img, err = s.loadManifest(c.root.desc); err != nil {
+			return false, err
+		}
+		switch {
+		case c.o.Name != "":
+			changed = setName(x, storedName(c.name), c.root.desc)
+		case !containsDigest(x.Manifests, c.root.desc.Digest):
+			x.Manifests, changed = append(x.Manifests, c.root.desc), true
+		}
+		img.Names = names(x)[img.Digest]
+		return changed, nil
+	})
+	return img, err
+}
