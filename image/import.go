@@ -38,6 +38,10 @@ func (s *Store) importFrom(ctx context.Context, layout fs.FS) (names []string, e
 	}
 	im := &importer{s: s, from: layout, seen: map[digest.Digest]bool{}}
 	for _, e := range x.Manifests {
+		// A name with a digest that is not the image's would be found in place of the right one.
+		if r, err := registry.ParseReference(entryName(e)); err == nil && r.Digest != "" && r.Digest != e.Digest {
+			return nil, invalid("name %.200q is of another digest than %s", entryName(e), e.Digest)
+		}
 		if err := im.walk(e, 0); err != nil {
 			return nil, err
 		}

@@ -44,6 +44,9 @@ func (s *Store) leaseLocked(f leaseFile) (*lease, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(b) > maxLease {
+		return nil, fmt.Errorf("%w: more than %d blobs and layers at once", ErrInvalid, maxLease/80)
+	}
 	path := s.path("leases", rand.Text())
 	lock, err := durable.Acquire(context.Background(), path, true)
 	if err != nil {

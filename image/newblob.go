@@ -25,8 +25,10 @@ type newBlob struct {
 	size int64
 }
 
+const newPrefix = "new-"
+
 func (s *Store) newBlob(ctx context.Context) (*newBlob, error) {
-	base := s.path("tmp", "new-"+rand.Text())
+	base := s.path("tmp", newPrefix+rand.Text())
 	lock, err := durable.Acquire(ctx, base+lockSuffix, true)
 	if err != nil {
 		return nil, err

@@ -94,7 +94,8 @@ func (s *Store) sweepLocked(age time.Duration) error {
 		base = strings.TrimSuffix(base, partSuffix)
 		part := s.path("tmp", base+partSuffix)
 		fi, err := os.Stat(part)
-		if err == nil && time.Since(fi.ModTime()) < age || errors.Is(err, fs.ErrNotExist) && !isLock {
+		continued := !strings.HasPrefix(base, newPrefix)
+		if err == nil && continued && time.Since(fi.ModTime()) < age || errors.Is(err, fs.ErrNotExist) && !isLock {
 			continue
 		}
 		l, held, err := durable.TryAcquire(s.path("tmp", base+lockSuffix), true)
@@ -104,7 +105,10 @@ func (s *Store) sweepLocked(age time.Duration) error {
 		if held {
 			continue
 		}
-		if err := errors.Join(removeIfThere(part), l.Remove()); err != nil {
+		if strings.HasPrefix(base, stagingPrefix) { // an archive that was being loaded
+			err = os.RemoveAll(s.path("tmp", base))
+		}
+		if err := errors.Join(err, removeIfThere(part), l.Remove()); err != nil {
 			return err
 		}
 	}

@@ -7,15 +7,19 @@ import (
 	"io"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/caisson-engine/caisson/layer"
 )
 
 // unpack extracts the layers of an image whose blobs are in the store.
-func (s *Store) unpack(ctx context.Context, img *Image) error {
+func (s *Store) unpack(ctx context.Context, img *Image) error { return s.unpackLimited(ctx, img, nil) }
+
+func (s *Store) unpackLimited(ctx context.Context, img *Image, limits *layer.ExtractOptions) error {
 	l, err := s.lease(ctx, (&pull{chain: []document{{desc: img.target}}}).leaseFile(img))
 	if err != nil {
 		return err
 	}
-	f := &fetcher{s: s, parallel: defaultParallel, progress: &progress{}}
+	f := &fetcher{s: s, parallel: defaultParallel, progress: &progress{}, limits: limits}
 	_, err = f.fetch(ctx, img)
 	if err == nil && !s.fillLayers(img) {
 		err = fmt.Errorf("%w: a layer is gone", ErrCorrupt)
