@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,9 @@ type PruneOptions struct {
 
 	// Unused deletes all images that are not in use, too, whatever names they have.
 	Unused bool
+
+	// Filter chooses among the images that Untagged and Unused would delete. nil chooses all.
+	Filter *Filter
 
 	// InUse is as RemoveOptions.InUse: an image for which it answers is kept.
 	InUse func(*Image) string
@@ -57,7 +61,7 @@ func (del *deletion) prune(ctx context.Context, o *PruneOptions) error {
 	if len(alive.errs) > 0 {
 		return errors.Join(alive.errs...)
 	}
-	gone, err := del.unwanted(o)
+	gone, err := del.unwanted(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -79,10 +83,19 @@ func (del *deletion) prune(ctx context.Context, o *PruneOptions) error {
 }
 
 // unwanted chooses the images that go.
-func (del *deletion) unwanted(o *PruneOptions) (gone []ocispec.Descriptor, err error) {
+func (del *deletion) unwanted(ctx context.Context, o *PruneOptions) (gone []ocispec.Descriptor, err error) {
 	by := names(del.index)
+	var chosen *matcher
+	if o.Filter != nil {
+		if chosen, err = del.s.matcher(ctx, o.Filter); err != nil {
+			return nil, err
+		}
+	}
 	for _, e := range del.index.Manifests {
 		if containsDigest(gone, e.Digest) || !o.Unused && (!o.Untagged || len(by[e.Digest]) > 0) {
+			continue
+		}
+		if chosen != nil && !del.matches(chosen, e, by[e.Digest]) {
 			continue
 		}
 		used, err := del.s.usedBy([]ocispec.Descriptor{e}, o.InUse)
@@ -95,6 +108,15 @@ func (del *deletion) unwanted(o *PruneOptions) (gone []ocispec.Descriptor, err e
 		}
 	}
 	return gone, nil
+}
+
+// matches says whether a filter chooses one of the images that an entry leads to.
+func (del *deletion) matches(m *matcher, e ocispec.Descriptor, names []string) bool {
+	list, err := del.s.loadTarget(e)
+	return err == nil && slices.ContainsFunc(list, func(i *Image) bool {
+		i.Names = names
+		return m.match(i)
+	})
 }
 
 func (del *deletion) strayBlobs(alive *reach, used leases, keep time.Duration) error {
