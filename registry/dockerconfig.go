@@ -31,11 +31,11 @@ type dockerConfig struct {
 }
 
 type dockerAuth struct {
-	Auth          string `json:"auth"`
-	Username      string `json:"username"`
-	Password      string `json:"password"`
-	IdentityToken string `json:"identitytoken"`
-	RegistryToken string `json:"registrytoken"`
+	Auth          string `json:"auth,omitempty"`
+	Username      string `json:"username,omitempty"`
+	Password      string `json:"password,omitempty"`
+	IdentityToken string `json:"identitytoken,omitempty"`
+	RegistryToken string `json:"registrytoken,omitempty"`
 }
 
 // DockerCredentials returns a function for Client.Credentials that looks registries up in the config.json that
@@ -52,17 +52,26 @@ func DockerCredentials(path string) func(ctx context.Context, host string) (Cred
 	}
 }
 
-func readDockerConfig(path string) (*dockerConfig, error) {
-	if path == "" {
-		dir := os.Getenv("DOCKER_CONFIG")
-		if dir == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return &dockerConfig{}, nil
-			}
-			dir = filepath.Join(home, ".docker")
+// dockerConfigPath returns where config.json is.
+func dockerConfigPath(path string) (string, error) {
+	if path != "" {
+		return path, nil
+	}
+	dir := os.Getenv("DOCKER_CONFIG")
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
 		}
-		path = filepath.Join(dir, "config.json")
+		dir = filepath.Join(home, ".docker")
+	}
+	return filepath.Join(dir, "config.json"), nil
+}
+
+func readDockerConfig(path string) (*dockerConfig, error) {
+	path, err := dockerConfigPath(path)
+	if err != nil {
+		return &dockerConfig{}, nil
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

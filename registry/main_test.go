@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/caisson-engine/caisson/internal/testenv"
@@ -18,6 +19,16 @@ func TestMain(m *testing.M) {
 // playCredentialHelper is a credential helper that knows three registries.
 func playCredentialHelper(args []string) int {
 	server, _ := io.ReadAll(os.Stdin)
+	if len(args) == 2 && args[1] != "get" { // it notes what it was told
+		if strings.Contains(string(server), "broken.test") {
+			fmt.Println("out of \x1b[31morder")
+			return 1
+		}
+		if err := os.WriteFile(os.Getenv("PLAYED"), append([]byte(args[1]+" "), server...), 0o600); err != nil {
+			return 3
+		}
+		return 0
+	}
 	switch string(server) {
 	case "helped.test":
 		fmt.Println(`{"ServerURL":"helped.test","Username":"ann","Secret":"s3cret"}`)

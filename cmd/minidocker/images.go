@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/docker/go-units"
@@ -12,7 +11,11 @@ import (
 	"github.com/caisson-engine/caisson/registry"
 )
 
-type imagesFlags struct{ quiet, noTrunc, digests bool }
+type imagesFlags struct {
+	quiet, noTrunc, digests, all bool
+	filters                      []string
+	format                       string
+}
 
 func (a *app) imagesCommand() *cobra.Command {
 	f := &imagesFlags{}
@@ -28,72 +31,91 @@ func (a *app) imagesCommand() *cobra.Command {
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "Only show image IDs")
 	c.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "Don't truncate output")
 	c.Flags().BoolVar(&f.digests, "digests", false, "Show digests")
+	c.Flags().BoolVarP(&f.all, "all", "a", false, "Show all images (there are no hidden ones)")
+	c.Flags().StringArrayVarP(&f.filters, "filter", "f", nil,
+		"Filter output: dangling=, label=name[=value], before=, since=, reference=, until=")
+	c.Flags().StringVar(&f.format, "format", "", "Format output by a Go template, \"table TEMPLATE\" or \"json\"")
 	return c
 }
 
-// An imageRow is a name of an image, taken apart.
-type imageRow struct{ name, repository, tag, digest string }
+// An imageRow is a name of an image, taken apart, by the names that docker's templates have.
+type imageRow struct{ Repository, Tag, Digest, ID, CreatedSince, CreatedAt, Size string }
+
+var imageHeadings = imageRow{"REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "CREATED AT", "SIZE"}
+
+const (
+	imageTable        = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+	imageDigestsTable = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+)
 
 func (a *app) images(e *engine.Engine, f *imagesFlags, args []string) error {
-	list, err := e.Images(a.ctx)
+	filter, err := image.ParseFilter(f.filters)
 	if err != nil {
 		return err
 	}
-	w := table(a.stdout)
-	if !f.quiet {
-		fmt.Fprint(w, "REPOSITORY\tTAG\t")
-		if f.digests {
-			fmt.Fprint(w, "DIGEST\t")
-		}
-		fmt.Fprintln(w, "IMAGE ID\tCREATED\tSIZE")
+	if len(args) > 0 {
+		filter.References = append(filter.References, args[0])
 	}
+	list, err := e.SearchImages(a.ctx, filter)
+	if err != nil {
+		return err
+	}
+	var all []any
 	shown := make(map[string]bool)
 	for _, img := range list {
-		id := img.ID.String()
-		if !f.noTrunc {
-			id = img.ID.Encoded()[:12]
-		}
-		for _, row := range rows(img) {
-			if len(args) > 0 && args[0] != row.repository && args[0] != row.name && familiar(args[0]) != row.name {
+		for _, row := range rows(img, f) {
+			if f.quiet && shown[row.ID] {
 				continue
 			}
-			if f.quiet {
-				if !shown[id] {
-					fmt.Fprintln(w, id)
-				}
-				shown[id] = true
-				continue
-			}
-			fmt.Fprintf(w, "%s\t%s\t", row.repository, row.tag)
-			if f.digests {
-				fmt.Fprintf(w, "%s\t", row.digest)
-			}
-			created := "N/A"
-			if !img.Created.IsZero() {
-				created = engine.Ago(time.Since(img.Created)) + " ago"
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\n", id, created, units.HumanSizeWithPrecision(float64(img.Size), 3))
+			shown[row.ID] = true
+			all = append(all, row)
 		}
 	}
-	return w.Flush()
+	format := f.format
+	switch {
+	case f.quiet && format == "":
+		format = "{{.ID}}"
+	case f.digests && format == "":
+		format = imageDigestsTable
+	case format == "" || format == "table":
+		format = imageTable
+	}
+	p, err := newFormatter(format)
+	if err != nil {
+		return err
+	}
+	return p.print(a.stdout, imageHeadings, all)
 }
 
 // rows takes the names of an image apart: one row a name, and one for an image without.
-func rows(img *image.Image) []imageRow {
+func rows(img *image.Image, f *imagesFlags) []imageRow {
+	row := imageRow{
+		Repository: "<none>", Tag: "<none>", Digest: "<none>", ID: img.ID.String(), CreatedSince: "N/A", CreatedAt: "N/A",
+		Size: units.HumanSizeWithPrecision(float64(img.Size), 3),
+	}
+	if !f.noTrunc {
+		row.ID = img.ID.Encoded()[:12]
+	}
+	if !img.Created.IsZero() {
+		row.CreatedSince = engine.Ago(time.Since(img.Created)) + " ago"
+		row.CreatedAt = img.Created.Local().Format("2006-01-02 15:04:05 -0700 MST")
+	}
 	var all []imageRow
 	for _, name := range img.Names {
 		r, err := registry.ParseReference(name)
 		if err != nil {
 			continue
 		}
-		row := imageRow{name: r.Familiar(), repository: r.FamiliarName(), tag: r.Tag, digest: img.Digest.String()}
-		if row.tag == "" {
-			row.tag = "<none>"
+		named := row
+		named.Repository, named.Digest = r.FamiliarName(), img.Digest.String()
+		if r.Tag != "" {
+			named.Tag = r.Tag
 		}
-		all = append(all, row)
+		all = append(all, named)
 	}
 	if len(all) == 0 {
-		all = append(all, imageRow{repository: "<none>", tag: "<none>", digest: img.Digest.String()})
+		row.Digest = img.Digest.String()
+		all = append(all, row)
 	}
 	return all
 }

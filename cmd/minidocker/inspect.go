@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -10,18 +12,29 @@ import (
 
 func (a *app) inspectCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "inspect CONTAINER [CONTAINER...]",
-		Short: "Print the engine's own documents of containers, as JSON",
+		Use:   "inspect NAME|ID [NAME|ID...]",
+		Short: "Print the engine's own documents of containers, as JSON, and Docker's of images",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
-				list := []*engine.Container{}
+				list := []any{}
 				err := a.each(args, func(name string) error {
 					c, err := e.Inspect(a.ctx, name)
 					if err == nil {
 						list = append(list, c)
+						return nil
 					}
-					return err
+					if !errors.Is(err, fs.ErrNotExist) {
+						return err
+					}
+					d, ierr := a.imageDocument(e, name)
+					if errors.Is(ierr, fs.ErrNotExist) {
+						return &engine.Error{Kind: engine.NotFound, Message: "No such object: " + name}
+					}
+					if ierr == nil {
+						list = append(list, d)
+					}
+					return ierr
 				})
 				if e := a.printJSON(list); e != nil {
 					return e

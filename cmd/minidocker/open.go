@@ -20,11 +20,16 @@ func (a *app) open() (*engine.Engine, error) {
 		return nil, fmt.Errorf("minidocker must be run as root, this is user %d: without root, namespaces, mounts and "+
 			"control groups cannot be made, and user namespaces are not used yet; try sudo", uid)
 	}
-	client := &registry.Client{Insecure: a.insecures}
+	return engine.Open(a.ctx, a.root, &engine.Options{Client: a.client(), NoHelloWorld: a.noHello})
+}
+
+// client makes a client of registries, with the credentials that login keeps.
+func (a *app) client() *registry.Client {
+	client := &registry.Client{Insecure: a.insecures, Credentials: registry.DockerCredentials("")}
 	if len(a.mirrors) > 0 {
 		client.Mirrors = map[string][]string{"docker.io": a.mirrors}
 	}
-	return engine.Open(a.ctx, a.root, &engine.Options{Client: client, NoHelloWorld: a.noHello})
+	return client
 }
 
 // withEngine opens the engine for f.

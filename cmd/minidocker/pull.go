@@ -14,6 +14,7 @@ import (
 type pullFlags struct {
 	platform string
 	quiet    bool
+	all      bool
 	out      *os.File
 }
 
@@ -26,6 +27,9 @@ func (a *app) pullCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
+				if f.all {
+					return a.pullAll(e, args[0], f)
+				}
 				ref, err := registry.ParseReference(args[0])
 				if err != nil {
 					return err
@@ -42,6 +46,7 @@ func (a *app) pullCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.platform, "platform", "", "Pull the image for this platform (os/arch[/variant])")
+	c.Flags().BoolVarP(&f.all, "all-tags", "a", false, "Download all tagged images in the repository")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "Suppress verbose output")
 	return c
 }

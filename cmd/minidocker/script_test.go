@@ -17,10 +17,10 @@ import (
 )
 
 // TestScript runs the scripts of testdata/script, one a verb, each with a root folder of its own. $REG is the registry of
-// newRegistry; $HELLO_LAYER and $HELLO_DIGEST are what a pull of hello-world prints.
+// newRegistry, $AUTHREG that of newAuthRegistry; $HELLO_LAYER and $HELLO_DIGEST are what a pull of hello-world prints.
 func TestScript(t *testing.T) {
 	testenv.RequireRoot(t)
-	host := newRegistry(t)
+	host, auth := newRegistry(t), newAuthRegistry(t)
 	command := newCommand(t)
 	image, err := helloworld.New()
 	require.NoError(t, err)
@@ -37,6 +37,8 @@ func TestScript(t *testing.T) {
 			e.Setenv("PATH", filepath.Dir(command)+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("CAISSON_ROOT", filepath.Join(e.WorkDir, "root"))
 			e.Setenv("REG", host)
+			e.Setenv("AUTHREG", auth)
+			e.Setenv("DOCKER_CONFIG", filepath.Join(e.WorkDir, "docker"))
 			e.Setenv("ARCH", runtime.GOARCH)
 			e.Setenv("OTHER_ARCH", map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH])
 			e.Setenv("HELLO_LAYER", layer.Descriptor.Digest.Encoded()[:12])

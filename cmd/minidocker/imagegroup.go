@@ -1,0 +1,20 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// imageCommands are the commands about images that are there under their own names, and the group "image" that has them
+// all.
+func (a *app) imageCommands() []*cobra.Command {
+	top := func() []*cobra.Command {
+		return []*cobra.Command{a.historyCommand(), a.importCommand(), a.loadCommand(), a.pushCommand(), a.saveCommand()}
+	}
+	group := &cobra.Command{Use: "image", Short: "Manage images", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		return c.Help()
+	}}
+	list := a.imagesCommand()
+	list.Use, list.Aliases = "ls [OPTIONS] [REPOSITORY[:TAG]]", []string{"list"}
+	remove := a.rmiCommand()
+	remove.Use, remove.Aliases = "rm [OPTIONS] IMAGE [IMAGE...]", []string{"remove", "rmi"}
+	group.AddCommand(append(top(), list, remove, a.imageInspectCommand(), a.imagePruneCommand(), a.pullCommand(), a.tagCommand())...)
+	return append(top(), group, a.commitCommand(), a.exportCommand(), a.loginCommand(), a.logoutCommand())
+}
