@@ -32,7 +32,7 @@ func (c *Container) Check() error { return c.check() }
 // check looks at every field, before anything is made.
 func (c *Container) check() error {
 	return firstError(c.Process.check, c.checkIsolation, c.checkSeccomp, c.checkNames, c.checkSysctls, c.checkMounts, c.checkDevices,
-		c.checkMemory, c.checkProcessors, c.checkCgroup, c.checkLimits)
+		c.checkMemory, c.checkProcessors, c.checkCgroup, c.checkLimits, c.checkKeep)
 }
 
 func (p *Process) check() error {

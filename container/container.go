@@ -113,6 +113,11 @@ type Container struct {
 	// groups, but there are no limits, no Pause, no Stats, and OOMKilled is never set. It needs a new PID namespace.
 	NoCgroup bool
 
+	// Keep, if it is not nil, detaches the container: it outlives the host program, its output goes to a log, and
+	// [Container.Adopt] finds it again. Stdin, Stdout, Stderr and ExtraFiles are not set then; Cgroup is, unless
+	// NoCgroup is.
+	Keep *Keep
+
 	// Setup, if it is not nil, is called during Start when the container's namespaces are there and nothing is executed
 	// yet: to move a network interface in, say. pid is the process as the host sees it. ctx is Start's. The
 	// command is executed after it has returned nil; an error undoes the start.

@@ -26,7 +26,7 @@ func (c *Container) launch() (*namespace.Launch, error) {
 		return nil, err
 	}
 	l.Root, l.ReadOnlyRoot = c.Root, c.ReadOnlyRoot
-	l.Namespaces = c.Namespaces
+	l.Namespaces, l.Keep = c.Namespaces, c.Keep
 	l.Mounts = c.allMounts()
 	if err := c.addDevices(l.Mounts); err != nil {
 		return nil, err

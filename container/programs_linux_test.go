@@ -19,7 +19,7 @@ import (
 var programs = map[string]testenv.Program{
 	"echo": echo, "cat": cat, "exit": exit, "sleep": sleep, "errors": errorsProgram, "id": id, "env": env,
 	"hog": hog, "trap": trap, "spin": spin, "read": read, "write": write, "tty": tty, "linger": linger, "fds": fds,
-	"branch": branch, "holder": holder, "owner": owner, "daemon": daemon, "status": status, "regard": regard,
+	"branch": branch, "holder": holder, "owner": owner, "daemon": daemon, "status": status, "regard": regard, "leaver": leaver,
 }
 
 // warmGuardian starts the guardian, which lives as long as the program.

@@ -90,6 +90,9 @@ func (c *Container) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.Keep != nil { // from here on it outlives the program
+		_ = ward.Release()
+	}
 	go c.watch(func(s *State) error { return c.ended(s, ward) })
 	return nil
 }
@@ -162,14 +165,16 @@ func (p *Process) begin() error {
 
 // spawn starts the process with its standard files. held is called when it exists and has not executed anything yet.
 func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*namespace.Process) error) error {
-	files, err := p.prepare()
-	if err != nil {
-		return err
+	if l.Keep == nil {
+		files, err := p.prepare()
+		if err != nil {
+			return err
+		}
+		if err := p.io.own(&l.User); err != nil {
+			return err
+		}
+		l.Stdin, l.Stdout, l.Stderr = files[0], files[1], files[2]
 	}
-	if err := p.io.own(&l.User); err != nil {
-		return err
-	}
-	l.Stdin, l.Stdout, l.Stderr = files[0], files[1], files[2]
 	// The gate's other end is ours alone: the process does not get past it if we die before we have taken care of it.
 	gate, open, err := os.Pipe()
 	if err != nil {
@@ -191,12 +196,17 @@ func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*nam
 	if err != nil {
 		return startError(err)
 	}
-	p.run.mu.Lock()
-	p.run.proc, p.run.exited, p.run.startedAt = proc, make(chan struct{}), time.Now()
-	p.run.finishing = make(chan struct{}, 1)
-	p.run.mu.Unlock()
+	p.began(proc, time.Now())
 	p.attach(proc.TTY())
 	return nil
+}
+
+// began notes the process that runs.
+func (p *Process) began(proc *namespace.Process, at time.Time) {
+	p.run.mu.Lock()
+	defer p.run.mu.Unlock()
+	p.run.proc, p.run.exited, p.run.startedAt = proc, make(chan struct{}), at
+	p.run.finishing = make(chan struct{}, 1)
 }
 
 // startError makes every error of a start a StartError.

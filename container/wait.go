@@ -19,6 +19,9 @@ func (p *Process) watch(after func(*State) error) {
 	if err == nil {
 		s.Code, s.Signal, s.CoreDumped = end.Code, syscall.Signal(end.Signal), end.CoreDumped
 		s.UserTime, s.SystemTime, s.MaxRSS = end.UserTime, end.SystemTime, end.MaxRSS
+		if !end.Ended.IsZero() {
+			s.Ended = end.Ended
+		}
 	} else {
 		s.Code = -1
 		err = fmt.Errorf("container: wait for %s: %w", p, err)

@@ -27,6 +27,8 @@ type Keep struct {
 	// rounded up to a power of two. Zero means 16 MiB; from 64 KiB to 1 TiB
 	// otherwise.
 	LogSize int64
+	// Hold are files that the keeper has open as long as it lives: locks (flock), which end with their last descriptor.
+	Hold []*os.File
 }
 
 func (l *Launch) validateKeep() error {

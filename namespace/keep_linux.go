@@ -22,6 +22,7 @@ import (
 type keeper struct {
 	dir, lock, log, exit, control, out, err, input int
 
+	locks      []*os.File
 	hasInput   bool
 	logSize    int64
 	cloneFlags uint64 // of the process
@@ -34,7 +35,7 @@ func (l *Launch) startKept(ctx context.Context) (p *Process, err error) {
 	if err := l.validate(); err != nil {
 		return nil, err
 	}
-	k := &keeper{logSize: l.Keep.logSize(), path: l.Keep.Dir, hasInput: l.Keep.Stdin || l.TTY}
+	k := &keeper{logSize: l.Keep.logSize(), path: l.Keep.Dir, locks: l.Keep.Hold, hasInput: l.Keep.Stdin || l.TTY}
 	for _, x := range []struct {
 		ns   Namespace
 		flag uint64
@@ -414,6 +415,32 @@ func (k *kept) read(name string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, exitSize+1))
+}
+
+// Follow is Next, but waits for the next frame: until ctx ends, or with io.EOF when the keeper has ended.
+func (r *LogReader) Follow(ctx context.Context) (*Frame, error) {
+	for nap := time.Millisecond; ; nap = min(2*nap, 50*time.Millisecond) {
+		ended := r.ended() // before the reading: what comes after that is nothing
+		f, err := r.Next()
+		if err != io.EOF || ended {
+			return f, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(nap):
+		}
+	}
+}
+
+// ended says whether there is no keeper that could write to the log.
+func (r *LogReader) ended() bool {
+	f, err := os.Open(filepath.Join(r.dir, keepLock))
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
 }
 
 func (k *kept) close() { _ = k.dir.Close() }

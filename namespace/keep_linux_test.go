@@ -186,6 +186,31 @@ func keeperOf(t *testing.T, pid int) int {
 	return 0
 }
 
+// A lock that the keeper holds is free when the process has ended.
+func TestKeepHolds(t *testing.T) {
+	root, dir := keptRoot(t), t.TempDir()
+	open := func() *os.File {
+		f, err := os.OpenFile(filepath.Join(dir, "mine"), os.O_CREATE|os.O_RDWR, 0o600)
+		require.NoError(t, err)
+		return f
+	}
+	l := keptLaunch(root, t.TempDir(), "/bin/chat")
+	f := open()
+	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX))
+	l.Keep.Hold = []*os.File{f}
+	p, err := l.Start(t.Context())
+	require.NoError(t, err)
+	defer p.Close()
+	require.NoError(t, f.Close())
+	f = open()
+	defer f.Close()
+	require.ErrorIs(t, unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	require.NoError(t, p.CloseInput(t.Context()))
+	_, err = p.Wait(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB))
+}
+
 // A container whose keeper is killed dies with it, and whoever looks next learns that.
 func TestKeeperKilled(t *testing.T) {
 	root, dir := keptRoot(t), t.TempDir()
@@ -242,29 +267,16 @@ func TestLogReaderFollows(t *testing.T) {
 	r, err := OpenLog(dir)
 	require.NoError(t, err)
 	defer r.Close()
-	var b bytes.Buffer
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = p.Wait(t.Context())
-	}()
-	for done := false; ; {
-		f, err := r.Next()
-		if err == nil {
-			b.Write(f.Data)
-			continue
-		}
-		require.Equal(t, io.EOF, err)
-		if done {
+	n := 0
+	for {
+		f, err := r.Follow(t.Context())
+		if err == io.EOF {
 			break
 		}
-		select {
-		case <-ended:
-			done = true
-		case <-time.After(time.Millisecond):
-		}
+		require.NoError(t, err)
+		n += len(f.Data)
 	}
-	require.Equal(t, lines*len("line 0000000\n"), b.Len())
+	require.Equal(t, lines*len("line 0000000\n"), n)
 }
 
 func TestKeepTTY(t *testing.T) {

@@ -17,3 +17,6 @@ func (p *Process) Input(context.Context) (*os.File, error) { return nil, unsuppo
 
 // CloseInput returns an error that satisfies errors.ErrUnsupported.
 func (p *Process) CloseInput(context.Context) error { return unsupported("close input") }
+
+// Follow returns an error that satisfies errors.ErrUnsupported.
+func (r *LogReader) Follow(context.Context) (*Frame, error) { return nil, unsupported("follow") }

@@ -20,8 +20,8 @@ type keeperCompiler struct {
 	*compiler
 	k *keeper
 
-	// Descriptors, next to each other.
-	dir, lock, log, exit, control, out, err, input, pidfd arg
+	// Descriptors, next to each other: those to hold are first.
+	first, dir, lock, log, exit, control, out, err, input, pidfd arg
 
 	pid     arg
 	polls   arg // an array of struct pollfd: out, err, control, pidfd
@@ -63,6 +63,10 @@ func (k *keeperCompiler) files() {
 		return k.file("keeper's "+name, func() (int, bool, error) { return *fd, false, nil })
 	}
 	h := k.k
+	k.first = arg{v: uint64(len(k.Program.files))}
+	for _, f := range h.locks {
+		k.file("held "+f.Name(), useFile(f))
+	}
 	k.dir, k.lock, k.log, k.exit = take("folder", &h.dir), take("lock", &h.lock), take("log", &h.log), take("exit", &h.exit)
 	k.control, k.out, k.err = take("control", &h.control), take("out", &h.out), take("err", &h.err)
 	k.input = take("input", &h.input)
@@ -105,7 +109,7 @@ func (k *keeperCompiler) start(process int) {
 	k.call("dup3", unix.SYS_DUP3, pidfd, k.pidfd, num(unix.O_CLOEXEC))
 	k.call("prctl", unix.SYS_PRCTL, num(unix.PR_SET_DUMPABLE), num(0), num(0), num(0), num(0))
 	k.call("close_range", unix.SYS_CLOSE_RANGE, num(int(k.pidfd.v)+1), arg{kind: argHex, v: 1<<32 - 1}, num(0))
-	k.call("close_range", unix.SYS_CLOSE_RANGE, num(0), num(int(k.dir.v)-1), num(0))
+	k.call("close_range", unix.SYS_CLOSE_RANGE, num(0), num(int(k.first.v)-1), num(0))
 	k.open = k.variable("open", 8)
 	if k.k.hasInput {
 		k.op(opSet, num(1)).to(k.open)

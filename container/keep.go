@@ -1,0 +1,107 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// A Keep says where a container that outlives the host program has its files: its log, and how it ended.
+type Keep = namespace.Keep
+
+// OpenLog opens the log of the container that has dir as the folder of its Keep.
+func OpenLog(dir string) (*namespace.LogReader, error) { return namespace.OpenLog(dir) }
+
+func (c *Container) checkKeep() error {
+	switch k := c.Keep; {
+	case k == nil:
+		return nil
+	case c.Stdin != nil || c.Stdout != nil || c.Stderr != nil:
+		return wrong("Keep", "the output of a container that outlives the program goes to its log: leave Stdin, Stdout and Stderr nil")
+	case len(c.ExtraFiles) > 0:
+		return wrong("Keep", "ExtraFiles cannot be given to a container that outlives the program")
+	case c.Cgroup == "" && !c.NoCgroup:
+		return wrong("Cgroup", "a container that outlives the program is found again by its control group: give that a name")
+	}
+	return nil
+}
+
+// Adopt takes over a container that this program, or one before it, started with a Keep of the same folder: it may run or
+// have ended. The fields are to be those with which it was started. After a success the methods work as after
+// Start, Wait among them; the State's Started is unknown, and zero.
+//
+// Errors: [namespace.ErrNotKept] if no container was started with the folder.
+func (c *Container) Adopt(ctx context.Context) error {
+	if c.Keep == nil {
+		return wrong("Keep", "there is none to adopt the container by")
+	}
+	if err := c.check(); err != nil {
+		return err
+	}
+	if err := c.begin(); err != nil {
+		return err
+	}
+	proc, err := namespace.Adopt(ctx, c.Keep.Dir)
+	if err != nil {
+		return err
+	}
+	if err := c.findGroup(); err != nil {
+		return errors.Join(err, proc.Close())
+	}
+	c.began(proc, time.Time{})
+	ward := &namespace.Ward{}
+	go c.watch(func(s *State) error { return c.ended(s, ward) })
+	return nil
+}
+
+// findGroup opens the control group, if it is still there.
+func (c *Container) findGroup() error {
+	if c.NoCgroup {
+		return nil
+	}
+	m, err := manager()
+	if err != nil {
+		return err
+	}
+	g, err := m.Open(c.Cgroup)
+	if errors.Is(err, fs.ErrNotExist) { // whoever saw the end has removed it
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	c.groupMu.Lock()
+	c.group = g
+	c.groupMu.Unlock()
+	return nil
+}
+
+// Input returns the writing end of the standard input of a container with a Keep, or its terminal: with Keep.Stdin or TTY.
+// The caller closes it. Errors: os.ErrProcessDone if the container has ended, os.ErrClosed if there is no input.
+func (c *Container) Input(ctx context.Context) (*os.File, error) {
+	p := c.process()
+	if p == nil {
+		return nil, errors.New("container: not started")
+	}
+	return p.Input(ctx)
+}
+
+// CloseInput ends the standard input of a container with a Keep.Stdin: it reads end of file when everyone who has called
+// Input has closed what that returned.
+func (c *Container) CloseInput(ctx context.Context) error {
+	p := c.process()
+	if p == nil {
+		return errors.New("container: not started")
+	}
+	return p.CloseInput(ctx)
+}
+
+func (c *Container) process() *namespace.Process {
+	c.run.mu.Lock()
+	defer c.run.mu.Unlock()
+	return c.run.proc
+}

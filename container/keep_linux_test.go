@@ -1,0 +1,141 @@
+package container_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// kept is the container that the tests leave alone and find again.
+func kept(root, dir, group string, args ...string) *container.Container {
+	c := container.New(namespace.Dir(root), args...)
+	c.Cgroup, c.Memory = group, 64<<20
+	c.Keep = &container.Keep{Dir: dir, Stdin: true}
+	return c
+}
+
+// leaver starts a container that outlives it, and ends. args are the root, the folder, the group and the command.
+func leaver(args []string) int {
+	if err := kept(args[1], args[2], args[3], args[4:]...).Start(context.Background()); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// leave makes another program start a container and end.
+func leave(t *testing.T, args ...string) (root, dir, group string) {
+	t.Helper()
+	testenv.RequireRoot(t)
+	testenv.ReapOrphans(t)
+	root, dir, group = testenv.NewRootfs(t, "cat", "echo", "exit", "hog", "sleep"), t.TempDir(), testenv.CgroupName(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Args = append([]string{"leaver", root, dir, group}, args...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	return root, dir, group
+}
+
+func logged(t *testing.T, dir string) string {
+	t.Helper()
+	r, err := container.OpenLog(dir)
+	require.NoError(t, err)
+	defer r.Close()
+	var b bytes.Buffer
+	for {
+		f, err := r.Follow(t.Context())
+		if err == io.EOF {
+			return b.String()
+		}
+		require.NoError(t, err)
+		b.Write(f.Data)
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	root, dir, group := leave(t, "cat")
+	c := kept(root, dir, group, "cat")
+	require.NoError(t, c.Adopt(t.Context()))
+	require.Error(t, c.Adopt(t.Context()), "twice")
+	out, err := c.Command("echo", "inside").Output(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "inside\n", string(out))
+	s, err := c.Stats()
+	require.NoError(t, err)
+	require.NotNil(t, s)
+	require.NoError(t, c.Pause(t.Context()))
+	require.NoError(t, c.Resume())
+	in, err := c.Input(t.Context())
+	require.NoError(t, err)
+	_, err = in.WriteString("hello\n")
+	require.NoError(t, err)
+	require.NoError(t, in.Close())
+	require.NoError(t, c.CloseInput(t.Context()))
+	require.NoError(t, c.Wait(t.Context()))
+	require.NotZero(t, c.State.MaxRSS)
+	require.NotNil(t, c.State.Cgroup)
+	require.Equal(t, "hello\n", logged(t, dir))
+	require.Empty(t, c.CgroupPaths())
+}
+
+// The status of a container that ended while no program was there is exact.
+func TestAdoptEnded(t *testing.T) {
+	root, dir, group := leave(t, "exit", "42")
+	require.Empty(t, logged(t, dir))
+	c := kept(root, dir, group, "exit", "42")
+	require.NoError(t, c.Adopt(t.Context()))
+	var exit *container.ExitError
+	require.True(t, errors.As(c.Wait(t.Context()), &exit))
+	require.Equal(t, 42, exit.Code)
+	require.WithinDuration(t, time.Now(), exit.Ended, time.Minute)
+	require.False(t, exit.OOMKilled)
+}
+
+func TestAdoptOOMKilled(t *testing.T) {
+	root, dir, group := leave(t, "hog", "256")
+	logged(t, dir)
+	c := kept(root, dir, group, "hog", "256")
+	require.NoError(t, c.Adopt(t.Context()))
+	var exit *container.ExitError
+	require.True(t, errors.As(c.Wait(t.Context()), &exit))
+	require.True(t, exit.OOMKilled)
+}
+
+func TestStopAdopted(t *testing.T) {
+	root, dir, group := leave(t, "sleep")
+	c := kept(root, dir, group, "sleep")
+	require.NoError(t, c.Adopt(t.Context()))
+	require.NoError(t, c.Stop(t.Context()))
+	var exit *container.ExitError
+	require.True(t, errors.As(c.Wait(t.Context()), &exit))
+}
+
+func TestKeepRefuses(t *testing.T) {
+	for field, change := range map[string]func(*container.Container){
+		"Keep":   func(c *container.Container) { c.Stdout = io.Discard },
+		"Cgroup": func(c *container.Container) { c.Cgroup = "" },
+	} {
+		c := kept("/", "/tmp", "group", "true")
+		change(c)
+		var start *container.StartError
+		require.True(t, errors.As(c.Check(), &start))
+		require.Equal(t, field, start.Path)
+	}
+	testenv.RequireRoot(t)
+	c := kept("/", t.TempDir(), testenv.CgroupName(t), "true")
+	require.ErrorIs(t, c.Adopt(t.Context()), namespace.ErrNotKept)
+}
