@@ -21,6 +21,9 @@ type Group struct {
 
 	updating sync.Mutex
 
+	watching sync.Mutex
+	watches  map[*Watch]bool
+
 	mu     sync.RWMutex // held for reading by what uses descriptors of nodes
 	tasks  []*os.File
 	dir    *os.File
@@ -241,6 +244,7 @@ func (g *Group) Close() error {
 		return nil
 	}
 	g.closed = true
+	g.endWatches()
 	for _, f := range g.tasks {
 		_ = f.Close()
 	}

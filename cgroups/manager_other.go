@@ -89,3 +89,15 @@ func (g *Group) Remove() error { return errOtherSystem }
 
 // Close does nothing.
 func (g *Group) Close() error { return nil }
+
+// A Watch tells what happens in a group. There is none on this system.
+type Watch struct{}
+
+// Watch is not supported on this system.
+func (g *Group) Watch() (*Watch, error) { return nil, errOtherSystem }
+
+// Next is not supported on this system.
+func (w *Watch) Next(ctx context.Context) (Event, error) { return Event{}, errOtherSystem }
+
+// Close does nothing.
+func (w *Watch) Close() error { return nil }

@@ -23,6 +23,7 @@ const (
 // processes must have ended, see [Group.Kill]: it waits up to two seconds for them, then returns ErrBusy; what could
 // be removed is gone then, and Remove may be called again. A group that is gone already is no error.
 func (g *Group) Remove() error {
+	g.collectWatches()
 	deadline := time.Now().Add(removeWait)
 	var errs []error
 	for _, n := range slices.Backward(g.nodes) {
