@@ -118,29 +118,22 @@ func (c *Container) enter(l *namespace.Launch) (oomKills uint64, err error) {
 	if c.group == nil {
 		return 0, c.beginSetUp()
 	}
-	if c.Memory != 0 {
-		if s, err := c.group.Stats(); err == nil {
-			oomKills = s.Memory.OOMKills
-		}
-	}
+	oomKills, _ = c.group.OOMKills() // 0 where they are not counted
 	if err := enter(c.group, l); err != nil {
 		return 0, err
 	}
 	return oomKills, c.beginSetUp()
 }
 
-// oomKills returns how often the OOM killer has come; 0 when the container has ended, since that was another's doing.
+// oomKills returns how often the OOM killer has come, until the container's end at most.
 func (c *Container) oomKills() uint64 {
 	c.groupMu.Lock()
 	defer c.groupMu.Unlock()
 	if c.group == nil {
-		return 0
+		return c.oomAtEnd
 	}
-	s, err := c.group.Stats()
-	if err != nil {
-		return 0
-	}
-	return s.Memory.OOMKills
+	n, _ := c.group.OOMKills()
+	return n
 }
 
 // Run starts the command and waits for it. When ctx ends while it runs, it gets StopSignal, and is killed WaitDelay

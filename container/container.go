@@ -130,6 +130,8 @@ type Container struct {
 	group   *cgroups.Group // nil with NoCgroup, before Start and after the end
 	paused  bool
 	setUps  setUps
+	// oomAtEnd is how often the OOM killer had come when the container ended.
+	oomAtEnd uint64
 }
 
 // New returns a Container that runs args in root. It never fails: what is wrong with the arguments is an error of

@@ -22,8 +22,9 @@ type State struct {
 	// CoreDumped says that the kernel wrote a core dump.
 	CoreDumped bool
 	// OOMKilled says that the kernel's OOM killer killed a process in the container because of the container's limit,
-	// or of the machine's memory. Of a Command it is said only if it happened while the command ran and SIGKILL ended
-	// it.
+	// of one on a group above, or of the machine's memory. Of a Command it is said if that happened while the command
+	// ran and SIGKILL ended it: the command was killed itself, or with the container's first process, or with all
+	// others (cgroups.Resources.OOMGroup).
 	OOMKilled bool
 
 	// Started and Ended are when the command was executed and when its end was seen.

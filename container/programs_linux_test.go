@@ -18,7 +18,7 @@ import (
 // programs are those that the test binary plays.
 var programs = map[string]testenv.Program{
 	"echo": echo, "cat": cat, "exit": exit, "sleep": sleep, "errors": errorsProgram, "id": id, "env": env,
-	"hog": hog, "trap": trap, "spin": spin, "read": read, "write": write, "tty": tty, "linger": linger, "fds": fds,
+	"hog": hog, "read-hog": readHog, "trap": trap, "spin": spin, "read": read, "write": write, "tty": tty, "linger": linger, "fds": fds,
 	"branch": branch, "holder": holder, "owner": owner, "daemon": daemon, "status": status, "regard": regard, "leaver": leaver,
 }
 
@@ -101,6 +101,13 @@ func hog(args []string) int {
 	}
 	fmt.Println("used", len(b)>>20)
 	return 0
+}
+
+// readHog reads a line, then uses the MiB of memory.
+func readHog(args []string) int {
+	var line string
+	_, _ = fmt.Scanln(&line)
+	return hog(args)
 }
 
 // trap says "ready", waits for a signal, says which, and ends; told to ignore, it goes on.

@@ -48,6 +48,7 @@ func (c *Container) ended(s *State, ward *namespace.Ward) error {
 		stats, err := g.Stats()
 		if err == nil {
 			s.Cgroup, s.OOMKilled = stats, stats.Memory.OOMKills > 0
+			c.oomAtEnd = stats.Memory.OOMKills
 		}
 		errs = append(errs, err)
 	}
