@@ -1,7 +1,9 @@
 package cgroups
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -116,50 +118,124 @@ func nanos(n uint64) time.Duration {
 	return time.Duration(n)
 }
 
-// parseIO sums the devices of v2's io.stat: lines "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0".
-func parseIO(data []byte) IO {
+// deviceStats collects what is counted for block devices by their numbers.
+type deviceStats map[string]*IODeviceStats
+
+// at returns the device of a number such as "8:16"; nil if it is none.
+func (d deviceStats) at(number string) *IODeviceStats {
+	if s := d[number]; s != nil {
+		return s
+	}
+	a, b, ok := strings.Cut(number, ":")
+	major, err1 := strconv.ParseUint(a, 10, 32)
+	minor, err2 := strconv.ParseUint(b, 10, 32)
+	if !ok || err1 != nil || err2 != nil {
+		return nil
+	}
+	s := &IODeviceStats{Major: uint32(major), Minor: uint32(minor)}
+	d[number] = s
+	return s
+}
+
+// sum returns the devices and their sums.
+func (d deviceStats) sum() IO {
 	var io IO
+	for _, s := range d {
+		io.ReadBytes += s.ReadBytes
+		io.WriteBytes += s.WriteBytes
+		io.Reads += s.Reads
+		io.Writes += s.Writes
+		io.Devices = append(io.Devices, *s)
+	}
+	slices.SortFunc(io.Devices, func(a, b IODeviceStats) int {
+		return cmp.Or(cmp.Compare(a.Major, b.Major), cmp.Compare(a.Minor, b.Minor))
+	})
+	return io
+}
+
+// parseIO parses v2's io.stat: lines "8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0".
+func parseIO(data []byte) IO {
+	d := make(deviceStats)
 	for line := range strings.Lines(string(data)) {
-		for i, kv := range strings.Fields(line) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		s := d.at(f[0])
+		if s == nil {
+			continue
+		}
+		for _, kv := range f[1:] {
 			key, value, _ := strings.Cut(kv, "=")
 			n, err := strconv.ParseUint(value, 10, 64)
-			if i == 0 || err != nil {
+			if err != nil {
 				continue
 			}
 			switch key {
 			case "rbytes":
-				io.ReadBytes += n
+				s.ReadBytes = n
 			case "wbytes":
-				io.WriteBytes += n
+				s.WriteBytes = n
 			case "rios":
-				io.Reads += n
+				s.Reads = n
 			case "wios":
-				io.Writes += n
+				s.Writes = n
+			case "dbytes":
+				s.DiscardBytes = n
+			case "dios":
+				s.Discards = n
 			}
 		}
 	}
-	return io
+	return d.sum()
 }
 
-// parseBlkio sums the devices of a file of v1's blkio: lines "8:0 Read 123", and a last one "Total 123".
-func parseBlkio(data []byte) (read, write uint64) {
-	for line := range strings.Lines(string(data)) {
-		f := strings.Fields(line)
-		if len(f) != 3 {
-			continue
-		}
-		n, err := strconv.ParseUint(f[2], 10, 64)
-		if err != nil {
-			continue
-		}
-		switch f[1] {
-		case "Read":
-			read += n
-		case "Write":
-			write += n
+// parseBlkio parses the two files of v1's blkio, with bytes and with operations: lines "8:0 Read 123", and a last one
+// "Total 123".
+func parseBlkio(bytes, operations []byte) IO {
+	d := make(deviceStats)
+	for i, data := range [][]byte{bytes, operations} {
+		for line := range strings.Lines(string(data)) {
+			f := strings.Fields(line)
+			if len(f) != 3 {
+				continue
+			}
+			n, err := strconv.ParseUint(f[2], 10, 64)
+			s := d.at(f[0])
+			if err != nil || s == nil {
+				continue
+			}
+			switch f[1] {
+			case "Read":
+				*[]*uint64{&s.ReadBytes, &s.Reads}[i] = n
+			case "Write":
+				*[]*uint64{&s.WriteBytes, &s.Writes}[i] = n
+			case "Discard":
+				*[]*uint64{&s.DiscardBytes, &s.Discards}[i] = n
+			}
 		}
 	}
-	return read, write
+	return d.sum()
+}
+
+// maxCPUs bounds what parsePerCPU takes: more than Linux can be built for.
+const maxCPUs = 1 << 16
+
+// parsePerCPU parses v1's cpuacct.usage_percpu: a line of nanoseconds.
+func parsePerCPU(data []byte) ([]time.Duration, error) {
+	f := strings.Fields(string(data))
+	if len(f) > maxCPUs {
+		return nil, fmt.Errorf("cpuacct.usage_percpu has %d numbers", len(f))
+	}
+	list := make([]time.Duration, len(f))
+	for i, s := range f {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("cpuacct.usage_percpu %.40q: %w", s, err)
+		}
+		list[i] = nanos(n)
+	}
+	return list, nil
 }
 
 // parseList expands a list such as "0-3,8" that validateList accepts.

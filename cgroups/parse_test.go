@@ -110,11 +110,24 @@ func TestParsePressure(t *testing.T) {
 }
 
 func TestParseIO(t *testing.T) {
-	require.Equal(t, IO{ReadBytes: 11, WriteBytes: 22, Reads: 3, Writes: 4}, parseIO([]byte(
-		"8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=0 dios=0\n8:16 rbytes=10 wbytes=20\n7:0 \n")))
-	read, write := parseBlkio([]byte("8:0 Read 5\n8:0 Write 6\n8:0 Sync 1\n8:16 Read 7\nTotal 12\n"))
-	require.EqualValues(t, 12, read)
-	require.EqualValues(t, 6, write)
+	require.Equal(t, IO{ReadBytes: 11, WriteBytes: 22, Reads: 3, Writes: 4, Devices: []IODeviceStats{
+		{Major: 8, ReadBytes: 1, WriteBytes: 2, Reads: 3, Writes: 4, DiscardBytes: 5, Discards: 6},
+		{Major: 8, Minor: 16, ReadBytes: 10, WriteBytes: 20},
+	}}, parseIO([]byte("8:16 rbytes=10 wbytes=20\n8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n7:0 \nx y=1\n")))
+	require.Equal(t, IO{ReadBytes: 12, WriteBytes: 6, Reads: 2, Devices: []IODeviceStats{
+		{Major: 8, ReadBytes: 5, WriteBytes: 6, Reads: 2, Discards: 9}, {Major: 8, Minor: 16, ReadBytes: 7},
+	}}, parseBlkio([]byte("8:0 Read 5\n8:0 Write 6\n8:0 Sync 1\n8:16 Read 7\nTotal 12\n"),
+		[]byte("8:0 Read 2\n8:0 Discard 9\nTotal 11\n")))
+	list, err := parsePerCPU([]byte("5 18446744073709551615 \n"))
+	require.NoError(t, err)
+	require.Equal(t, []time.Duration{5, math.MaxInt64}, list)
+	_, err = parsePerCPU([]byte("5 x\n"))
+	require.Error(t, err)
+}
+
+func TestMemoryUsed(t *testing.T) {
+	require.EqualValues(t, 7, Memory{Current: 10, InactiveFile: 3}.Used())
+	require.Zero(t, Memory{Current: 1, InactiveFile: 3}.Used())
 }
 
 func TestDurations(t *testing.T) {
@@ -274,8 +287,14 @@ func FuzzControlFiles(f *testing.F) {
 	f.Add([]byte("0-3,8\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		parseKeys(data)
-		parseIO(data)
-		parseBlkio(data)
+		for _, io := range []IO{parseIO(data), parseBlkio(data, data)} {
+			for i := range io.Devices {
+				if d := io.Devices; i > 0 && d[i-1].Major == d[i].Major && d[i-1].Minor == d[i].Minor {
+					t.Fatalf("device %d:%d twice", d[i].Major, d[i].Minor)
+				}
+			}
+		}
+		_, _ = parsePerCPU(data)
 		_, _ = parsePressure(data)
 		if n, err := parseNumber(string(data)); err == nil && n < Unlimited {
 			t.Fatalf("number %d", n)

@@ -32,6 +32,7 @@ func helperPrograms() map[string]testenv.Program {
 		"cg-device": playDevice,
 		"cg-grow":   playGrow,
 		"cg-join":   playJoin,
+		"cg-write":  playWrite,
 		"cg-forker": playForker,
 		"cg-nested": playNested,
 	}

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,8 +19,9 @@ func (g *Group) Stats() (*Stats, error) {
 		return nil, err
 	}
 	defer g.mu.RUnlock()
-	s := &Stats{Memory: Memory{Limit: Unlimited}, Pids: Pids{Limit: Unlimited}}
-	for _, read := range []func(*Stats) error{g.statMemory, g.statCPU, g.statPids, g.statIO, g.statPressure} {
+	s := &Stats{Memory: Memory{Limit: Unlimited, SwapLimit: Unlimited}, Pids: Pids{Limit: Unlimited}}
+	for _, read := range []func(*Stats) error{g.statMemory, g.statCPU, g.statPids, g.statIO, g.statHugepages,
+		g.statPressure} {
 		if err := read(s); err != nil {
 			return nil, fmt.Errorf("statistics of group %s: %w", g.name, err)
 		}
@@ -94,12 +98,13 @@ func (g *Group) statMemory(s *Stats) error {
 	}
 	m := &s.Memory
 	files := map[string]*int64{"memory.current": &m.Current, "memory.peak": &m.Peak, "memory.max": &m.Limit,
-		"memory.swap.current": &m.Swap}
-	anon, file, inactive := "anon", "file", "inactive_file"
+		"memory.swap.current": &m.Swap, "memory.swap.max": &m.SwapLimit}
+	prefix, anon, file, mapped := "", "anon", "file", "file_mapped"
 	if !n.h.unified {
 		files = map[string]*int64{"memory.usage_in_bytes": &m.Current, "memory.max_usage_in_bytes": &m.Peak,
-			"memory.limit_in_bytes": &m.Limit}
-		anon, file, inactive = "total_rss", "total_cache", "total_inactive_file"
+			"memory.limit_in_bytes": &m.Limit, "memory.kmem.usage_in_bytes": &m.Kernel,
+			"memory.memsw.limit_in_bytes": &m.SwapLimit}
+		prefix, anon, file, mapped = "total_", "rss", "cache", "mapped_file"
 	}
 	if err := n.numbers(files); err != nil {
 		return err
@@ -109,12 +114,95 @@ func (g *Group) statMemory(s *Stats) error {
 	if err != nil {
 		return err
 	}
-	m.Anon, m.File, m.InactiveFile = int64(keys[anon]), int64(keys[file]), int64(keys[inactive])
-	if !n.h.unified {
-		m.Swap = int64(keys["total_swap"])
+	stat := func(key string) int64 { return int64(keys[prefix+key]) }
+	m.Anon, m.File, m.InactiveFile = stat(anon), stat(file), stat("inactive_file")
+	m.Shared, m.Mapped, m.Detail = stat("shmem"), stat(mapped), keys
+	m.Faults, m.MajorFaults = uint64(stat("pgfault")), uint64(stat("pgmajfault"))
+	if n.h.unified {
+		m.Kernel = stat("kernel")
+	} else {
+		m.Swap = stat("swap")
+	}
+	if err := n.limitHits(m); err != nil {
+		return err
 	}
 	m.OOMKills, m.OOMGroupKills, _, err = n.oomKills()
 	return err
+}
+
+func (n *node) limitHits(m *Memory) error {
+	if n.h.unified {
+		keys, err := n.keys("memory.events")
+		m.LimitHits = keys["max"]
+		return err
+	}
+	// Where both limits are the same, it is the other that is reached.
+	var memory, swap int64
+	err := n.numbers(map[string]*int64{"memory.failcnt": &memory, "memory.memsw.failcnt": &swap})
+	m.LimitHits = uint64(memory) + uint64(swap)
+	return err
+}
+
+// hugepageSizes are the sizes of huge pages that the kernel has, as it writes them in control files.
+var hugepageSizes = sync.OnceValue(func() (sizes []string) {
+	folders, _ := filepath.Glob("/sys/kernel/mm/hugepages/hugepages-*kB")
+	for _, f := range folders {
+		text := strings.TrimSuffix(filepath.Base(f)[len("hugepages-"):], "kB")
+		if kb, err := strconv.ParseUint(text, 10, 40); err == nil && kb > 0 {
+			sizes = append(sizes, hugepageName(kb))
+		}
+	}
+	return sizes
+})
+
+// hugepageName names a size in KiB.
+func hugepageName(kb uint64) string {
+	switch {
+	case kb >= 1<<20:
+		return strconv.FormatUint(kb>>20, 10) + "GB"
+	case kb >= 1<<10:
+		return strconv.FormatUint(kb>>10, 10) + "MB"
+	}
+	return strconv.FormatUint(kb, 10) + "KB"
+}
+
+func (g *Group) statHugepages(s *Stats) error {
+	n, err := g.node("hugetlb")
+	if err != nil {
+		return nil
+	}
+	for _, size := range hugepageSizes() {
+		h, prefix := Hugepages{Limit: Unlimited}, "hugetlb."+size+"."
+		current, limit := "current", "max"
+		if !n.h.unified {
+			current, limit = "usage_in_bytes", "limit_in_bytes"
+		}
+		b, err := n.read(prefix + current)
+		if err != nil || b == nil {
+			return err // the controller is not enabled
+		}
+		var failures int64
+		files := map[string]*int64{prefix + current: &h.Current, prefix + "rsvd." + current: &h.Reserved,
+			prefix + limit: &h.Limit}
+		if n.h.unified {
+			keys, err := n.keys(prefix + "events")
+			if err != nil {
+				return err
+			}
+			h.Failures = keys["max"]
+		} else {
+			files[prefix+"failcnt"] = &failures
+		}
+		if err := n.numbers(files); err != nil {
+			return err
+		}
+		h.Failures += uint64(failures)
+		if s.Hugepages == nil {
+			s.Hugepages = make(map[string]Hugepages)
+		}
+		s.Hugepages[size] = h
+	}
+	return nil
 }
 
 // oomKills reads the counts of the OOM killer. known is false if the kernel does not have them.
@@ -172,6 +260,13 @@ func (g *Group) statCPU(s *Stats) error {
 			return err
 		}
 		c.Usage, c.User, c.System = nanos(uint64(usage)), nanos(uint64(user)), nanos(uint64(system))
+		b, err := n.read("cpuacct.usage_percpu")
+		if err != nil {
+			return err
+		}
+		if c.PerCPU, err = parsePerCPU(b); err != nil {
+			return err
+		}
 	} else if n := g.unified(); n != nil {
 		// These are there whether the cpu controller is enabled or not.
 		keys, err := n.keys("cpu.stat")
@@ -189,9 +284,10 @@ func (g *Group) statCPU(s *Stats) error {
 		return err
 	}
 	c.Periods, c.Throttled = keys["nr_periods"], keys["nr_throttled"]
-	c.ThrottledTime = micros(keys["throttled_usec"])
+	c.Bursts = keys["nr_bursts"]
+	c.ThrottledTime, c.BurstTime = micros(keys["throttled_usec"]), micros(keys["burst_usec"])
 	if !n.h.unified {
-		c.ThrottledTime = nanos(keys["throttled_time"])
+		c.ThrottledTime, c.BurstTime = nanos(keys["throttled_time"]), nanos(keys["burst_time"])
 	}
 	return nil
 }
@@ -219,8 +315,7 @@ func (g *Group) statIO(s *Stats) error {
 		if err != nil {
 			return err
 		}
-		s.IO.ReadBytes, s.IO.WriteBytes = parseBlkio(bytes)
-		s.IO.Reads, s.IO.Writes = parseBlkio(count)
+		s.IO = parseBlkio(bytes, count)
 		return nil
 	}
 	n, err := g.node("io")

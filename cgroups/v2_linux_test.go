@@ -147,9 +147,10 @@ func TestV2Files(t *testing.T) {
 	s, err := g.Stats()
 	require.NoError(t, err)
 	require.Equal(t, Memory{Limit: 64 << 20, Peak: 4096, Anon: 10, File: 20, InactiveFile: 5, OOMKills: 2,
-		OOMGroupKills: 1}, s.Memory)
+		OOMGroupKills: 1, LimitHits: 9, Detail: map[string]uint64{"anon": 10, "file": 20, "inactive_file": 5}}, s.Memory)
 	require.Equal(t, Pids{Current: 3, Limit: 100, Refused: 7}, s.Pids)
-	require.Equal(t, IO{1, 2, 3, 4}, s.IO)
+	require.Equal(t, IO{1, 2, 3, 4, []IODeviceStats{
+		{Major: 8, ReadBytes: 1, WriteBytes: 2, Reads: 3, Writes: 4}}}, s.IO)
 	require.Equal(t, CPU{Usage: micros(10), User: micros(6), System: micros(4), Throttled: 2}, s.CPU)
 	require.Equal(t, 1.0, s.CPUPressure.Some.Avg10)
 	require.Nil(t, s.MemoryPressure)
