@@ -107,34 +107,3 @@ func checkMount(field string, m Mount) error {
 	}
 	return nil
 }
-
-func (c *Container) checkDevices() error {
-	if c.Privileged && len(c.Devices) > 0 {
-		return wrong("Devices", "a privileged container has all devices: leave it empty")
-	}
-	seen := make(map[string]bool)
-	for i, d := range c.Devices {
-		field := fmt.Sprintf("Devices[%d]", i)
-		if err := checkPath(field+".Source", d.Source); err != nil {
-			return err
-		}
-		target := d.target()
-		if err := checkTarget(field+".Target", target); err != nil {
-			return err
-		}
-		if !strings.HasPrefix(target, "/dev/") {
-			return wrong(field+".Target", "%s is not below /dev", target)
-		}
-		if seen[target] {
-			return wrong(field+".Target", "%s is there twice", target)
-		}
-		seen[target] = true
-		if strings.Trim(d.Permissions, "rwm") != "" {
-			return wrong(field+".Permissions", "%q has other letters than r, w and m", d.Permissions)
-		}
-		if d.Mode&^0o777 != 0 {
-			return wrong(field+".Mode", "%v has more than permission bits", d.Mode)
-		}
-	}
-	return nil
-}

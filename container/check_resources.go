@@ -105,7 +105,8 @@ func (c *Container) checkCgroup() error {
 	}{
 		{"Memory", c.Memory != 0}, {"MemoryReservation", c.MemoryReservation != 0}, {"CPUs", c.CPUs != 0},
 		{"CPUShares", c.CPUShares != 0}, {"CpusetCPUs", c.CpusetCPUs != ""}, {"CpusetMems", c.CpusetMems != ""},
-		{"PidsLimit", c.PidsLimit > 0}, {"Devices", len(c.Devices) > 0}, {"Resources", c.Resources != nil},
+		{"PidsLimit", c.PidsLimit > 0}, {"Devices", len(c.Devices) > 0}, {"Nodes", len(c.Nodes) > 0},
+		{"DeviceRules", len(c.DeviceRules) > 0}, {"Resources", c.Resources != nil},
 	} {
 		if limit.set {
 			return wrong(limit.field, "a limit needs a control group, but NoCgroup is set")

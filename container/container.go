@@ -41,6 +41,13 @@ type Container struct {
 	MountLabel string
 	// Devices are devices of the host that the container may use, besides null, zero, full, random, urandom and tty.
 	Devices []Device
+	// Nodes are device nodes and named pipes by type and number, as in linux.devices of an OCI configuration, at paths below
+	// /dev. Unlike Devices they let the container open nothing that it may not open anyway: DeviceRules do. FileMode nil
+	// or 0 means 0666, UID and GID nil mean 0.
+	Nodes []specs.LinuxDevice
+	// DeviceRules are further rules of the device control group, after the default ones and those of Devices: the last rule
+	// for a device holds.
+	DeviceRules []cgroups.DeviceRule
 
 	// Namespaces says which namespaces are new (the zero value of each), which are the host's, and which are joined
 	// from elsewhere: see [Container.Namespace]. A new network namespace has loopback, up, and nothing else. A mount
@@ -110,7 +117,8 @@ type Container struct {
 	// random hexadecimal digits. A group of that name must not be there.
 	Cgroup string
 	// NoCgroup runs the container in the host program's own control group: a start is faster by the making of the
-	// groups, but there are no limits, no Pause, no Stats, and OOMKilled is never set. It needs a new PID namespace.
+	// groups, but there are no limits, no Pause, no Stats, and OOMKilled is never set. Nothing keeps the container then from
+	// opening device nodes: CAP_MKNOD is not among the default capabilities. It needs a new PID namespace.
 	NoCgroup bool
 
 	// Keep, if it is not nil, detaches the container: it outlives the host program, its output goes to a log, and

@@ -19,7 +19,7 @@ import (
 func newContainer(t testing.TB, args ...string) *container.Container {
 	t.Helper()
 	testenv.RequireRoot(t)
-	root := testenv.NewRootfs(t, "echo", "cat", "exit", "sleep", "errors", "id", "env", "hog", "read-hog", "trap", "spin", "read",
+	root := testenv.NewRootfs(t, "devices", "mknod", "echo", "cat", "exit", "sleep", "errors", "id", "env", "hog", "read-hog", "trap", "spin", "read",
 		"write", "tty", "linger", "fds", "daemon", "status", "mkdir")
 	c := container.New(namespace.Dir(root), args...)
 	c.Cgroup = testenv.CgroupName(t)

@@ -17,14 +17,14 @@ func (d *Device) target() string {
 	return d.Source
 }
 
-// addDevices adds the nodes of Devices, or of all devices if the container is privileged, to the mount of /dev.
+// addDevices adds the nodes of Devices and Nodes, or of all devices if the container is privileged, to the mount of /dev.
 func (c *Container) addDevices(mounts []Mount) error {
-	if len(c.Devices) == 0 && !c.Privileged {
+	if len(c.Devices)+len(c.Nodes) == 0 && !c.Privileged {
 		return nil
 	}
 	i := slices.IndexFunc(mounts, func(m Mount) bool { return m.Type == "dev" })
 	if i < 0 {
-		if c.Privileged {
+		if len(c.Devices)+len(c.Nodes) == 0 {
 			return nil
 		}
 		return wrong("Devices", "another mount takes the place of /dev: remove it from Mounts")
@@ -44,13 +44,29 @@ func (c *Container) addDevices(mounts []Mount) error {
 		}
 		nodes = append(nodes, node)
 	}
+	for _, d := range c.Nodes {
+		node := namespace.Device{
+			Path: strings.TrimPrefix(d.Path, "/dev/"), Block: d.Type == "b", FIFO: d.Type == "p",
+			Major: uint32(d.Major), Minor: uint32(d.Minor),
+		}
+		if d.FileMode != nil {
+			node.Mode = d.FileMode.Perm()
+		}
+		if d.UID != nil {
+			node.UID = *d.UID
+		}
+		if d.GID != nil {
+			node.GID = *d.GID
+		}
+		nodes = append(nodes, node)
+	}
 	mounts[i].Nodes = nodes
 	return nil
 }
 
 // deviceRules returns the rules of the devices control group, nil for the default ones.
 func (c *Container) deviceRules() []cgroups.DeviceRule {
-	if len(c.Devices) == 0 {
+	if len(c.Devices)+len(c.DeviceRules) == 0 || c.Privileged {
 		return nil
 	}
 	rules := cgroups.DefaultDevices()
@@ -67,7 +83,7 @@ func (c *Container) deviceRules() []cgroups.DeviceRule {
 			Allow: true, Type: kind, Major: int64(node.Major), Minor: int64(node.Minor), Access: d.Permissions,
 		})
 	}
-	return rules
+	return append(rules, c.DeviceRules...)
 }
 
 // standardDevices are in every container.

@@ -53,6 +53,9 @@ func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch,
 	if err != nil {
 		return nil, err
 	}
+	if c.NoCgroup && !c.Privileged {
+		p.dropMknod(&sets)
+	}
 	l := &namespace.Launch{
 		Args:          p.Args,
 		Env:           p.environ(user.Home),

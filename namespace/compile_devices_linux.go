@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,7 +43,11 @@ func (c *compiler) devices(m *Mount, dev arg) {
 		c.close(fd)
 	}
 	made := map[string]bool{}
-	for _, d := range append(standardNodes[:len(standardNodes):len(standardNodes)], m.Nodes...) {
+	nodes := append(standardNodes[:len(standardNodes):len(standardNodes)], m.Nodes...)
+	for i, d := range nodes {
+		if slices.ContainsFunc(nodes[i+1:], func(later Device) bool { return later.Path == d.Path }) {
+			continue
+		}
 		for i := range d.Path {
 			if d.Path[i] == '/' && !made[d.Path[:i]] {
 				made[d.Path[:i]] = true
@@ -66,8 +71,11 @@ func (c *compiler) node(dev arg, d Device) {
 		mode = 0o666
 	}
 	kind := uint32(unix.S_IFCHR)
-	if d.Block {
+	switch {
+	case d.Block:
 		kind = unix.S_IFBLK
+	case d.FIFO:
+		kind = unix.S_IFIFO
 	}
 	number := arg{kind: argInt, v: unix.Mkdev(d.Major, d.Minor), text: fmt.Sprintf("makedev(%d, %d)", d.Major, d.Minor)}
 	c.call("mknodat", unix.SYS_MKNODAT, dev, c.str(d.Path), octal(kind|mode), number).about("/dev/" + d.Path)

@@ -161,7 +161,8 @@ type Mount struct {
 	CopyUp bool
 	// Propagation of the mount, and of those below it that are taken along. The default is private.
 	Propagation Propagation
-	// Nodes are further device nodes of a mount of Type dev.
+	// Nodes are further device nodes of a mount of Type dev. Of several with a path the last one is made; the standard nodes
+	// come first.
 	Nodes []Device
 }
 
@@ -196,8 +197,9 @@ const (
 type Device struct {
 	// Path is relative to the mount, "fuse" or "net/tun".
 	Path string
-	// Block says that it is a block device; the default is a character device.
-	Block bool
+	// Block says that it is a block device, FIFO that it is a named pipe, which has no number; the default is a character
+	// device.
+	Block, FIFO bool
 	// Major and Minor are its number.
 	Major, Minor uint32
 	// Mode are its permission bits. Default 0666.

@@ -93,7 +93,9 @@ func TestRootPropagation(t *testing.T) {
 			require.NoError(t, unix.Unmount(dir, unix.MNT_DETACH))
 		}
 		require.Equal(t, want, strings.Replace(table["/"], ",noatime", ",relatime", 1), p)
-		require.Equal(t, "rw,relatime", table["/below"], p)
+		if p != Slave { // which holds for it too, if the host shares it
+			require.Equal(t, "rw,relatime", table["/below"], p)
+		}
 	}
 }
 
