@@ -81,6 +81,14 @@ func (rec *Container) container(root *namespace.Root) (*container.Container, err
 	c.Memory, c.MemorySwap, c.MemoryReservation = cfg.Memory, cfg.MemorySwap, cfg.MemoryReservation
 	c.CPUs, c.CPUShares, c.CpusetCPUs, c.CpusetMems = cfg.CPUs, cfg.CPUShares, cfg.CpusetCPUs, cfg.CpusetMems
 	c.PidsLimit, c.OOMScoreAdj = cfg.PidsLimit, cfg.OOMScoreAdj
+	c.Resources = cfg.Resources
+	switch cfg.CgroupNamespace {
+	case "", "private":
+	case "host":
+		c.Namespaces.Cgroup.Host = true
+	default:
+		return nil, invalid("invalid cgroup namespace mode: %s", cfg.CgroupNamespace)
+	}
 	c.Cgroup = "caisson-" + rec.ShortID()
 	for _, u := range cfg.Ulimits {
 		resource, ok := namespace.RlimitByName(u.Name)

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/cgroups"
 )
 
 // A Config says what container to make. Image is required; the zero value of every other field is Docker's default.
@@ -68,6 +70,10 @@ type Config struct {
 	CpusetCPUs, CpusetMems                string  `json:",omitempty"`
 	PidsLimit                             int64   `json:",omitempty"`
 	OOMScoreAdj                           *int    `json:",omitempty"`
+	// Resources are further limits, that of [container.Container].
+	Resources *cgroups.Resources `json:",omitempty"`
+	// CgroupNamespace is "private", which "" stands for, or "host".
+	CgroupNamespace string `json:",omitempty"`
 }
 
 // A Ulimit bounds a resource: Name is as in Docker's --ulimit ("nofile"). -1 is no limit.

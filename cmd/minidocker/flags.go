@@ -23,6 +23,7 @@ type runFlags struct {
 	security, ulimits, sysctls     []string
 	oomScoreAdj                    int
 	flags                          *pflag.FlagSet
+	resources                      resourceFlags
 }
 
 func (r *runFlags) add(f *pflag.FlagSet) {
@@ -73,6 +74,9 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.IntVar(&r.oomScoreAdj, "oom-score-adj", 0, "Tune host's OOM preferences (-1000 to 1000)")
 	f.StringArrayVar(&r.ulimits, "ulimit", nil, "Ulimit options")
 	f.StringArrayVar(&r.sysctls, "sysctl", nil, "Sysctl options")
+
+	r.resources.add(f)
+	f.StringVar(&c.CgroupNamespace, "cgroupns", "", `Cgroup namespace to use ("host", "private")`)
 
 	f.BoolVar(&c.Privileged, "privileged", false, "Give extended privileges to this container")
 	f.StringArrayVar(&c.CapAdd, "cap-add", nil, "Add Linux capabilities")

@@ -33,7 +33,7 @@ func (r *runFlags) fill() error {
 	if r.flags.Changed("oom-score-adj") {
 		c.OOMScoreAdj = &r.oomScoreAdj
 	}
-	for _, fill := range []func() error{r.fillEnv, r.fillPairs, r.fillSizes, r.fillMounts, r.fillSecurity} {
+	for _, fill := range []func() error{r.fillEnv, r.fillPairs, r.fillSizes, r.fillMounts, r.fillSecurity, r.fillResources} {
 		if err := fill(); err != nil {
 			return err
 		}
