@@ -30,10 +30,13 @@ func (c *compiler) devices(m *Mount, dev arg) {
 		name, typ, data string
 		flags           MountFlags
 	}{
-		{"pts", "devpts", "newinstance,ptmxmode=0666,mode=0620,gid=5", NoSuid | NoExec},
+		{"pts", "devpts", "newinstance,ptmxmode=0666,mode=0620" + c.ttyGroup(), NoSuid | NoExec},
 		{"shm", "tmpfs", shm, strict},
 		{"mqueue", "mqueue", "", strict},
 	} {
+		if s.name == "mqueue" && !c.owns(c.l.Namespaces.IPC) {
+			continue // the host's queues are for whoever is root there
+		}
 		source := s.typ
 		if s.name == "shm" {
 			source = "shm"
@@ -65,7 +68,20 @@ func (c *compiler) devices(m *Mount, dev arg) {
 	}
 }
 
+// ttyGroup is devpts's option for the group of terminals, if there is that group.
+func (c *compiler) ttyGroup() string {
+	const tty = 5
+	if _, mapped := HostID(c.l.GIDMappings, tty); c.user.own && !mapped {
+		return ""
+	}
+	return fmt.Sprintf(",gid=%d", tty)
+}
+
 func (c *compiler) node(dev arg, d Device) {
+	if c.user.pivot {
+		c.boundNode(dev, d)
+		return
+	}
 	mode := uint32(d.Mode.Perm())
 	if d.Mode == 0 {
 		mode = 0o666

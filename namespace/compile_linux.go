@@ -18,6 +18,7 @@ type compiler struct {
 	dev    arg // the mount of type dev
 	kernel []kernelMount
 	late   []lateMount
+	user   userMode
 }
 
 // A kernelMount is a mount of proc or sysfs, below which paths are masked.
@@ -47,10 +48,12 @@ func (l *Launch) compile(p *Program) error {
 	if err := l.supported(); err != nil {
 		return err
 	}
-	c := &compiler{Program: p, l: l}
+	c := &compiler{Program: p, l: l, user: l.userMode()}
 	c.descriptors()
 	c.keep()
-	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_DUMPABLE, prctlNames), num(0), num(0), num(0), num(0))
+	if !c.user.rootless || !l.newUser() { // whose maps an ordinary user can write only while it is
+		c.notDumpable()
+	}
 	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_NAME, prctlNames), c.setUpName(), num(0), num(0), num(0))
 	c.call("umask", unix.SYS_UMASK, octal(0))
 	c.oomScore()
@@ -58,19 +61,36 @@ func (l *Launch) compile(p *Program) error {
 	c.affinity(false)
 	c.cgroups()
 	c.affinity(true)
-	c.join()
-	c.call("setsid", unix.SYS_SETSID)
+	c.openTime()
+	if c.user.own {
+		c.call("setsid", unix.SYS_SETSID)
+		c.enterUser()
+	} else {
+		c.join()
+		c.newTime()
+		c.call("setsid", unix.SYS_SETSID)
+	}
 	if l.Root != nil {
-		c.enterRoot()
+		if c.user.pivot {
+			c.enterRootByPivot()
+		} else {
+			c.enterRoot()
+		}
 		for i := range l.Mounts {
 			c.mount(&l.Mounts[i])
 		}
 		c.sysctls()
 		c.hideKernelPaths()
-		c.propagateRoot()
+		if !c.user.pivot {
+			c.propagateRoot()
+		}
 	}
 	c.terminal()
 	c.readOnlyLate()
+	if c.user.pivot {
+		c.leaveOldRoot()
+		c.propagateRoot()
+	}
 	c.hostname()
 	c.loopback()
 	c.readOnlyRoot()

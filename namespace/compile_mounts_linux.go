@@ -30,6 +30,12 @@ func (c *compiler) mount(m *Mount) {
 		}
 		c.readOnlyLast(m.flags(), target, fd)
 	default:
+		if host := c.borrowed(m.Type); host != "" {
+			fd = c.openTree(host, true)
+			c.setattr(fd, unix.AT_EMPTY_PATH|unix.AT_RECURSIVE,
+				unix.MountAttr{Attr_set: m.flags().attr(), Propagation: unix.MS_PRIVATE}).about(host)
+			break
+		}
 		fd = c.fileSystem(m.Type, sourceOf(m, m.Type), m.Data, m.flags())
 	}
 	at := c.resolve(m, target)
@@ -93,6 +99,22 @@ func (c *compiler) fileSystem(typ, source, data string, fl MountFlags) arg {
 
 // bind clones a file or folder of the host; the host program opens it, since the host's mounts are out of reach here.
 func (c *compiler) bind(m *Mount) arg {
+	fd := c.bindSource(m)
+	if kernel.MountSetattr.Err() == nil {
+		attr := change(m.Flags, m.Clear)
+		attr.Propagation = m.Propagation.flag()
+		c.setattr(fd, m.recursive(), attr).about(m.Source)
+		if m.TopFlags|m.TopClear != 0 {
+			c.setattr(fd, unix.AT_EMPTY_PATH, change(m.TopFlags, m.TopClear)).about(m.Source)
+		}
+	}
+	return fd
+}
+
+func (c *compiler) bindSource(m *Mount) arg {
+	if c.user.rootless && c.user.pivot {
+		return c.openTree(m.Source, m.Recursive)
+	}
 	fd := c.file(m.Source, func() (int, bool, error) {
 		if err := kernel.MountSetattr.Err(); err != nil && m.Recursive && m.Flags|m.Clear != 0 && hasMountsBelow(m.Source) {
 			return -1, false, fmt.Errorf("flags for the mounts below it: %w", err)
@@ -104,14 +126,7 @@ func (c *compiler) bind(m *Mount) arg {
 		fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, fl)
 		return fd, true, err
 	})
-	if kernel.MountSetattr.Err() == nil {
-		attr := change(m.Flags, m.Clear)
-		attr.Propagation = m.Propagation.flag()
-		c.setattr(fd, m.recursive(), attr).about(m.Source)
-		if m.TopFlags|m.TopClear != 0 {
-			c.setattr(fd, unix.AT_EMPTY_PATH, change(m.TopFlags, m.TopClear)).about(m.Source)
-		}
-	}
+	c.idmap(fd, m.IDMap, m.Recursive)
 	return fd
 }
 

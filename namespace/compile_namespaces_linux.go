@@ -16,14 +16,14 @@ func (c *compiler) join() {
 		flag uint64
 	}{
 		{"network", n.Network, unix.CLONE_NEWNET}, {"ipc", n.IPC, unix.CLONE_NEWIPC}, {"uts", n.UTS, unix.CLONE_NEWUTS},
-		{"cgroup", n.Cgroup, unix.CLONE_NEWCGROUP}, {"mount", n.Mount, unix.CLONE_NEWNS},
+		{"cgroup", n.Cgroup, unix.CLONE_NEWCGROUP}, {"time", n.Time, unix.CLONE_NEWTIME}, {"mount", n.Mount, unix.CLONE_NEWNS},
 	} {
 		if x.ns.Join != nil {
 			fd := c.file(x.name+" namespace", useFile(x.ns.Join))
 			c.call("setns", unix.SYS_SETNS, fd, flags(x.flag, cloneNames)).about(x.name + " namespace")
 		}
 	}
-	if l := c.l; l.Root == nil && n.Cgroup.isNew() {
+	if l := c.l; l.Root == nil && n.Cgroup.isNew() && !c.user.own {
 		c.call("unshare", unix.SYS_UNSHARE, flags(unix.CLONE_NEWCGROUP, cloneNames))
 	}
 }

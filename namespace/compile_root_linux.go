@@ -7,7 +7,7 @@ import (
 
 // enterRoot makes the mount namespace, a copy of the template, and puts the root into it.
 func (c *compiler) enterRoot() {
-	c.root = c.file(c.l.Root.String(), c.l.Root.take)
+	c.root = c.openRoot()
 	tmpl := c.file("template", func() (int, bool, error) {
 		fd, err := templateNamespace()
 		return fd, false, err

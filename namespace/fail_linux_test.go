@@ -16,7 +16,11 @@ import (
 // TestFailEachStep fails every step of a default start in turn: the error names the step, and nothing stays.
 func TestFailEachStep(t *testing.T) {
 	testenv.RequireRoot(t)
-	l := failLaunch(t)
+	failEachStep(t, failLaunch(t))
+}
+
+func failEachStep(t *testing.T, l *Launch) {
+	t.Helper()
 	p, err := l.Program()
 	require.NoError(t, err)
 	run(t, l)
@@ -50,7 +54,11 @@ func TestFailEachStep(t *testing.T) {
 // TestFailEachFile fails every descriptor that the host program opens.
 func TestFailEachFile(t *testing.T) {
 	testenv.RequireRoot(t)
-	l := failLaunch(t)
+	failEachFile(t, failLaunch(t))
+}
+
+func failEachFile(t *testing.T, l *Launch) {
+	t.Helper()
 	p, err := l.Program()
 	require.NoError(t, err)
 	run(t, l)

@@ -29,7 +29,8 @@ var (
 	cloneNames = &flagNames{
 		{unix.CLONE_NEWNS, "CLONE_NEWNS"}, {unix.CLONE_NEWCGROUP, "CLONE_NEWCGROUP"}, {unix.CLONE_NEWUTS, "CLONE_NEWUTS"},
 		{unix.CLONE_NEWIPC, "CLONE_NEWIPC"}, {unix.CLONE_NEWUSER, "CLONE_NEWUSER"}, {unix.CLONE_NEWPID, "CLONE_NEWPID"},
-		{unix.CLONE_NEWNET, "CLONE_NEWNET"},
+		{unix.CLONE_NEWNET, "CLONE_NEWNET"}, {unix.CLONE_NEWTIME, "CLONE_NEWTIME"}, {unix.CLONE_PARENT, "CLONE_PARENT"},
+		{unix.CLONE_PIDFD, "CLONE_PIDFD"}, {uint64(unix.SIGCHLD), "SIGCHLD"},
 	}
 	moveMountNames = &flagNames{
 		{unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH"}, {unix.MOVE_MOUNT_T_EMPTY_PATH, "MOVE_MOUNT_T_EMPTY_PATH"},
@@ -39,6 +40,8 @@ var (
 		{unix.AT_RECURSIVE, "AT_RECURSIVE"}, {unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"},
 		{unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW"},
 	}
+	messageNames  = &flagNames{{unix.MSG_NOSIGNAL, "MSG_NOSIGNAL"}}
+	umountNames   = &flagNames{{unix.MNT_DETACH, "MNT_DETACH"}}
 	closeOnExec   = &flagNames{{1, "CLOEXEC"}}
 	fsconfigNames = &flagNames{
 		{unix.FSCONFIG_SET_STRING, "=FSCONFIG_SET_STRING"}, {unix.FSCONFIG_CMD_CREATE, "=FSCONFIG_CMD_CREATE"},

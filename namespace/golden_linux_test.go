@@ -19,9 +19,13 @@ func TestDefaultListing(t *testing.T) {
 	}
 	l := defaultLaunch(Dir("/srv/rootfs"), "echo", "hello")
 	l.Env = []string{"PATH=/usr/bin:/bin", "TERM=xterm"}
+	golden(t, l, "testdata/default.golden")
+}
+
+func golden(t *testing.T, l *Launch, file string) {
+	t.Helper()
 	p, err := l.Program()
 	require.NoError(t, err)
-	const file = "testdata/default.golden"
 	if *update {
 		require.NoError(t, os.WriteFile(file, []byte(p.String()), 0o644))
 	}

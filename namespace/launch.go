@@ -44,8 +44,18 @@ type Launch struct {
 	// included. Empty: what the policy says. A kernel without SELinux is an error that satisfies errors.ErrUnsupported.
 	MountLabel string
 
-	// Namespaces says for each kind whether it is new (the default), shared with the host, or joined.
+	// Namespaces says for each kind whether it is new (the default, but see there), shared with the host, or joined.
 	Namespaces Namespaces
+	// UIDMappings and GIDMappings give the process a new user namespace, which owns its other new namespaces: its ids are
+	// those of User inside and the mapped ones outside, and its capabilities hold inside only. Both or none; each maps 0, as
+	// which the set-up is done, and the ids of User. At most 340. Root must be allowed to reach its files: see RootIDMap.
+	// It takes Linux ≥ 5.12. An ordinary user may map its own ids, one each, and those that /etc/subuid and /etc/subgid
+	// grant, by newuidmap(1): [OwnMappings].
+	UIDMappings, GIDMappings []IDMapping
+	// RootIDMap, if it is not nil, shows the owners of Root's files as other ids.
+	RootIDMap *IDMap
+	// TimeOffsets, if they are not nil, give the process a new time namespace (Linux ≥ 5.6).
+	TimeOffsets *TimeOffsets
 	// Hostname and Domainname are set in a new UTS namespace. Empty leaves the host's. At most 64 bytes each.
 	Hostname, Domainname string
 	// Sysctls are written below /proc/sys in the new namespaces, in the order given.
@@ -113,7 +123,8 @@ type Launch struct {
 
 	keeper *keeper
 
-	edit func(*Program) // for tests: changes the program before it runs
+	edit                 func(*Program) // for tests: changes the program before it runs
+	rootless, privileged bool           // for tests: does as an ordinary user's, or as root's program does
 }
 
 // DefaultPath is where a command is looked up when the environment has no PATH: that of Docker.
@@ -122,6 +133,8 @@ const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // Namespaces says for each kind of namespace where the process lives. The zero value is a new namespace.
 type Namespaces struct {
 	Mount, PID, Network, IPC, UTS, Cgroup Namespace
+	// User is new if the Launch has UIDMappings, and Time if it has TimeOffsets. Otherwise their zero value is the host's.
+	User, Time Namespace
 }
 
 // A Namespace is new (its zero value), the host's, or an existing one.
@@ -164,6 +177,8 @@ type Mount struct {
 	// Nodes are further device nodes of a mount of Type dev. Of several with a path the last one is made; the standard nodes
 	// come first.
 	Nodes []Device
+	// IDMap, if it is not nil, shows the owners of a bind's files as other ids.
+	IDMap *IDMap
 }
 
 // MountFlags restrict what a mount allows: the MS_ flags of mount(2).
@@ -206,6 +221,9 @@ type Device struct {
 	Mode os.FileMode
 	// UID and GID own it.
 	UID, GID uint32
+	// Source is the node's path on the host. Default Path below /dev. In a user namespace no node can be made: there
+	// Source, if it is this device, is bound, and has the host's mode and owner.
+	Source string
 }
 
 // A Sysctl is a kernel parameter: Name is its path below /proc/sys with dots or slashes ("net.ipv4.ip_forward").

@@ -13,6 +13,10 @@ func init() {
 }
 
 func init() {
+	testenv.Lazy("template namespace for user namespaces", func() error {
+		_, err := userTemplateNamespace()
+		return err
+	})
 	programs["terminal"] = terminal
 	programs["mounter"] = mounter
 	programs["escape"] = escape

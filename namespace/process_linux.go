@@ -88,7 +88,7 @@ func (p *Process) Wait(ctx context.Context) (*State, error) {
 			state, waitErr = p.kept.state(ctx)
 			return true
 		}
-		state, waitErr = reap(int(fd))
+		state, waitErr = reap(int(fd), 0)
 		return state != nil || waitErr != nil
 	})
 	if err != nil {
@@ -104,12 +104,12 @@ func (p *Process) Wait(ctx context.Context) (*State, error) {
 	return p.state, p.err
 }
 
-// reap takes the status of a process that has ended; a nil State says that it has not.
-func reap(fd int) (*State, error) {
+// reap takes the status of a process that has ended; a nil State says that it has not. With WNOWAIT the process stays.
+func reap(fd, options int) (*State, error) {
 	var info unix.Siginfo
 	var usage unix.Rusage
 	for {
-		err := unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG, &usage)
+		err := unix.Waitid(unix.P_PIDFD, fd, &info, unix.WEXITED|unix.WNOHANG|options, &usage)
 		switch err {
 		case unix.EINTR:
 			continue

@@ -26,6 +26,16 @@ type Program struct {
 	// handed are the two words by which a seccomp listener is handed over: its descriptor, and whether the host program
 	// has it. Nil if there is none.
 	handed *[2]arg
+
+	sync   int       // the descriptor by which the stub asks for its user namespace's maps, if it does
+	idmaps []idmount // the mounts among the files that are idmapped
+}
+
+// An idmount is a mount among the files that shows other owners.
+type idmount struct {
+	file      int
+	ids       *IDMap
+	recursive bool
 }
 
 // A step is one instruction of the interpreter.
@@ -124,9 +134,10 @@ func (p *Program) reset() {
 	clear(p.args)
 	clear(p.relocs)
 	clear(p.files)
+	clear(p.idmaps)
 	*p = Program{
 		steps: p.steps[:0], args: p.args[:0], data: p.data[:0], relocs: p.relocs[:0], labels: p.labels[:0], names: p.names[:0],
-		files: p.files[:0], image: p.image[:0],
+		files: p.files[:0], image: p.image[:0], idmaps: p.idmaps[:0],
 	}
 }
 

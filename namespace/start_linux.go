@@ -34,7 +34,7 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if l.edit != nil {
 		l.edit(p)
 	}
-	s := &starter{l: l, p: p, name: p.nameSetUp(), comm: -1, reportFD: -1, ttyFD: -1}
+	s := &starter{l: l, p: p, name: p.nameSetUp(), comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
 	defer s.close()
 	if err := s.open(); err != nil {
 		return nil, err
@@ -45,8 +45,13 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	}
 	proc := newProcess(pid, pidfd)
 	s.closeChildSide()
-	if l.keeper != nil {
+	switch {
+	case l.keeper != nil:
 		if proc, err = l.keeper.meet(ctx, proc, s); err != nil {
+			return nil, err
+		}
+	case s.p.sync != 0:
+		if proc, err = s.userNamespace(ctx, proc); err != nil {
 			return nil, err
 		}
 	}
@@ -109,6 +114,9 @@ type starter struct {
 	tty      int      // our end
 	reportFD int
 	ttyFD    int
+	syncFD   int
+	sync     *os.File // our end
+	idmapped []int    // descriptors of mounts that are idmapped by the process's own user namespace
 }
 
 // open opens the program's files and the stub.
@@ -132,11 +140,18 @@ func (s *starter) open() error {
 			s.l.keeper.out = s.tty
 		}
 	}
+	if s.p.sync != 0 {
+		if err := s.openSync(); err != nil {
+			return err
+		}
+	}
 	for i, f := range s.p.files {
 		fd, owned, err := 0, false, error(nil)
 		switch {
 		case i == s.p.inline:
 			fd = s.reportFD
+		case s.p.sync != 0 && i == s.p.sync:
+			fd = s.syncFD
 		case f.open == nil:
 			fd = s.ttyFD
 		default:
@@ -153,6 +168,9 @@ func (s *starter) open() error {
 			s.owned = append(s.owned, fd)
 		}
 		s.fds = append(s.fds, uintptr(fd))
+	}
+	if err := s.idmapFiles(); err != nil {
+		return err
 	}
 	stub, err := writeStub(s.p, s.l.StubDir)
 	if err != nil {
@@ -175,6 +193,12 @@ func (s *starter) close() {
 	if s.report != nil {
 		_ = s.report.Close()
 	}
+	if s.sync != nil {
+		_ = s.sync.Close()
+	}
+	for _, fd := range s.idmapped {
+		_ = unix.Close(fd)
+	}
 	if s.tty > 0 {
 		_ = unix.Close(s.tty)
 	}
@@ -191,14 +215,14 @@ func (s *starter) spawn() (pid, pidfd int, err error) {
 	if s.l.keeper != nil { // the namespaces and the control group are of its process
 		return s.clone(attr, &pidfd)
 	}
-	n := &s.l.Namespaces
+	n, mode := &s.l.Namespaces, s.l.userMode()
 	for _, x := range []struct {
 		ns   Namespace
 		flag uintptr
 	}{
 		{n.PID, unix.CLONE_NEWPID}, {n.UTS, unix.CLONE_NEWUTS}, {n.IPC, unix.CLONE_NEWIPC}, {n.Network, unix.CLONE_NEWNET},
 	} {
-		if x.ns.isNew() {
+		if x.ns.isNew() && !mode.own {
 			attr.Sys.Cloneflags |= x.flag
 		}
 	}
@@ -211,7 +235,7 @@ func (s *starter) spawn() (pid, pidfd int, err error) {
 		defer unix.Close(attr.Sys.CgroupFD)
 	}
 	join := n.PID.Join
-	if join == nil {
+	if join == nil || mode.own && mode.rootless {
 		return s.clone(attr, &pidfd)
 	}
 	start := func() { pid, _, err = s.clone(attr, &pidfd) }
@@ -270,7 +294,9 @@ func (s *starter) result(ctx context.Context) (ready bool, err error) {
 	case len(b) < failure:
 		return len(b) > 0, nil
 	}
-	b = b[len(b)-failure:]
+	if len(b) > failure && b[0] == 'r' { // which no step's address begins with
+		b = b[1:]
+	}
 	st := s.p.failed(binary.NativeEndian.Uint64(b))
 	return false, &StartError{Step: st.name, Path: st.path, Err: syscall.Errno(binary.NativeEndian.Uint64(b[8:]))}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -13,7 +14,10 @@ import (
 // it and puts its root over that tmpfs: so nothing of the host's mounts is ever in a container's namespace, and there is
 // no old root to be unmounted, which is what pivot_root(2) costs. It is made with the first start and lives as long as
 // the program: one descriptor.
-var template struct {
+//
+// That for user namespaces, made with the first start in one, has a proc and a sysfs besides: the kernel lets nobody mount
+// these there who has not got another in sight. Its copies are left by pivot_root, after all.
+var template, userTemplate struct {
 	sync.Mutex
 	fd int // of /proc/PID/ns/mnt; 0 is not made yet
 }
@@ -22,15 +26,26 @@ var template struct {
 func templateNamespace() (int, error) {
 	template.Lock()
 	defer template.Unlock()
-	if template.fd != 0 {
-		return template.fd, nil
+	return onceTemplate(&template.fd, false)
+}
+
+// userTemplateNamespace returns the descriptor of the template for user namespaces.
+func userTemplateNamespace() (int, error) {
+	userTemplate.Lock()
+	defer userTemplate.Unlock()
+	return onceTemplate(&userTemplate.fd, true)
+}
+
+func onceTemplate(fd *int, user bool) (int, error) {
+	if *fd != 0 {
+		return *fd, nil
 	}
-	fd, err := 0, error(nil)
-	onThrowawayThread(func() { fd, err = makeTemplate() })
+	made, err := 0, error(nil)
+	onThrowawayThread(func() { made, err = makeTemplate(user) })
 	if err == nil {
-		template.fd = fd
+		*fd = made
 	}
-	return fd, err
+	return made, err
 }
 
 // onThrowawayThread runs f on a thread that ends afterwards, so that f may change what belongs to a thread. That is never
@@ -50,8 +65,8 @@ func onThrowawayThread(f func()) {
 	<-done
 }
 
-// makeTemplate turns the calling thread's mount namespace into the template.
-func makeTemplate() (fd int, err error) {
+// makeTemplate turns the calling thread's mount namespace into the template, or that for user namespaces.
+func makeTemplate(user bool) (fd int, err error) {
 	proc, err := unix.Open("/proc", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, &StartError{Step: "open", Path: "/proc", Err: err}
@@ -77,7 +92,17 @@ func makeTemplate() (fd int, err error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return -1, os.NewSyscallError("mount private", err)
 	}
-	m, err := emptyMount()
+	var kernel kernelMounts
+	defer kernel.close()
+	m, err := -1, error(nil)
+	if user {
+		if err := kernel.open(); err != nil {
+			return -1, err
+		}
+		m, err = newMount("tmpfs", strict&^unix.MOUNT_ATTR_RDONLY, "source=empty", "mode=555", "nr_inodes=4", "nr_blocks=1")
+	} else {
+		m, err = newMount("tmpfs", strict, "ro", "source=empty", "mode=555", "nr_inodes=2", "nr_blocks=1")
+	}
 	if err != nil {
 		return -1, err
 	}
@@ -98,28 +123,76 @@ func makeTemplate() (fd int, err error) {
 	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
 		return -1, os.NewSyscallError("umount", err)
 	}
+	if user {
+		return fd, kernel.attach(m)
+	}
 	return fd, nil
 }
 
-// emptyMount makes a detached tmpfs that is empty, read-only and has room for nothing.
-func emptyMount() (int, error) {
-	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+// strict is what a mount of the template allows: nothing.
+const strict = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+
+// newMount makes a detached mount of a new file system.
+func newMount(typ string, attr int, options ...string) (int, error) {
+	fs, err := unix.Fsopen(typ, unix.FSOPEN_CLOEXEC)
 	if err != nil {
-		return -1, os.NewSyscallError("fsopen", err)
+		return -1, os.NewSyscallError("fsopen "+typ, err)
 	}
 	defer unix.Close(fs)
-	for _, kv := range [][2]string{{"source", "empty"}, {"mode", "555"}, {"nr_inodes", "2"}, {"nr_blocks", "1"}} {
-		if err := unix.FsconfigSetString(fs, kv[0], kv[1]); err != nil {
-			return -1, os.NewSyscallError("fsconfig "+kv[0], err)
+	for _, o := range options {
+		if key, value, ok := strings.Cut(o, "="); ok {
+			err = unix.FsconfigSetString(fs, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(fs, o)
+		}
+		if err != nil {
+			return -1, os.NewSyscallError("fsconfig "+o, err)
 		}
 	}
-	if err := unix.FsconfigSetFlag(fs, "ro"); err != nil {
-		return -1, os.NewSyscallError("fsconfig ro", err)
-	}
 	if err := unix.FsconfigCreate(fs); err != nil {
-		return -1, os.NewSyscallError("fsconfig create", err)
+		return -1, os.NewSyscallError("fsconfig create "+typ, err)
 	}
-	m, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC,
-		unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
-	return m, os.NewSyscallError("fsmount", err)
+	m, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr)
+	return m, os.NewSyscallError("fsmount "+typ, err)
+}
+
+// kernelMounts are the detached mounts of proc and sysfs that the template for user namespaces gets. Where the program may
+// not make one, as in a container that sees only a part of them, it has none, and the mount of a container's own says so.
+type kernelMounts [2]int
+
+func (k *kernelMounts) open() error {
+	for i, typ := range [...]string{"proc", "sysfs"} {
+		fd, err := newMount(typ, strict&^unix.MOUNT_ATTR_RDONLY, "source="+typ)
+		if err == nil {
+			k[i] = fd
+		} else if !errors.Is(err, unix.EPERM) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *kernelMounts) close() {
+	for _, fd := range k {
+		if fd > 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// attach puts the mounts into the template's root and makes that read-only.
+func (k *kernelMounts) attach(root int) error {
+	for i, name := range [...]string{"proc", "sys"} {
+		if err := unix.Mkdirat(root, name, 0o555); err != nil {
+			return os.NewSyscallError("mkdirat", err)
+		}
+		if k[i] == 0 {
+			continue
+		}
+		if err := unix.MoveMount(k[i], "", root, name, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return os.NewSyscallError("move_mount", err)
+		}
+	}
+	return os.NewSyscallError("mount_setattr",
+		unix.MountSetattr(root, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}))
 }

@@ -68,6 +68,9 @@ func (l *Launch) validate() error {
 	if err := l.validateKeep(); err != nil {
 		return err
 	}
+	if err := l.validateUser(); err != nil {
+		return err
+	}
 	return l.validateMounts()
 }
 
