@@ -18,6 +18,7 @@ import (
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/internal/helloworld"
+	"github.com/caisson-engine/caisson/internal/kernel"
 	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/caisson-engine/caisson/internal/testimage"
 	"github.com/caisson-engine/caisson/namespace"
@@ -303,7 +304,7 @@ func TestSweep(t *testing.T) {
 	}
 	died, removed, half := create("died", false), create("removed", true), create("half", false)
 	for _, c := range []*Container{died, removed} {
-		c.State = State{Status: Running, Pid: os.Getpid(), BootID: bootID(), StartTime: 1, Started: time.Now().UTC()}
+		c.State = State{Status: Running, Pid: os.Getpid(), BootID: kernel.BootID(), StartTime: 1, Started: time.Now().UTC()}
 		require.NoError(t, e.write(c))
 	}
 	require.NoError(t, os.Rename(e.path(half.ID), filepath.Join(e.dir, "tmp", half.ID)))

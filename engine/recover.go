@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/internal/kernel"
 )
 
 // sweep takes away what was half made or half removed when an engine died, and writes down which containers died with it.
@@ -131,7 +132,7 @@ func (e *Engine) killInit(c *Container) error {
 // process returns a handle of the container's first process, or an error if it is gone. The handle is a pidfd, taken
 // before the comparison, so the process behind it is the one compared.
 func (c *Container) process() (*os.Process, error) {
-	if c.State.Pid <= 0 || c.State.BootID != bootID() {
+	if c.State.Pid <= 0 || c.State.BootID != kernel.BootID() {
 		return nil, os.ErrProcessDone
 	}
 	p, err := os.FindProcess(c.State.Pid)
@@ -158,15 +159,6 @@ func removeCgroups(dirs []string) {
 			time.Sleep(5 * time.Millisecond) // its last process is being reaped
 		}
 	}
-}
-
-// bootID tells one run of the kernel from the next.
-func bootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
 }
 
 // startTime returns field 22 of /proc/PID/stat: the process's start in clock ticks since boot.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/internal/kernel"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -88,7 +89,7 @@ func (r *Run) runs(pid int) error {
 		return err
 	}
 	r.record.State = State{
-		Status: Running, Pid: pid, StartTime: start, BootID: bootID(), Started: time.Now().UTC(),
+		Status: Running, Pid: pid, StartTime: start, BootID: kernel.BootID(), Started: time.Now().UTC(),
 		Cgroups: r.c.CgroupPaths(),
 	}
 	return r.e.write(r.record)

@@ -6,15 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
 	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/layer"
 )
 
 // pullProgram pulls args[2] into the store args[1].
@@ -146,4 +151,90 @@ func TestPullWaitsForKilled(t *testing.T) {
 	_ = cmd.Wait()
 	require.NoError(t, <-done)
 	require.Empty(t, left(t, openStore(t, dir)), "the next Open sweeps what the killed one left")
+}
+
+// TestKilledPullKeepsLayers: a layer that a pull had extracted whole before it was killed is not extracted again.
+func TestKilledPullKeepsLayers(t *testing.T) {
+	testenv.RequireRoot(t)
+	f, dir := newFakeRegistry(t), t.TempDir()
+	f.add(t, testImage{layers: []testLayer{{"small": noise(1, 64<<10)}, {"big": noise(2, 1<<20)}}}, "v1")
+	f.spoilBlobs(func(_ http.ResponseWriter, r *http.Request, blob []byte) bool {
+		if len(blob) < 1<<20 {
+			return false
+		}
+		<-r.Context().Done() // the big one never comes
+		return true
+	})
+	cmd, _ := pullCommand(dir, f.ref("app:v1"))
+	require.NoError(t, cmd.Start())
+	var extracted os.FileInfo
+	require.Eventually(t, func() bool {
+		found, _ := filepath.Glob(dir + "/layers/tmp/*/layer.json")
+		if len(found) == 0 {
+			return false
+		}
+		fi, err := os.Stat(filepath.Join(filepath.Dir(found[0]), "fs", "small"))
+		extracted = fi
+		return err == nil
+	}, 20*time.Second, 5*time.Millisecond)
+	time.Sleep(20 * time.Millisecond)
+	require.NoError(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	f.spoilBlobs(nil)
+
+	s := openStore(t, dir)
+	var events []Event
+	img, err := Pull(t.Context(), s, f.ref("app:v1"), &PullOptions{Progress: func(e Event) { events = append(events, e) }})
+	require.NoError(t, err)
+	small := img.blobs[0]
+	require.Equal(t, 1, f.count(small.Digest), "nor is it fetched again")
+	for _, e := range events {
+		require.False(t, e.Kind == Extracting && e.Digest == small.Digest)
+	}
+	now, err := os.Stat(filepath.Join(img.Layers[0].Dir, "small"))
+	require.NoError(t, err)
+	require.True(t, os.SameFile(extracted, now))
+	require.Empty(t, left(t, s))
+}
+
+// TestEndedPullKeepsLayers is the same for a pull whose context ends.
+func TestEndedPullKeepsLayers(t *testing.T) {
+	testenv.RequireRoot(t)
+	f, s := newFakeRegistry(t), openStore(t, t.TempDir())
+	l := testLayer{"small": noise(1, 64<<10)}
+	f.add(t, testImage{layers: []testLayer{l, {"big": noise(2, 1<<20)}}}, "v1")
+	small := digest.FromBytes(l.tar(t))
+	f.spoilBlobs(func(_ http.ResponseWriter, r *http.Request, blob []byte) bool {
+		if len(blob) < 1<<20 {
+			return false
+		}
+		<-r.Context().Done()
+		return true
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := Pull(ctx, s, f.ref("app:v1"), &PullOptions{Progress: func(e Event) {
+		if e.Kind == Extracting && e.Current == e.Total {
+			cancel()
+		}
+	}})
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = s.Layers().Get(small)
+	require.NoError(t, err)
+	f.spoilBlobs(nil)
+	_, err = Pull(t.Context(), s, f.ref("app:v1"), nil)
+	require.NoError(t, err)
+	require.Empty(t, left(t, s))
+}
+
+// TestLayerOfAnotherBlob: that a layer is in the store does not make every blob one of it.
+func TestLayerOfAnotherBlob(t *testing.T) {
+	s, img, _ := pulled(t, testLayer{"a": "x"})
+	f := newFakeRegistry(t)
+	f.add(t, testImage{layers: []testLayer{{"a": "another"}}, mangle: func(_ *ocispec.Manifest, c *ocispec.Image) {
+		if c != nil {
+			c.RootFS.DiffIDs[0] = img.Config.RootFS.DiffIDs[0]
+		}
+	}}, "bad")
+	_, err := Pull(t.Context(), s, f.ref("app:bad"), nil)
+	require.ErrorIs(t, err, layer.ErrDigest)
 }

@@ -30,7 +30,8 @@
 //
 // Any number of processes may use a folder. What is half done when one is killed or the power fails never shows: blobs
 // and layers are made durable before the names in index.json that lead to them. A pull that was cut off is continued by
-// the next one: blobs that were whole are not fetched again, and of one that was not the rest is asked for by a Range.
+// the next one: blobs that were whole are not fetched again, layers that were extracted whole are not extracted again, and
+// of a blob that was not whole the rest is asked for by a Range.
 // Two pulls of the same layer at the same time fetch it once.
 //
 // It needs Linux; elsewhere [Open] returns an error that satisfies errors.Is(err, errors.ErrUnsupported).

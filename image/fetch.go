@@ -88,6 +88,9 @@ func (f *fetcher) round(ctx context.Context, todo []*work, wait bool) (busy []*w
 	var mine []*work
 	defer func() {
 		full := errors.Is(err, syscall.ENOSPC)
+		if err != nil && !full {
+			err = errors.Join(err, f.salvage(ctx, mine))
+		}
 		for _, w := range mine {
 			err = errors.Join(err, w.finish(!full))
 		}
@@ -173,6 +176,24 @@ func (f *fetcher) commit(ctx context.Context, list []*work) error {
 		f.progress.send(Event{Kind: PullComplete, Digest: w.blob.Digest})
 	}
 	return nil
+}
+
+// salvage puts the layers that are whole into the store, where the next try finds them, when a round failed because the
+// connection broke or somebody gave up.
+func (f *fetcher) salvage(ctx context.Context, list []*work) error {
+	worth := ctx.Err() != nil
+	var pending []*layer.Pending
+	for _, w := range list {
+		worth = worth || w.keep
+		if w.pending != nil && w.whole {
+			pending = append(pending, w.pending)
+		}
+	}
+	if !worth {
+		return nil
+	}
+	_, err := f.s.layers.Commit(context.WithoutCancel(ctx), pending...)
+	return err
 }
 
 // finish frees what a work holds, and undoes what did not get its name. What may be of use to the next try stays, if

@@ -39,7 +39,8 @@ const defaultParallel = 3
 // Pull brings an image into the store. ref is read by Docker's rules: "alpine" is docker.io/library/alpine:latest; a
 // digest decides over a tag. What is in the store already is not fetched again. The image is in the store when Pull
 // returns without an error, even if the machine loses power then; when it fails, what was fetched whole or in part
-// stays in the store's tmp folder for a day, for the next try, and after a full disk or wrong bytes not even that.
+// stays in the store's tmp folder for a day, for the next try, and layers that were extracted whole stay until Prune; after
+// a full disk or wrong bytes not even that.
 //
 // ctx bounds all of it. Errors: registry's (registry.ErrNotFound, ErrUnauthorized, …), *PlatformError, ErrNotImage,
 // ErrInvalid.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+
+	"github.com/caisson-engine/caisson/layer"
 )
 
 // do brings in one layer.
@@ -33,8 +35,8 @@ func (f *fetcher) do(ctx context.Context, w *work) error {
 	return err
 }
 
-// transfer takes in the blob and extracts it, in one pass: bytes from the registry go to the file and to extraction.
-// The first had bytes are in the file already.
+// transfer takes in the blob and extracts it, in one pass: bytes from the registry go to the file and to extraction, or,
+// when the store has the layer, only to where its digest is computed. The first had bytes are in the file already.
 func (f *fetcher) transfer(ctx context.Context, w *work, had int64) error {
 	head := io.NewSectionReader(w.in.file, 0, had)
 	remote, err := openRemote(ctx, f.client, f.ref, blobPart{w.blob, head})
@@ -44,9 +46,13 @@ func (f *fetcher) transfer(ctx context.Context, w *work, had int64) error {
 	}
 	src := &source{r: remote, file: w.in.file, skip: had}
 	src.meter = meter{p: f.progress, event: Event{Kind: Downloading, Digest: w.blob.Digest, Total: w.blob.Size}}
-	p, err := f.s.layers.Extract(ctx, src, f.extractOptions(w))
+	_, missing := f.s.layers.Get(w.diffID)
+	if missing != nil {
+		w.pending, err = f.s.layers.Extract(ctx, src, f.extractOptions(w))
+	} else {
+		_, err = layer.DiffID(ctx, src, f.extractOptions(w))
+	}
 	if err == nil {
-		w.pending = p
 		_, err = io.Copy(io.Discard, src) // what follows the compressed stream; and the end verifies the whole
 	}
 	err = errors.Join(err, remote.Close())
@@ -56,7 +62,9 @@ func (f *fetcher) transfer(ctx context.Context, w *work, had int64) error {
 	}
 	w.whole = true
 	f.progress.send(Event{Kind: DownloadComplete, Digest: w.blob.Digest})
-	f.progress.send(Event{Kind: Extracting, Digest: w.blob.Digest, Current: w.blob.Size, Total: w.blob.Size})
+	if missing != nil {
+		f.progress.send(Event{Kind: Extracting, Digest: w.blob.Digest, Current: w.blob.Size, Total: w.blob.Size})
+	}
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/caisson-engine/caisson/internal/kernel"
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
@@ -121,6 +122,57 @@ func TestSweep(t *testing.T) {
 	require.Equal(t, layers, again)
 	require.NoError(t, p.Discard())
 	requireNoTemp(t, s)
+}
+
+// TestAdopt: a layer that was extracted whole by a process that was killed is in the store after the next Open, and only
+// such a one is.
+func TestAdopt(t *testing.T) {
+	testenv.RequireRoot(t)
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, path string)
+		whole bool
+	}{
+		"whole": {func(*testing.T, string) {}, true},
+		"another boot": {func(t *testing.T, path string) {
+			b, err := os.ReadFile(filepath.Join(path, recordName))
+			require.NoError(t, err)
+			b = bytes.Replace(b, []byte(kernel.BootID()), []byte("of another"), 1)
+			require.NoError(t, os.WriteFile(filepath.Join(path, recordName), b, 0o600))
+		}, false},
+		"record cut off": {func(t *testing.T, path string) {
+			require.NoError(t, os.Truncate(filepath.Join(path, recordName), 30))
+		}, false},
+		"no record": {func(t *testing.T, path string) {
+			require.NoError(t, os.Remove(filepath.Join(path, recordName)))
+		}, false},
+		"no content": {func(t *testing.T, path string) {
+			require.NoError(t, os.RemoveAll(filepath.Join(path, contentName)))
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			p, err := s.Extract(t.Context(), bytes.NewReader(newTar(t, file("f", "x"))), nil)
+			require.NoError(t, err)
+			c.spoil(t, p.temp.path)
+			_, err = Open(s.dir)
+			require.NoError(t, err)
+			_, err = s.Get(p.DiffID)
+			require.ErrorIs(t, err, ErrNotFound, "its process lives")
+
+			require.NoError(t, p.temp.lock.Close()) // as the end of the process does
+			again, err := Open(s.dir)
+			require.NoError(t, err)
+			requireNoTemp(t, again)
+			l, err := again.Get(p.DiffID)
+			if !c.whole {
+				require.ErrorIs(t, err, ErrNotFound)
+				return
+			}
+			require.NoError(t, err)
+			require.FileExists(t, filepath.Join(l.Dir, "f"))
+			require.NoError(t, again.Check(t.Context()))
+		})
+	}
 }
 
 // TestCheck is that Check sees what was changed.

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/caisson-engine/caisson/internal/kernel"
 )
 
 // A Pending is a layer that was extracted and is not in the store yet: [Store.Commit] puts it there. It is for one
@@ -98,7 +100,9 @@ func (s *Store) extract(ctx context.Context, r io.Reader, o ExtractOptions) (_ *
 	if o.DiffID != "" && p.DiffID != o.DiffID {
 		return nil, fmt.Errorf("%w: it is %s, not %s", ErrDigest, p.DiffID, o.DiffID)
 	}
-	p.record = record{DiffID: p.DiffID, Size: w.size, Usage: w.usage, Names: w.names, Opaque: w.opaque}
+	p.record = record{
+		DiffID: p.DiffID, Size: w.size, Usage: w.usage, Names: w.names, Opaque: w.opaque, Boot: kernel.BootID(),
+	}
 	return p, s.writeRecord(t.path, p.record, w.impliedPaths())
 }
 
@@ -153,14 +157,7 @@ func (f *flow) run(r io.Reader, h hash.Hash, w *writer) error {
 	var stages sync.WaitGroup
 	defer stages.Wait()
 	digests, files := newStage(), newStage()
-	if is == plain {
-		f.options.MaxRatio = 0
-		stages.Go(func() { pump(f.ctx, r, f.countInflated, digests, files) })
-	} else {
-		in := newStage()
-		stages.Go(func() { pump(f.ctx, r, f.countCompressed, in) })
-		stages.Go(func() { f.inflate(in, is, digests, files) })
-	}
+	f.feed(&stages, r, is, digests, files)
 	var sumErr error
 	stages.Go(func() { sumErr = digests.sum(h) })
 	err = w.extract(files)
@@ -173,6 +170,18 @@ func (f *flow) run(r io.Reader, h hash.Hash, w *writer) error {
 	}
 	stages.Wait()
 	return sumErr
+}
+
+// feed starts the stages that lead to those given.
+func (f *flow) feed(stages *sync.WaitGroup, r io.Reader, is compression, out ...*stage) {
+	if is == plain {
+		f.options.MaxRatio = 0
+		stages.Go(func() { pump(f.ctx, r, f.countInflated, out...) })
+		return
+	}
+	in := newStage()
+	stages.Go(func() { pump(f.ctx, r, f.countCompressed, in) })
+	stages.Go(func() { f.inflate(in, is, out...) })
 }
 
 func (f *flow) inflate(in *stage, is compression, out ...*stage) {

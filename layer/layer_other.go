@@ -73,6 +73,11 @@ func (s *Store) Add(context.Context, io.Reader, *ExtractOptions) (Layer, error) 
 	return Layer{}, unsupported("add layer")
 }
 
+// DiffID returns errors.ErrUnsupported on this system.
+func DiffID(context.Context, io.Reader, *ExtractOptions) (digest.Digest, error) {
+	return "", unsupported("digest of layer")
+}
+
 // Mount returns errors.ErrUnsupported on this system.
 func Mount(context.Context, []Layer, *MountOptions) (*namespace.Root, error) {
 	return nil, unsupported("mount layers")

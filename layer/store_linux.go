@@ -38,9 +38,11 @@ type record struct {
 	Usage  int64         `json:"usage"`
 	Names  int64         `json:"names"`
 	Opaque bool          `json:"opaque,omitempty"`
+	Boot   string        `json:"boot,omitempty"` // kernel.BootID when it was extracted
 }
 
-// Open opens the store at dir, which it makes if need be, and deletes what killed processes left half made in it.
+// Open opens the store at dir, which it makes if need be, and deletes what killed processes left half made in it. Layers
+// that they had extracted whole are put into the store, unless the machine was started anew since.
 func Open(dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -52,10 +54,11 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("open layer store: %w", err)
 		}
 	}
-	if err := sweep(dir); err != nil {
+	s := &Store{dir: dir}
+	if err := s.sweep(); err != nil {
 		return nil, fmt.Errorf("open layer store %s: %w", dir, err)
 	}
-	return &Store{dir: dir}, nil
+	return s, nil
 }
 
 // Dir returns the store's folder.

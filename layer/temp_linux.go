@@ -59,27 +59,24 @@ func (t *temp) remove() error {
 	if t.lock == nil {
 		return nil
 	}
-	err := os.RemoveAll(t.path)
-	err = errors.Join(err, t.lock.Close())
+	// Half a layer is not to be taken for a whole one.
+	err := os.Remove(filepath.Join(t.path, recordName))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	err = errors.Join(err, os.RemoveAll(t.path), t.lock.Close())
 	t.lock = nil
 	return err
 }
 
-// sweep deletes what is in tmp and belongs to no running process.
-func sweep(dir string) error {
-	l, held, err := durable.TryAcquire(filepath.Join(dir, lockName), true)
-	if err != nil {
-		return err
+// abandoned takes what is in tmp and belongs to no running process.
+func (s *Store) abandoned() ([]*temp, error) {
+	l, held, err := durable.TryAcquire(filepath.Join(s.dir, lockName), true)
+	if err != nil || held { // held: somebody is making a folder, or sweeps
+		return nil, err
 	}
-	if held { // somebody is making a folder, or sweeps
-		return nil
-	}
-	left, err := abandoned(filepath.Join(dir, tempName))
-	err = errors.Join(err, l.Close())
-	for _, t := range left {
-		err = errors.Join(err, t.remove())
-	}
-	return err
+	left, err := abandoned(filepath.Join(s.dir, tempName))
+	return left, errors.Join(err, l.Close())
 }
 
 func abandoned(dir string) (left []*temp, err error) {
