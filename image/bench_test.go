@@ -119,18 +119,35 @@ func watchHeap() func() uint64 {
 	}
 }
 
-// TestPullMemory: memory does not grow with a layer.
+// TestPullMemory: memory does not grow with a layer, nor with the number of layers, and has a bound whatever the compression.
 func TestPullMemory(t *testing.T) {
 	testenv.RequireRoot(t)
-	f := newFakeRegistry(t)
-	big := strings.Repeat(noise(1, 1<<20), 64)
-	f.add(t, testImage{compress: "stored", layers: []testLayer{{"big": big}}}, "v1")
-	s := openStore(t, t.TempDir())
-	watch := watchHeap()
-	_, err := Pull(t.Context(), s, f.ref("app:v1"), nil)
-	grew := watch()
-	require.NoError(t, err)
-	t.Logf("the heap grew by %d MB at most", grew>>20)
-	require.Less(t, grew, uint64(24<<20))
-	runtime.KeepAlive(big)
+	for name, c := range map[string]struct {
+		compress string
+		layers   int
+		mb       int
+		limit    uint64
+	}{
+		"stored":                  {"stored", 1, 64, 24 << 20},
+		"gzip":                    {"", 4, 8, 24 << 20},
+		"zstd":                    {"zstd", 6, 12, 64 << 20},
+		"zstd with large windows": {"zstd32", 6, 12, 64 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeRegistry(t)
+			i := testImage{compress: c.compress}
+			for n := range c.layers {
+				i.layers = append(i.layers, testLayer{fmt.Sprint("big", n): strings.Repeat(noise(uint64(n), 1<<20), c.mb)})
+			}
+			f.add(t, i, "v1")
+			i.layers = nil
+			s := openStore(t, t.TempDir())
+			watch := watchHeap()
+			_, err := Pull(t.Context(), s, f.ref("app:v1"), nil)
+			grew := watch()
+			require.NoError(t, err)
+			t.Logf("the heap grew by %d MB at most", grew>>20)
+			require.Less(t, grew, c.limit)
+		})
+	}
 }

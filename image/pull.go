@@ -21,7 +21,9 @@ type PullOptions struct {
 	// this program runs on; then an image that is for one platform alone is pulled whatever it is for.
 	Platform string
 
-	// Parallel bounds how many layers are fetched at a time. 0 means 3.
+	// Parallel bounds how many layers are fetched at a time. 0 means 3. It bounds the memory, too: each takes up to 4 MiB,
+	// and 8 MiB for the window of zstd, but for one that may have 32 MiB (layer.ExtractOptions.MaxWindow). So a pull
+	// with 3 takes less than 64 MiB, whatever the image.
 	Parallel int
 
 	// Progress is called with each step, by one goroutine at a time. It must not block for long.

@@ -185,7 +185,7 @@ func (l testLayer) tar(t testing.TB) []byte {
 type testImage struct {
 	layers   []testLayer
 	docker   bool   // Docker's media types, not OCI's
-	compress string // "" is gzip; "stored" is gzip that does not compress, "zstd", "plain"
+	compress string // "" is gzip; "stored" is gzip that does not compress, "zstd" has windows of 8 MiB, "zstd32" of 32, "plain"
 	platform ocispec.Platform
 	cmd      []string
 	mangle   func(*ocispec.Manifest, *ocispec.Image)
@@ -200,8 +200,9 @@ func compress(t testing.TB, how string, b []byte) []byte {
 		_, err = w.Write(b)
 		require.NoError(t, err)
 		require.NoError(t, w.Close())
-	case "zstd":
-		w, err := zstd.NewWriter(&out)
+	case "zstd", "zstd32":
+		w, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(map[string]int{"zstd": 8 << 20, "zstd32": 32 << 20}[how]))
 		require.NoError(t, err)
 		_, err = w.Write(b)
 		require.NoError(t, err)
@@ -216,7 +217,7 @@ func compress(t testing.TB, how string, b []byte) []byte {
 func (f *fakeRegistry) add(t testing.TB, i testImage, tags ...string) ocispec.Descriptor {
 	layerType := map[string]string{
 		"": ocispec.MediaTypeImageLayerGzip, "stored": ocispec.MediaTypeImageLayerGzip,
-		"zstd": ocispec.MediaTypeImageLayerZstd, "plain": ocispec.MediaTypeImageLayer,
+		"zstd": ocispec.MediaTypeImageLayerZstd, "zstd32": ocispec.MediaTypeImageLayerZstd, "plain": ocispec.MediaTypeImageLayer,
 	}[i.compress]
 	manifestType, configType := ocispec.MediaTypeImageManifest, ocispec.MediaTypeImageConfig
 	if i.docker {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"syscall"
-
-	"github.com/caisson-engine/caisson/layer"
 )
 
 // do brings in one layer.
@@ -50,7 +48,7 @@ func (f *fetcher) transfer(ctx context.Context, w *work, had int64) error {
 	if missing != nil {
 		w.pending, err = f.s.layers.Extract(ctx, src, f.extractOptions(w))
 	} else {
-		_, err = layer.DiffID(ctx, src, f.extractOptions(w))
+		_, err = f.s.layers.DiffID(ctx, src, f.extractOptions(w))
 	}
 	if err == nil {
 		_, err = io.Copy(io.Discard, src) // what follows the compressed stream; and the end verifies the whole

@@ -3,13 +3,13 @@ package layer
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 )
 
 // compression is how a layer's stream is compressed.
@@ -86,10 +86,17 @@ func sniff(r io.Reader, want compression) (io.Reader, compression, error) {
 	return br, is, nil
 }
 
-// inflate returns a reader of the uncompressed stream, and the function that frees it.
-func inflate(r io.Reader, is compression, maxWindow uint64) (io.Reader, func(), error) {
-	br := bufio.NewReaderSize(r, 64<<10)
-	switch is {
+// An input is a stream that is to be inflated.
+type input struct {
+	r         io.Reader
+	is        compression
+	maxWindow uint64
+}
+
+// inflate returns a reader of the uncompressed stream, and the function that frees it. ctx bounds waiting for a turn.
+func (d *decoders) inflate(ctx context.Context, in input) (io.Reader, func(), error) {
+	br := bufio.NewReaderSize(in.r, 64<<10)
+	switch in.is {
 	case gzipped:
 		z, err := gzip.NewReader(br)
 		if err != nil {
@@ -97,11 +104,11 @@ func inflate(r io.Reader, is compression, maxWindow uint64) (io.Reader, func(), 
 		}
 		return z, func() { _ = z.Close() }, nil
 	case zstandard:
-		z, err := zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		z, err := d.open(ctx, &frameReader{r: br}, in.maxWindow)
 		if err != nil {
 			return nil, nil, err
 		}
-		return z, z.Close, nil
+		return z, z.close, nil
 	}
-	return nil, nil, fmt.Errorf("layer compressed by %s: not implemented: %w", is, errors.ErrUnsupported)
+	return nil, nil, fmt.Errorf("layer compressed by %s: not implemented: %w", in.is, errors.ErrUnsupported)
 }

@@ -10,17 +10,17 @@ import (
 )
 
 // DiffID reads a layer's tar stream to its end, plain or compressed, and returns the digest of the uncompressed stream,
-// without writing anything. It computes it by the algorithm of o.DiffID, or SHA-256, and returns ErrDigest, wrapped, if
+// without writing anything. Streams with large windows take turns with those that are extracted. It computes it by the algorithm of o.DiffID, or SHA-256, and returns ErrDigest, wrapped, if
 // that is set and another one. The bounds of o on the stream hold, those on its entries do not. ctx is as for Extract.
-func DiffID(ctx context.Context, r io.Reader, o *ExtractOptions) (digest.Digest, error) {
-	d, err := diffID(ctx, r, o.withDefaults())
+func (s *Store) DiffID(ctx context.Context, r io.Reader, o *ExtractOptions) (digest.Digest, error) {
+	d, err := s.diffID(ctx, r, o.withDefaults())
 	if err != nil {
 		return "", fmt.Errorf("digest of layer: %w", err)
 	}
 	return d, nil
 }
 
-func diffID(ctx context.Context, r io.Reader, o ExtractOptions) (d digest.Digest, err error) {
+func (s *Store) diffID(ctx context.Context, r io.Reader, o ExtractOptions) (d digest.Digest, err error) {
 	want, err := declared(o.MediaType)
 	if err != nil {
 		return "", err
@@ -34,7 +34,7 @@ func diffID(ctx context.Context, r io.Reader, o ExtractOptions) (d digest.Digest
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	f := flow{ctx: ctx, cancel: cancel, options: o, want: want}
+	f := flow{ctx: ctx, cancel: cancel, options: o, want: want, decoders: s.decoders}
 	r, is, err := sniff(r, want)
 	if err != nil {
 		return "", err

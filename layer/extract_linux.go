@@ -92,7 +92,7 @@ func (s *Store) extract(ctx context.Context, r io.Reader, o ExtractOptions) (_ *
 	w.fault = s.fault
 	defer w.close()
 	hasher := algorithm.Hash()
-	f := flow{ctx: ctx, cancel: cancel, options: o, want: want}
+	f := flow{ctx: ctx, cancel: cancel, options: o, want: want, decoders: s.decoders}
 	if err := f.run(r, hasher, w); err != nil {
 		return nil, err
 	}
@@ -144,6 +144,8 @@ type flow struct {
 	cancel  context.CancelCauseFunc
 	options ExtractOptions
 	want    compression
+
+	decoders *decoders // the store's
 
 	compressed atomic.Int64
 	inflated   int64
@@ -199,7 +201,7 @@ func (f *flow) decoder(in *stage, is compression) (r io.Reader, done func(), err
 			err = fmt.Errorf("%s: panic: %v", is, p)
 		}
 	}()
-	r, done, err = inflate(in, is, f.options.MaxWindow)
+	r, done, err = f.decoders.inflate(f.ctx, input{in, is, f.options.MaxWindow})
 	if err != nil {
 		err = fmt.Errorf("%s: %w", is, err)
 	}

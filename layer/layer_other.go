@@ -74,7 +74,7 @@ func (s *Store) Add(context.Context, io.Reader, *ExtractOptions) (Layer, error) 
 }
 
 // DiffID returns errors.ErrUnsupported on this system.
-func DiffID(context.Context, io.Reader, *ExtractOptions) (digest.Digest, error) {
+func (s *Store) DiffID(context.Context, io.Reader, *ExtractOptions) (digest.Digest, error) {
 	return "", unsupported("digest of layer")
 }
 

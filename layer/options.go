@@ -23,8 +23,9 @@ type ExtractOptions struct {
 	// 0 means 250.
 	MaxRatio int64
 
-	// MaxWindow bounds the window of a zstd stream in bytes, and so the memory that it takes (about twice as much);
-	// it is a power of two. 0 means 32 MiB, which compression levels up to 20 keep to.
+	// MaxWindow bounds the window of a zstd stream in bytes, and so the memory that it takes, which is 300 KB more. 0
+	// means 32 MiB, which compression levels up to 20 keep to. Of the streams of a Store that have a window larger than
+	// 8 MiB, which those up to level 19 keep to, one at a time is inflated.
 	MaxWindow uint64
 }
 

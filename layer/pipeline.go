@@ -11,7 +11,7 @@ import (
 
 const (
 	chunkSize  = 256 << 10
-	chunkQueue = 6 // chunks that wait in front of each stage
+	chunkQueue = 4 // chunks that wait in front of each stage
 )
 
 // A chunk is a part of a stream, shared by the stages that read it. The last one gives it back.

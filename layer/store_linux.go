@@ -27,8 +27,9 @@ const (
 
 // A Store is a folder of layers. It is safe for use by several goroutines, and the folder by several processes.
 type Store struct {
-	dir   string
-	fault func(step string) error // in tests: fails a step; nil otherwise
+	dir      string
+	decoders *decoders
+	fault    func(step string) error // in tests: fails a step; nil otherwise
 }
 
 // record is the file that says what a layer is.
@@ -54,7 +55,7 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("open layer store: %w", err)
 		}
 	}
-	s := &Store{dir: dir}
+	s := &Store{dir: dir, decoders: newDecoders()}
 	if err := s.sweep(); err != nil {
 		return nil, fmt.Errorf("open layer store %s: %w", dir, err)
 	}
