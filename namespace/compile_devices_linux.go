@@ -60,6 +60,10 @@ func (c *compiler) devices(m *Mount, dev arg) {
 		}
 		c.node(dev, d)
 	}
+	if len(c.l.MaskedPaths) > 0 { // before another mount can be made over it
+		c.null = c.variable("null", 8)
+		c.openat(dev, "null", unix.O_PATH|unix.O_NOFOLLOW).to(c.null).about("/dev/null")
+	}
 	for _, l := range [][2]string{
 		{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
 		{"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"}, {"ptmx", "pts/ptmx"},

@@ -16,6 +16,7 @@ type compiler struct {
 	root   arg // the root's mount
 	empty  arg // the template's empty folder, for masks
 	dev    arg // the mount of type dev
+	null   arg // its node null
 	kernel []kernelMount
 	late   []lateMount
 	user   userMode
@@ -25,6 +26,7 @@ type compiler struct {
 type kernelMount struct {
 	target string
 	fd     arg
+	id     arg // the mount's number
 }
 
 // A lateMount becomes read-only when all mounts are made.

@@ -58,7 +58,7 @@ func (c *compiler) mask(p string) {
 	} else {
 		c.openInRoot(p).to(at).orElse(skip, absent)
 	}
-	c.call("open_tree", unix.SYS_OPEN_TREE, c.dev, c.str("null"), flags(clone|unix.AT_SYMLINK_NOFOLLOW, openTreeNames)).
+	c.call("open_tree", unix.SYS_OPEN_TREE, c.null, c.str(""), flags(clone|unix.AT_EMPTY_PATH, openTreeNames)).
 		to(cover).about("/dev/null")
 	c.moveMount(cover, at, "").about(p).goTo(done).orElse(folder, errnoSet(int(unix.EINVAL)))
 	c.place(folder)

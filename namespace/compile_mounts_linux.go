@@ -39,6 +39,7 @@ func (c *compiler) mount(m *Mount) {
 		fd = c.fileSystem(m.Type, sourceOf(m, m.Type), m.Data, m.flags())
 	}
 	at := c.resolve(m, target)
+	c.offKernel(m, at, target)
 	c.moveMount(fd, at, "").about(target)
 	c.close(at)
 	if m.Type == "bind" && kernel.MountSetattr.Err() != nil {
@@ -49,7 +50,7 @@ func (c *compiler) mount(m *Mount) {
 		c.dev = fd
 		c.devices(m, fd)
 	case m.Type == "proc" || m.Type == "sysfs":
-		c.kernel = append(c.kernel, kernelMount{target, fd})
+		c.kernel = append(c.kernel, kernelMount{target, fd, c.identify(fd, target)})
 	}
 	if m.Type != "bind" && m.Propagation != Private { // a bind has it already
 		c.propagate(fd, m.Propagation.flag(), target)

@@ -60,7 +60,7 @@ func (c *compiler) sysctls() {
 		}
 		proc := c.kernelAt("/proc")
 		fd := c.variable("sysctl", 8)
-		c.openat(proc.fd, "sys/"+name, unix.O_WRONLY).to(fd).about("/proc/sys/" + name)
+		c.openKernel(proc, "sys/"+name, unix.O_WRONLY).to(fd)
 		c.call("write", unix.SYS_WRITE, fd, c.str(s.Value), num(len(s.Value))).about("/proc/sys/" + name)
 		c.close(fd)
 	}
