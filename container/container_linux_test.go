@@ -2,7 +2,9 @@ package container_test
 
 import (
 	"context"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -19,8 +21,7 @@ import (
 func newContainer(t testing.TB, args ...string) *container.Container {
 	t.Helper()
 	testenv.RequireRoot(t)
-	root := testenv.NewRootfs(t, "devices", "mknod", "echo", "cat", "exit", "sleep", "errors", "id", "env", "hog", "read-hog", "trap", "spin", "read",
-		"write", "tty", "linger", "fds", "daemon", "status", "mkdir")
+	root := testenv.NewRootfs(t, slices.Sorted(maps.Keys(programs))...)
 	c := container.New(namespace.Dir(root), args...)
 	c.Cgroup = testenv.CgroupName(t)
 	return c
