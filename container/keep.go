@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/caisson-engine/caisson/namespace"
@@ -78,6 +79,25 @@ func (c *Container) findGroup() error {
 	c.group = g
 	c.groupMu.Unlock()
 	return nil
+}
+
+// oomFile is there, in a Keep's folder, if the OOM killer struck: the control group that knows is removed by the first
+// program that sees the end.
+const oomFile = "oom"
+
+func (c *Container) noteOOM(s *State) error {
+	if c.Keep == nil || !s.OOMKilled {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(c.Keep.Dir, oomFile), nil, 0o600)
+}
+
+func (c *Container) notedOOM() bool {
+	if c.Keep == nil {
+		return false
+	}
+	_, err := os.Stat(filepath.Join(c.Keep.Dir, oomFile))
+	return err == nil
 }
 
 // Input returns the writing end of the standard input of a container with a Keep, or its terminal: with Keep.Stdin or TTY.

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -51,6 +52,11 @@ func (p *Process) Resize(size namespace.WinSize) error {
 		return err
 	}
 	tty := proc.TTY()
+	if tty == nil && p.TTY { // the keeper has it
+		if tty, err = proc.Input(context.Background()); err == nil {
+			defer tty.Close()
+		}
+	}
 	if tty == nil {
 		return errors.New("container: resize: there is no terminal: set TTY")
 	}

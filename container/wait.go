@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"time"
 
@@ -50,7 +51,12 @@ func (c *Container) ended(s *State, ward *namespace.Ward) error {
 			s.Cgroup, s.OOMKilled = stats, stats.Memory.OOMKills > 0
 			c.oomAtEnd = stats.Memory.OOMKills
 		}
-		errs = append(errs, err)
+		if errors.Is(err, fs.ErrNotExist) && c.Keep != nil { // another program has seen the end, too
+			s.OOMKilled, err = c.notedOOM(), nil
+		}
+		errs = append(errs, err, c.noteOOM(s))
+	} else {
+		s.OOMKilled = c.notedOOM()
 	}
 	c.groupMu.Unlock()
 	errs = append(errs, c.removeGroup(), ward.Release())

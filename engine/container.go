@@ -50,6 +50,8 @@ type State struct {
 	BootID    string `json:",omitempty"`
 	// Cgroups are the control groups' folders while it runs.
 	Cgroups []string `json:",omitempty"`
+	// Detached says that it outlives the program that started it, and has a log.
+	Detached bool `json:",omitempty"`
 	// ExitCode as a shell gives it: 128 and more for a signal. OOMKilled says that the kernel killed for want of memory.
 	ExitCode  int
 	OOMKilled bool `json:",omitempty"`

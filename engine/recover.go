@@ -96,12 +96,20 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 	if err := e.killInit(c); err != nil {
 		e.log.Warn("left-over process", "id", c.ID, "pid", c.State.Pid, "error", err)
 	}
-	removeCgroups(c.State.Cgroups)
-	c.State = State{
+	state := State{
 		Status: Exited, ExitCode: 137, Started: c.State.Started, Finished: time.Now().UTC(),
 		Error: "ended with the program that ran it",
 	}
-	e.log.Info("container ended with the program that ran it", "id", c.ID)
+	if c.State.Detached {
+		if end, err := e.ending(ctx, c); err == nil {
+			state = *end
+		} else {
+			e.log.Warn("the end of a container is not known", "id", c.ID, "error", err)
+		}
+	}
+	removeCgroups(c.State.Cgroups)
+	c.State = state
+	e.log.Info("container has ended", "id", c.ID, "code", state.ExitCode, "error", state.Error)
 	if err := e.write(c); err != nil {
 		// A full disk must not keep anybody from seeing and removing it; the next look tries again.
 		e.log.Warn("the end of a container could not be written down", "id", c.ID, "error", err)

@@ -19,10 +19,13 @@ type StartOptions struct {
 	Stdout, Stderr io.Writer
 	// TTYSize is the terminal's first size.
 	TTYSize namespace.WinSize
+	// Detach lets the container outlive this program: what it prints goes to its log, see [Engine.Log], and
+	// [Engine.Adopt] finds it again. Stdin, Stdout and Stderr are nil then.
+	Detach bool
 }
 
 // A Run is a container that this engine started and has to wait for: it runs in the foreground, and ends with the host
-// program.
+// program, unless it was started with StartOptions.Detach.
 type Run struct {
 	e    *Engine
 	c    *container.Container
@@ -77,6 +80,11 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 		return err
 	}
 	r.c.Stdin, r.c.Stdout, r.c.Stderr, r.c.TTYSize = o.Stdin, o.Stdout, o.Stderr, o.TTYSize
+	if o.Detach {
+		if err := r.keep(); err != nil {
+			return err
+		}
+	}
 	r.c.Setup = func(_ context.Context, pid int) error { return r.runs(pid) }
 	return r.c.Start(ctx)
 }
@@ -90,7 +98,7 @@ func (r *Run) runs(pid int) error {
 	}
 	r.record.State = State{
 		Status: Running, Pid: pid, StartTime: start, BootID: kernel.BootID(), Started: time.Now().UTC(),
-		Cgroups: r.c.CgroupPaths(),
+		Cgroups: r.c.CgroupPaths(), Detached: r.c.Keep != nil,
 	}
 	return r.e.write(r.record)
 }
@@ -124,7 +132,10 @@ func (r *Run) Wait(ctx context.Context) error {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	state := State{Status: Exited, ExitCode: 255, Started: r.record.State.Started, Finished: time.Now().UTC()}
+	if r.lock == nil {
+		return errors.Join(err, r.settle(ctx))
+	}
+	state := State{Status: Exited, ExitCode: 255, Detached: r.record.State.Detached, Started: r.record.State.Started, Finished: time.Now().UTC()}
 	if s := r.c.State; s != nil {
 		state.ExitCode, state.OOMKilled, state.Finished = stateCode(s), s.OOMKilled, s.Ended.UTC()
 	}

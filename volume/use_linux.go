@@ -16,6 +16,9 @@ type Use struct {
 	lock   *durable.Lock
 }
 
+// File is the locked file: the use lasts until its last duplicate is closed, in other processes too.
+func (u *Use) File() *os.File { return u.lock.File() }
+
 // Close ends the use.
 func (u *Use) Close() error { return u.lock.Close() }
 

@@ -5,6 +5,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/caisson-engine/caisson/namespace"
 )
@@ -17,6 +18,9 @@ type Use struct {
 	// Volume is the volume in use.
 	Volume Volume
 }
+
+// File returns nil.
+func (u *Use) File() *os.File { return nil }
 
 // Close does nothing.
 func (u *Use) Close() error { return nil }

@@ -33,7 +33,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.Bool("help", false, "Print usage") // -h is the hostname
 	f.BoolVarP(&r.interactive, "interactive", "i", false, "Keep STDIN open")
 	f.BoolVarP(&c.TTY, "tty", "t", false, "Allocate a pseudo-TTY")
-	f.BoolVarP(&r.detach, "detach", "d", false, "Run in background (not implemented)")
+	f.BoolVarP(&r.detach, "detach", "d", false, "Run container in background and print container ID")
 	f.BoolVar(&r.init, "init", false, "Run an init that forwards signals and reaps processes (not implemented)")
 	f.BoolVar(&c.AutoRemove, "rm", false, "Remove the container and its anonymous volumes when it exits")
 	f.StringVar(&c.Name, "name", "", "Assign a name to the container")

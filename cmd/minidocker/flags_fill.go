@@ -17,9 +17,6 @@ import (
 
 // fill puts the flags into the configuration.
 func (r *runFlags) fill() error {
-	if r.detach {
-		return fmt.Errorf("--detach is not implemented yet: a container runs in the foreground: %w", errors.ErrUnsupported)
-	}
 	if r.init {
 		return fmt.Errorf("--init is not implemented yet: %w", errors.ErrUnsupported)
 	}
@@ -53,18 +50,27 @@ func (r *runFlags) fillEnv() error {
 		all = append(all, lines...)
 	}
 	for _, v := range append(all, r.env...) {
-		name, _, ok := strings.Cut(v, "=")
-		if name == "" {
-			return fmt.Errorf("invalid environment variable: %s", v)
-		}
-		if !ok {
-			if value, have := os.LookupEnv(name); have {
-				v += "=" + value
-			}
+		v, err := variable(v)
+		if err != nil {
+			return err
 		}
 		r.config.Env = append(r.config.Env, v)
 	}
 	return nil
+}
+
+// variable gives a variable that is only named the value that it has here.
+func variable(v string) (string, error) {
+	name, _, ok := strings.Cut(v, "=")
+	if name == "" {
+		return "", fmt.Errorf("invalid environment variable: %s", v)
+	}
+	if !ok {
+		if value, have := os.LookupEnv(name); have {
+			v += "=" + value
+		}
+	}
+	return v, nil
 }
 
 func readEnvFile(name string) ([]string, error) {

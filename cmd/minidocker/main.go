@@ -98,6 +98,8 @@ func (a *app) command() *cobra.Command {
 	f.StringArrayVar(&a.insecures, "insecure-registry", nil, "Allow plain HTTP and unverified TLS for this host or CIDR range")
 	root.AddCommand(a.runCommand(), a.pullCommand(), a.psCommand(), a.rmCommand(), a.imagesCommand(), a.rmiCommand(),
 		a.tagCommand(), a.inspectCommand(), a.volumeCommand(), a.versionCommand(), a.infoCommand())
+	root.AddCommand(a.logsCommand(), a.attachCommand(), a.execCommand(), a.stopCommand(), a.killCommand(), a.waitCommand(),
+		a.pauseCommand(), a.unpauseCommand())
 	root.AddCommand(a.imageCommands()...)
 	return root
 }

@@ -63,7 +63,7 @@ func (a *app) run(r *runFlags) error {
 	if err := r.fill(); err != nil {
 		return err
 	}
-	if r.interactive && r.config.TTY && !r.explain && !isTerminal(a.stdin) {
+	if r.interactive && r.config.TTY && !r.explain && !r.detach && !isTerminal(a.stdin) {
 		return &exitStatus{1, errors.New("the input device is not a TTY")}
 	}
 	return a.withEngine(func(e *engine.Engine) error {
@@ -78,9 +78,13 @@ func (a *app) run(r *runFlags) error {
 			_, err = io.WriteString(a.stdout, listing)
 			return err
 		}
+		r.config.OpenStdin = r.interactive
 		c, err := e.Create(a.ctx, &r.config)
 		if err != nil {
 			return err
+		}
+		if r.detach {
+			return a.startDetached(e, c)
 		}
 		run, done, err := a.start(e, c, r.interactive)
 		if err != nil {
@@ -108,15 +112,7 @@ func (a *app) provide(e *engine.Engine, r *runFlags) error {
 
 // start starts the container with the command's standard files. done puts the terminal back.
 func (a *app) start(e *engine.Engine, c *engine.Container, interactive bool) (_ *engine.Run, done func(), err error) {
-	defer func() {
-		if err == nil || !c.Config.AutoRemove {
-			return
-		}
-		gone := e.Remove(context.WithoutCancel(a.ctx), c.ID, &engine.RemoveOptions{Volumes: true})
-		if !errors.Is(gone, fs.ErrNotExist) { // a start that fails removes it itself
-			err = errors.Join(err, gone)
-		}
-	}()
+	defer func() { err = a.clearAway(e, c, err) }()
 	if err := a.ctx.Err(); err != nil {
 		return nil, nil, err
 	}
@@ -145,6 +141,28 @@ func (a *app) start(e *engine.Engine, c *engine.Container, interactive bool) (_ 
 		return nil, nil, err
 	}
 	return run, done, nil
+}
+
+// clearAway removes a container that could not be started, if it was to go with its end.
+func (a *app) clearAway(e *engine.Engine, c *engine.Container, err error) error {
+	if err == nil || !c.Config.AutoRemove {
+		return err
+	}
+	gone := e.Remove(context.WithoutCancel(a.ctx), c.ID, &engine.RemoveOptions{Volumes: true})
+	if errors.Is(gone, fs.ErrNotExist) { // a start that fails removes it itself
+		return err
+	}
+	return errors.Join(err, gone)
+}
+
+// startDetached starts the container and leaves it.
+func (a *app) startDetached(e *engine.Engine, c *engine.Container) error {
+	run, err := e.Start(a.ctx, c.ID, &engine.StartOptions{Detach: true, TTYSize: a.size()})
+	if err != nil {
+		return a.clearAway(e, c, err)
+	}
+	say(a.stdout, "%s", c.ID)
+	return run.Leave()
 }
 
 // startDelay is how long a start may go on after a signal to stop.

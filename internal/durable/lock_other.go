@@ -5,10 +5,14 @@ package durable
 import (
 	"context"
 	"errors"
+	"os"
 )
 
 // A Lock is an advisory lock on a file.
 type Lock struct{}
+
+// File returns nil.
+func (l *Lock) File() *os.File { return nil }
 
 // Acquire returns errors.ErrUnsupported on this system.
 func Acquire(context.Context, string, bool) (*Lock, error) { return nil, errors.ErrUnsupported }

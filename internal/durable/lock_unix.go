@@ -102,6 +102,9 @@ func TryAcquireDir(path string) (l *Lock, held bool, err error) {
 // Close gives the lock back.
 func (l *Lock) Close() error { return l.f.Close() }
 
+// File is the locked file. The lock lasts until its last duplicate is closed, in other processes too.
+func (l *Lock) File() *os.File { return l.f }
+
 // Remove removes the file and gives the lock back. The lock must be exclusive.
 func (l *Lock) Remove() error { return errors.Join(os.Remove(l.f.Name()), l.f.Close()) }
 

@@ -1,0 +1,251 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/namespace"
+	"github.com/caisson-engine/caisson/volume"
+)
+
+// keep prepares the container for outliving this program. Its keeper holds the locks: the container's own, by which all
+// see that it runs, and those of its volumes.
+func (r *Run) keep() error {
+	dir := r.e.keepDir(r.record.ID)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	r.c.Keep = &container.Keep{Dir: dir, Stdin: r.record.Config.OpenStdin, Hold: []*os.File{r.lock.File()}}
+	for _, h := range r.held {
+		if u, ok := h.(*volume.Use); ok {
+			r.c.Keep.Hold = append(r.c.Keep.Hold, u.File())
+		}
+	}
+	return nil
+}
+
+func (e *Engine) keepDir(id string) string { return e.path(id, "keep") }
+
+// Leave lets go of a container that was started with StartOptions.Detach, or adopted, which runs on. Wait is not called any
+// more.
+func (r *Run) Leave() error {
+	err := r.release()
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.Close())
+		r.lock = nil
+	}
+	return err
+}
+
+// Adopt returns the running container that ref names, which was started with StartOptions.Detach by this program or another
+// one: to execute commands in it, or to wait for it. ctx bounds how long its keeper is asked. One that does not run, or
+// runs in the foreground of a program, is a [Conflict].
+func (e *Engine) Adopt(ctx context.Context, ref string) (*Run, error) {
+	c, err := e.Inspect(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if c.State.Status != Running {
+		return nil, conflict("container %s is not running", c.Name)
+	}
+	if !c.State.Detached {
+		return nil, conflict("container %s runs in the foreground of another program: only one that was started with "+
+			"Detach can be entered", c.Name)
+	}
+	running, err := c.container(namespace.Dir("/")) // it has its own already
+	if err != nil {
+		return nil, err
+	}
+	running.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
+	if err := running.Adopt(ctx); err != nil {
+		return nil, fmt.Errorf("container %s: %w", c.Name, err)
+	}
+	return &Run{e: e, c: running, record: c}, nil
+}
+
+// settle writes down how a container ended whose lock is its keeper's.
+func (r *Run) settle(ctx context.Context) error {
+	l, err := durable.Acquire(ctx, r.e.path(r.record.ID, "lock"), true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // somebody has seen the end, and removed it
+	}
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	c, err := r.e.reread(ctx, r.record.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		r.record = c
+	}
+	return err
+}
+
+// ending reads how a detached container ended from what its keeper wrote, and removes its control group.
+func (e *Engine) ending(ctx context.Context, c *Container) (*State, error) {
+	ended, err := c.container(namespace.Dir("/"))
+	if err != nil {
+		return nil, err
+	}
+	ended.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
+	if err := ended.Adopt(ctx); err != nil {
+		return nil, err
+	}
+	err = ended.Wait(ctx)
+	if ended.State == nil {
+		return nil, err
+	}
+	return &State{
+		Status: Exited, ExitCode: stateCode(ended.State), OOMKilled: ended.State.OOMKilled, Detached: true,
+		Started: c.State.Started, Finished: ended.State.Ended.UTC(),
+	}, nil
+}
+
+// Log opens what the container that ref names, which was started with StartOptions.Detach, has printed since its last start.
+func (e *Engine) Log(ctx context.Context, ref string) (*namespace.LogReader, error) {
+	c, err := e.Inspect(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !c.State.Detached {
+		return nil, conflict("container %s has no log: only one that was started with Detach has", c.Name)
+	}
+	return container.OpenLog(e.keepDir(c.ID))
+}
+
+// StopTimeout is how long Stop waits before it kills, if it is told nothing else.
+const StopTimeout = 10 * time.Second
+
+// Stop sends the container that ref names its stop signal and waits for its end; when timeout has passed, it kills it.
+// A negative timeout waits for ever. One that does not run is left as it is. ctx bounds the whole.
+func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) error {
+	c, err := e.Inspect(ctx, ref)
+	if err != nil || c.State.Status != Running {
+		return err
+	}
+	grace := ctx
+	if timeout >= 0 {
+		var cancel context.CancelFunc
+		grace, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	if c.State.Detached {
+		return e.stopKept(ctx, grace, c)
+	}
+	if err := e.signal(c, syscall.Signal(c.StopSignal)); err != nil {
+		return err
+	}
+	if err := e.awaitEnd(grace, c.ID); err == nil || ctx.Err() != nil {
+		return err
+	}
+	if err := e.signal(c, syscall.SIGKILL); err != nil {
+		return err
+	}
+	return e.awaitEnd(ctx, c.ID)
+}
+
+func (e *Engine) stopKept(ctx, grace context.Context, c *Container) error {
+	r, err := e.Adopt(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if err := r.c.Stop(grace); err != nil {
+		return err
+	}
+	_ = r.Wait(ctx)
+	return ctx.Err()
+}
+
+// Kill sends a signal to the command of the running container that ref names.
+func (e *Engine) Kill(ctx context.Context, ref string, sig syscall.Signal) error {
+	c, err := e.Inspect(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if c.State.Status != Running {
+		return conflict("cannot kill container: %s: container %s is not running", ref, c.ShortID())
+	}
+	if c.State.Detached {
+		r, err := e.Adopt(ctx, c.ID)
+		if err != nil {
+			return err
+		}
+		if sig == syscall.SIGKILL {
+			return r.c.Kill()
+		}
+		return r.c.Signal(sig)
+	}
+	return e.signal(c, sig)
+}
+
+// signal sends a signal to the container's first process, if it is still there.
+func (e *Engine) signal(c *Container, sig syscall.Signal) error {
+	p, err := c.process()
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = p.Release() }()
+	if err := p.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
+
+// WaitFor waits until the container that ref names has ended, whoever started it, and returns its exit code; at once if it
+// does not run. ctx bounds the waiting.
+func (e *Engine) WaitFor(ctx context.Context, ref string) (int, error) {
+	c, err := e.Inspect(ctx, ref)
+	if err != nil {
+		return 0, err
+	}
+	if c.State.Status == Running && c.State.Detached {
+		r, err := e.Adopt(ctx, c.ID)
+		if err == nil {
+			err = r.Wait(ctx)
+			if ctx.Err() != nil && r.c.State == nil {
+				return 0, ctx.Err()
+			}
+			return r.record.State.ExitCode, nil
+		}
+		if !errors.Is(err, fs.ErrExist) { // it has ended meanwhile
+			return 0, err
+		}
+	}
+	if err := e.awaitEnd(ctx, c.ID); err != nil {
+		return 0, err
+	}
+	if c, err = e.Inspect(ctx, c.ID); err != nil {
+		return 0, err
+	}
+	return c.State.ExitCode, nil
+}
+
+// awaitEnd waits until a container does not run.
+func (e *Engine) awaitEnd(ctx context.Context, id string) error {
+	for nap := 2 * time.Millisecond; ; nap = min(2*nap, 100*time.Millisecond) {
+		c, err := e.load(ctx, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || c.State.Status != Running {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(nap):
+		}
+	}
+}
