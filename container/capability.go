@@ -21,7 +21,11 @@ func (p *Process) capabilities(privileged bool) (namespace.CapabilitySet, error)
 		return 0, wrong("CapAdd", "%w", err)
 	}
 	if privileged || len(without(p.CapAdd, "ALL")) < len(p.CapAdd) {
-		add |= namespace.OwnCapabilities() // nobody can give what he has not
+		if p.mapped { // where all there are do nothing to the host
+			add |= namespace.CapabilitySet(1)<<(namespace.LastCapability()+1) - 1
+		} else {
+			add |= namespace.OwnCapabilities() // nobody can give what he has not
+		}
 	}
 	return (set | add) &^ drop, nil
 }

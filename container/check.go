@@ -32,7 +32,7 @@ func (c *Container) Check() error { return c.check() }
 // check looks at every field, before anything is made.
 func (c *Container) check() error {
 	return firstError(c.Process.check, c.checkIsolation, c.checkSeccomp, c.checkNames, c.checkSysctls, c.checkMounts, c.checkDevices,
-		c.checkMemory, c.checkProcessors, c.checkCgroup, c.checkLimits, c.checkKeep)
+		c.checkMemory, c.checkProcessors, c.checkCgroup, c.checkLimits, c.checkKeep, c.checkUserNamespace)
 }
 
 func (p *Process) check() error {
@@ -148,6 +148,7 @@ func (c *Container) checkIsolation() error {
 	}{
 		{"Mount", c.Namespaces.Mount}, {"PID", c.Namespaces.PID}, {"Network", c.Namespaces.Network},
 		{"IPC", c.Namespaces.IPC}, {"UTS", c.Namespaces.UTS}, {"Cgroup", c.Namespaces.Cgroup},
+		{"User", c.Namespaces.User}, {"Time", c.Namespaces.Time},
 	}
 	for _, k := range kinds {
 		if k.ns.Host && k.ns.Join != nil {

@@ -99,6 +99,14 @@ func (c *Container) checkCgroup() error {
 	if !isNew(c.Namespaces.PID) {
 		return wrong("NoCgroup", "without a PID namespace of its own the container could not be killed as a whole")
 	}
+	if limit := c.limitAsked(); limit != "" {
+		return wrong(limit, "a limit needs a control group, but NoCgroup is set")
+	}
+	return nil
+}
+
+// limitAsked names a field that takes a control group, "" if none is set.
+func (c *Container) limitAsked() string {
 	for _, limit := range []struct {
 		field string
 		set   bool
@@ -109,8 +117,8 @@ func (c *Container) checkCgroup() error {
 		{"DeviceRules", len(c.DeviceRules) > 0}, {"Resources", c.Resources != nil},
 	} {
 		if limit.set {
-			return wrong(limit.field, "a limit needs a control group, but NoCgroup is set")
+			return limit.field
 		}
 	}
-	return nil
+	return ""
 }

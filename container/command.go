@@ -98,6 +98,7 @@ func (c *Container) joined() namespace.Namespaces {
 	return namespace.Namespaces{
 		Mount: pick(own.Mount), PID: pick(own.PID), Network: pick(own.Network),
 		IPC: pick(own.IPC), UTS: pick(own.UTS), Cgroup: pick(own.Cgroup),
+		User: c.joinIf(len(c.uids) > 0 || own.User.Join != nil), Time: c.joinIf(c.TimeOffsets != nil || own.Time.Join != nil),
 	}
 }
 

@@ -53,6 +53,16 @@ type Container struct {
 	// from elsewhere: see [Container.Namespace]. A new network namespace has loopback, up, and nothing else. A mount
 	// namespace cannot be the host's or joined.
 	Namespaces namespace.Namespaces
+	// UIDMappings and GIDMappings give the container a new user namespace with these maps, as [namespace.Launch] says. Both or
+	// none. If Root is a folder whose owner is none of the container's, its files show as if they were: idmapped, which
+	// takes a file system that can do it.
+	UIDMappings, GIDMappings []IDMapping
+	// UserNamespace names the user whose subordinate ids, as /etc/subuid and /etc/subgid have them, become a new user
+	// namespace's, from the container's root on. Empty means, with no mappings either, the host's user namespace; for a
+	// host program that lacks CAP_SYS_ADMIN, as an ordinary user's, its own: see [namespace.OwnMappings].
+	UserNamespace string
+	// TimeOffsets, if they are not nil, give the container a new time namespace. Linux ≥ 5.6.
+	TimeOffsets *namespace.TimeOffsets
 	// Hostname is set in a new UTS namespace. Empty means twelve random hexadecimal digits, the last part of Cgroup's
 	// default. At most 64 letters, digits, dots, hyphens and underscores. It cannot be set in a namespace that is not
 	// new.
@@ -130,6 +140,8 @@ type Container struct {
 	// yet: to move a network interface in, say. pid is the process as the host sees it. ctx is Start's. The
 	// command is executed after it has returned nil; an error undoes the start.
 	Setup func(ctx context.Context, pid int) error
+
+	uids, gids []IDMapping // of the user namespace, if there is one
 
 	name    string // the random part of Cgroup's and Hostname's default
 	showing bool   // during Program: what is to be bound may be missing

@@ -21,12 +21,17 @@ func randomName() string {
 
 // launch translates the container into what package namespace starts, without files and control group.
 func (c *Container) launch() (*namespace.Launch, error) {
+	if err := c.findMappings(); err != nil {
+		return nil, err
+	}
 	l, err := c.Process.launch(c, c.Root)
 	if err != nil {
 		return nil, err
 	}
 	l.Root, l.ReadOnlyRoot = c.Root, c.ReadOnlyRoot
 	l.Namespaces, l.Keep = c.Namespaces, c.Keep
+	l.UIDMappings, l.GIDMappings, l.TimeOffsets = c.uids, c.gids, c.TimeOffsets
+	l.RootIDMap = c.rootIDMap()
 	l.Mounts = c.allMounts()
 	if err := c.addDevices(l.Mounts); err != nil {
 		return nil, err
@@ -49,6 +54,8 @@ func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch,
 	if err != nil {
 		return nil, &StartError{Step: "look up user", Path: p.User, Err: err}
 	}
+	p.mapped = len(c.uids) > 0
+	p.mappedGroups(user, c.gids)
 	sets, err := p.capabilitySets(c.Privileged, user.UID)
 	if err != nil {
 		return nil, err

@@ -80,7 +80,7 @@ const cgroupTarget = "/sys/fs/cgroup"
 // cgroupMounts are the view of the control groups that the container is in: one hierarchy at /sys/fs/cgroup, or a
 // folder with many.
 func (c *Container) cgroupMounts(flags namespace.MountFlags) []Mount {
-	if c.NoCgroup {
+	if c.NoCgroup || len(c.uids) > 0 && !isNew(c.Namespaces.Cgroup) { // which only its owner may mount
 		return nil
 	}
 	m, err := manager()

@@ -24,6 +24,7 @@ type Process struct {
 	Dir string
 	// User says who runs the command: "name", "uid", "name:group", "uid:gid", or a mixture. Names are looked up in the
 	// root's /etc/passwd and /etc/group, as are supplementary groups. Empty means root of the container.
+	// Groups that a user namespace does not map are left out, unless Groups is set.
 	User string
 	// Groups are further supplementary groups, names or numbers.
 	Groups []string
@@ -77,6 +78,8 @@ type Process struct {
 
 	// State says how the command ended. Nil before Wait, Run, Output or CombinedOutput has reported its end.
 	State *State
+
+	mapped bool // it is in a user namespace of the container's
 
 	in  *Container // the container it is executed in; nil for a container's own process
 	io  stdio

@@ -67,8 +67,8 @@ func (c *Container) Start(ctx context.Context) (err error) {
 	}
 	ward := &namespace.Ward{}
 	if !c.NoCgroup {
-		if err := c.makeGroup(l, ward, &u); err != nil {
-			return err
+		if err := c.makeGroup(l, ward, &u); err != nil && !c.withoutGroup(err) {
+			return c.undelegated(err)
 		}
 	}
 	if err := ward.Register(); err != nil {
@@ -170,7 +170,7 @@ func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*nam
 		if err != nil {
 			return err
 		}
-		if err := p.io.own(&l.User); err != nil {
+		if err := p.own(l); err != nil {
 			return err
 		}
 		l.Stdin, l.Stdout, l.Stderr = files[0], files[1], files[2]

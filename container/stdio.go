@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"syscall"
-
-	"github.com/caisson-engine/caisson/namespace"
 )
 
 // stdio is the wiring of a process's standard files.
@@ -94,19 +92,6 @@ func (s *stdio) pipe(child int) (r, w *os.File, err error) {
 	s.child = append(s.child, end)
 	s.pipes = append(s.pipes, end)
 	return r, w, nil
-}
-
-// own gives the pipes to the process's user, so that it can open /dev/stdout and its like again.
-func (s *stdio) own(u *namespace.User) error {
-	if u.UID == 0 && u.GID == 0 {
-		return nil
-	}
-	for _, f := range s.pipes {
-		if err := f.Chown(int(u.UID), int(u.GID)); err != nil {
-			return &StartError{Step: "fchown", Path: f.Name(), Err: err}
-		}
-	}
-	return nil
 }
 
 // attach begins the copying, to and from the terminal if there is one.

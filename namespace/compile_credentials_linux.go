@@ -37,6 +37,7 @@ func (c *compiler) credentials() {
 		binary.NativeEndian.PutUint32(groups[4*i:], g)
 	}
 	c.call("setgroups", unix.SYS_SETGROUPS, num(len(l.User.Groups)), c.bytes(groups, fmt.Sprint(l.User.Groups)))
+	c.mayKeepGroups()
 	gid, uid := num(int(l.User.GID)), num(int(l.User.UID))
 	c.call("setresgid", unix.SYS_SETRESGID, gid, gid, gid).about(fmt.Sprint(l.User.GID))
 	c.call("setresuid", unix.SYS_SETRESUID, uid, uid, uid).about(fmt.Sprint(l.User.UID))

@@ -82,7 +82,7 @@ func (c *compiler) ttyGroup() string {
 }
 
 func (c *compiler) node(dev arg, d Device) {
-	if c.user.pivot {
+	if c.user.pivot && !d.FIFO {
 		c.boundNode(dev, d)
 		return
 	}

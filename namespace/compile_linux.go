@@ -96,6 +96,7 @@ func (l *Launch) compile(p *Program) error {
 	c.hostname()
 	c.loopback()
 	c.readOnlyRoot()
+	c.ownFiles()
 	c.closeDescriptors()
 	c.workingDirectory()
 	c.rlimits()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -61,6 +62,9 @@ func (c *compiler) enterUser() {
 	}
 	if !m.rootless {
 		c.call("setgroups", unix.SYS_SETGROUPS, num(0), null)
+		if !firstUserNamespace() { // which may have been made so that nobody in it leaves a group
+			c.ignore(errnoSet(int(unix.EPERM)))
+		}
 		c.join()
 		if m.pivot {
 			c.enterUserTemplate()
@@ -138,6 +142,24 @@ func (c *compiler) await(what string) {
 	c.place(ended)
 	c.op(opFail, num(int(unix.ECANCELED))).about(what).name = "wait"
 	c.place(goOn)
+}
+
+// mayKeepGroups lets setgroups fail, as it does in a user namespace that an ordinary user has made without newgidmap(1), if
+// no group is asked for: then the process keeps those that this user is in, and cannot name them.
+func (c *compiler) mayKeepGroups() {
+	asked := slices.ContainsFunc(c.l.User.Groups, func(g uint32) bool { return g != c.l.User.GID })
+	if !asked && (c.user.rootless || !firstUserNamespace()) {
+		c.ignore(errnoSet(int(unix.EPERM)))
+	}
+}
+
+// own gives the process's user the standard files that it shall have.
+func (c *compiler) ownFiles() {
+	for fd, f := range []*os.File{c.l.Stdin, c.l.Stdout, c.l.Stderr} {
+		if f != nil && slices.Contains(c.l.Own, f) {
+			c.call("fchown", unix.SYS_FCHOWN, num(fd), num(int(c.l.User.UID)), num(int(c.l.User.GID))).about(f.Name())
+		}
+	}
 }
 
 // notDumpable keeps the container's own processes from tracing the stub.

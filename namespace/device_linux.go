@@ -29,6 +29,8 @@ func DeviceAt(path string) (Device, error) {
 		Mode:  os.FileMode(st.Mode & 0o777),
 		UID:   st.Uid,
 		GID:   st.Gid,
+
+		Source: path,
 	}, nil
 }
 

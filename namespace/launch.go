@@ -92,6 +92,9 @@ type Launch struct {
 	Stdin, Stdout, Stderr *os.File
 	// ExtraFiles are the descriptors from 3 on. Nothing else is inherited.
 	ExtraFiles []*os.File
+	// Own are those among Stdin, Stdout and Stderr that become the User's, by fchown(2) in the process's user namespace: an
+	// ordinary user's program cannot give its pipes to other ids itself.
+	Own []*os.File
 	// TTY gives the process a new pseudo-terminal of the container's own devpts as controlling terminal and descriptors 0,
 	// 1 and 2. Process.TTY is its other end. It needs a mount of type dev in Mounts, or a joined mount namespace.
 	TTY bool

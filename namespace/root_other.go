@@ -23,3 +23,6 @@ func (r *Root) Touch(string) error { return errors.ErrUnsupported }
 func (r *Root) MakeTarget(string, bool) error { return errors.ErrUnsupported }
 
 func (r *Root) stat() error { return errors.ErrUnsupported }
+
+// Owner returns no one on this system.
+func (r *Root) Owner() (uid uint32, ok bool) { return 0, false }

@@ -20,3 +20,12 @@ func (r *Root) take() (fd int, owned bool, err error) {
 	r.used = err == nil
 	return fd, true, err
 }
+
+// Owner is the user that the root's folder belongs to on the host. ok is false for a detached mount.
+func (r *Root) Owner() (uid uint32, ok bool) {
+	var st unix.Stat_t
+	if r.mount != nil || unix.Stat(r.path, &st) != nil {
+		return 0, false
+	}
+	return st.Uid, true
+}

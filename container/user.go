@@ -1,0 +1,135 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// An IDMapping maps a range of ids of a container's user namespace to ids of the host.
+type IDMapping = namespace.IDMapping
+
+// checkUserNamespace looks at what is said in two ways; the maps themselves are looked at by package namespace.
+func (c *Container) checkUserNamespace() error {
+	mapped, n := len(c.UIDMappings)+len(c.GIDMappings) > 0, c.Namespaces.User
+	switch {
+	case c.UserNamespace != "" && mapped:
+		return wrong("UserNamespace", "%q is set, but so are UIDMappings or GIDMappings: use one", c.UserNamespace)
+	case c.UserNamespace != "" && !isNew(n):
+		return wrong("UserNamespace", "%q is set, but Namespaces.User is not new", c.UserNamespace)
+	case mapped && !isNew(n):
+		return wrong("UIDMappings", "they are set, but Namespaces.User is not new")
+	case (mapped || c.UserNamespace != "") && c.PidsLimit == 1:
+		return wrong("PidsLimit", "to start in a user namespace takes 2 processes for a moment")
+	}
+	return nil
+}
+
+// findMappings finds the maps of the container's user namespace.
+func (c *Container) findMappings() (err error) {
+	c.uids, c.gids = c.UIDMappings, c.GIDMappings
+	switch {
+	case len(c.uids)+len(c.gids) > 0 || !isNew(c.Namespaces.User):
+	case c.UserNamespace != "":
+		if c.uids, c.gids, err = namespace.SubordinateMappings(c.UserNamespace); err != nil {
+			return &StartError{Step: "look up subordinate ids", Path: "UserNamespace", Err: err}
+		}
+	case !namespace.Privileged():
+		c.uids, c.gids = namespace.OwnMappings()
+	}
+	return nil
+}
+
+// rootIDMap says how the root's files show.
+func (c *Container) rootIDMap() *namespace.IDMap {
+	if len(c.uids) == 0 || c.Root == nil || !namespace.Privileged() {
+		return nil
+	}
+	owner, ok := c.Root.Owner()
+	for _, m := range c.uids {
+		if owner >= m.HostID && owner-m.HostID < m.Size {
+			return nil // they are the container's already
+		}
+	}
+	if !ok {
+		return nil
+	}
+	return &namespace.IDMap{}
+}
+
+// mappedGroups leaves out the groups that the root's /etc/group gives the user, when none was asked for, and that the user
+// namespace has not: an ordinary user without subordinate ids has one.
+func (p *Process) mappedGroups(u *namespace.User, gids []IDMapping) {
+	if len(gids) == 0 || len(p.Groups) > 0 {
+		return
+	}
+	u.Groups = slices.DeleteFunc(u.Groups, func(g uint32) bool {
+		_, ok := namespace.HostID(gids, g)
+		return !ok && g != u.GID
+	})
+}
+
+// own gives the pipes to the process's user, so that it can open /dev/stdout and its like again.
+func (p *Process) own(l *namespace.Launch) error {
+	c := p.in
+	var uids, gids []IDMapping
+	if c != nil {
+		uids, gids = c.uids, c.gids
+	} else {
+		uids, gids = l.UIDMappings, l.GIDMappings
+	}
+	uid, gid := l.User.UID, l.User.GID
+	switch {
+	case len(uids) > 0 && !namespace.Privileged():
+		l.Own = p.io.pipes
+		return nil
+	case len(uids) > 0:
+		var ok, ok2 bool
+		uid, ok = namespace.HostID(uids, uid)
+		gid, ok2 = namespace.HostID(gids, gid)
+		if !ok || !ok2 {
+			return nil // the start says so
+		}
+	case uid == 0 && gid == 0:
+		return nil
+	}
+	for _, f := range p.io.pipes {
+		if err := f.Chown(int(uid), int(gid)); err != nil {
+			return &StartError{Step: "fchown", Path: f.Name(), Err: err}
+		}
+	}
+	return nil
+}
+
+// joinIf is the container's own namespace, or the host's.
+func (c *Container) joinIf(own bool) namespace.Namespace {
+	if own {
+		return c.Namespace()
+	}
+	return namespace.Namespace{}
+}
+
+// withoutGroup says whether the container does without the control group that could not be made: nothing in it takes one,
+// and the host program is one that the machine gives none.
+func (c *Container) withoutGroup(err error) bool {
+	return errors.Is(err, fs.ErrPermission) && !namespace.Privileged() && c.limitAsked() == "" && c.Cgroup == "" &&
+		isNew(c.Namespaces.PID)
+}
+
+// undelegated says what an ordinary user lacks who may not make a control group.
+func (c *Container) undelegated(err error) error {
+	var start *StartError
+	if !errors.Is(err, fs.ErrPermission) || namespace.Privileged() || !errors.As(err, &start) {
+		return err
+	}
+	field := c.limitAsked()
+	if field == "" {
+		field = "Cgroup"
+	}
+	return &StartError{Step: start.Step, Path: start.Path, Err: fmt.Errorf("%s takes a control group that is delegated to user %d: "+
+		"start the program by systemd-run --user --scope -p Delegate=yes, on cgroup v2: %w", field, os.Geteuid(), start.Err)}
+}

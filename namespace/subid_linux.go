@@ -1,0 +1,51 @@
+package namespace
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// OwnMappings returns the maps for a container of the program's own user: its user and group are the container's root, and
+// the ids that /etc/subuid and /etc/subgid grant it come after, from 1 on. Without such, or without newuidmap(1) and
+// newgidmap(1), the container's root is all there is. For root it is the same.
+func OwnMappings() (uids, gids []IDMapping) {
+	uids = []IDMapping{{HostID: uint32(unix.Geteuid()), Size: 1}}
+	gids = []IDMapping{{HostID: uint32(unix.Getegid()), Size: 1}}
+	if mapsByCommand() != nil {
+		return uids, gids
+	}
+	name := strconv.Itoa(unix.Geteuid())
+	more, err := subordinate("/etc/subuid", name, 1)
+	moreGroups, err2 := subordinate("/etc/subgid", name, 1)
+	if err == nil && err2 == nil {
+		uids, gids = append(uids, more...), append(gids, moreGroups...)
+	}
+	return uids, gids
+}
+
+// mapsByCommand says why newuidmap(1) and newgidmap(1) cannot be used, nil if they can.
+func mapsByCommand() error {
+	for _, name := range []string{"newuidmap", "newgidmap"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			return fmt.Errorf("there is no command %s: %w", name, fs.ErrNotExist)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		if n, _ := unix.Getxattr(path, "security.capability", nil); info.Mode()&os.ModeSetuid == 0 && n <= 0 {
+			return fmt.Errorf("%s is neither set-user-ID root nor has it the capability: %w", path, fs.ErrPermission)
+		}
+	}
+	return nil
+}
+
+// Privileged says whether the program may make namespaces, mounts and devices without a user namespace of its own: it has
+// CAP_SYS_ADMIN.
+func Privileged() bool { return privileged() }

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package namespace
+
+import "os"
+
+// OwnMappings returns nothing: the system is not Linux.
+func OwnMappings() (uids, gids []IDMapping) { return nil, nil }
+
+// Privileged returns false: the system is not Linux.
+func Privileged() bool { return false }
+
+// NewUserNamespace returns an error that satisfies errors.ErrUnsupported: the system is not Linux.
+func NewUserNamespace(_, _ []IDMapping) (*os.File, error) { return nil, unsupported("unshare") }
