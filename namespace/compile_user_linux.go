@@ -148,7 +148,7 @@ func (c *compiler) await(what string) {
 // no group is asked for: then the process keeps those that this user is in, and cannot name them.
 func (c *compiler) mayKeepGroups() {
 	asked := slices.ContainsFunc(c.l.User.Groups, func(g uint32) bool { return g != c.l.User.GID })
-	if !asked && (c.user.rootless || !firstUserNamespace()) {
+	if !asked && (c.user.own && c.user.rootless || !firstUserNamespace()) {
 		c.ignore(errnoSet(int(unix.EPERM)))
 	}
 }
