@@ -35,6 +35,10 @@ type Client struct {
 	// verified and which may speak plain HTTP when HTTPS fails (daemon.json's insecure-registries). Loopback
 	// addresses and "localhost" always are so.
 	Insecure []string
+	// CertsDir is a folder in the manner of /etc/docker/certs.d: in its folder host or host:port (as in the URL), *.crt
+	// are authorities to be trusted for that host besides the system's, *.cert with *.key a certificate to show it. They
+	// are for that host alone, wherever it redirects to. They are read at the first request to the host. Empty is none.
+	CertsDir string
 	// UserAgent is sent with every request. Empty is "caisson".
 	UserAgent string
 	// MaxManifestSize bounds a manifest, in bytes. Zero is DefaultMaxManifestSize.
@@ -71,6 +75,14 @@ func (c *Client) init() {
 		c.verified.CheckRedirect = checkRedirect(base.CheckRedirect)
 		c.lax.CheckRedirect = c.verified.CheckRedirect
 		c.lax.Transport = withoutVerification(base.Transport)
+		if c.CertsDir != "" {
+			if c.verified.Transport == nil {
+				c.verified.Transport = http.DefaultTransport
+			}
+			for _, h := range []*http.Client{c.verified, c.lax} {
+				h.Transport = &hostTransport{base: h.Transport, dir: c.CertsDir, byHost: map[string]*http.Transport{}}
+			}
+		}
 		c.schemes, c.auths = map[string]string{}, map[string]challenge{}
 	})
 }

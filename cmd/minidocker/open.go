@@ -25,7 +25,7 @@ func (a *app) open() (*engine.Engine, error) {
 
 // client makes a client of registries, with the credentials that login keeps.
 func (a *app) client() *registry.Client {
-	client := &registry.Client{Insecure: a.insecures, Credentials: registry.DockerCredentials("")}
+	client := &registry.Client{Insecure: a.insecures, Credentials: registry.DockerCredentials(""), CertsDir: "/etc/docker/certs.d"}
 	if len(a.mirrors) > 0 {
 		client.Mirrors = map[string][]string{"docker.io": a.mirrors}
 	}
