@@ -1,0 +1,222 @@
+//go:build linux
+
+// Command pull times the pulling of an image of many layers from a registry on this machine into an empty store on a
+// fresh file system (ext4 in a file), in turns with what else pulls here, and with the bound: what inflating, both
+// digests, reading the archives, writing files and blobs and one sync cost in processor time, over two processors. It
+// needs root and mkfs.ext4; minidocker is built by it.
+//
+//	go run ./bench/pull              # 8 layers, 1 GB, 60,000 entries
+//	go run ./bench/pull -scale 0.1   # a tenth of that
+//
+// The limits: at most 1.15 of the bound, a third of podman's time, 64 MB of memory.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/caisson-engine/caisson/internal/testimage"
+	"github.com/caisson-engine/caisson/registry"
+)
+
+func main() {
+	scale := flag.Float64("scale", 1, "size of the image: 1 is 1 GB and 60,000 entries")
+	rounds := flag.Int("n", 3, "runs of each")
+	dir := flag.String("dir", os.TempDir(), "where the image and the file systems are kept meanwhile: four times the image's size")
+	zstd := flag.Bool("zstd", false, "layers compressed by zstd instead of gzip")
+	bound := flag.String("bound", "", "internal: pull the layers of the folder as the bound does, into the working directory")
+	flag.Parse()
+	var err error
+	if *bound != "" {
+		err = straight(*bound)
+	} else {
+		err = run(*scale, *rounds, *dir, *zstd)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pull:", err)
+		os.Exit(1)
+	}
+}
+
+// A puller is a program that pulls: command makes it for an empty folder.
+type puller struct {
+	name    string
+	command func(dir string) *exec.Cmd
+	wall    []time.Duration
+	cpu     []time.Duration
+	memory  int64 // KB, at most
+}
+
+func run(scale float64, rounds int, in string, zstd bool) (err error) {
+	dir, err := os.MkdirTemp(in, "caisson-bench-pull-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	blobs := filepath.Join(dir, "blobs")
+	if err := os.Mkdir(blobs, 0o755); err != nil {
+		return err
+	}
+	big := testimage.Big{Bytes: int64(scale * 1e9), Entries: int(scale * 60000), Layers: 8, Zstd: zstd}
+	image, err := big.Write(blobs)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: &registry.Server{Store: testimage.Served{Folder: image}}}
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	pullers, err := programs(dir, blobs, l.Addr().String()+"/bench:latest")
+	if err != nil {
+		return err
+	}
+	size := big.Bytes * 2
+	for i := range rounds + 1 { // the first does not count
+		for _, p := range pullers {
+			if err := p.once(dir, size+(1<<30), i > 0); err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+		}
+	}
+	var compressed int64
+	for _, d := range image.Layers {
+		compressed += d.Size
+	}
+	fmt.Printf("%s, %d processors, %d runs each; %d layers, %d entries, %d MB, compressed %d MB\n\n", kernel(), runtime.NumCPU(), rounds,
+		big.Layers, big.Entries, big.Bytes/1e6, compressed/1e6)
+	table(pullers)
+	return nil
+}
+
+// programs returns the bound, ours, and those peers that are installed.
+func programs(dir, blobs, name string) ([]*puller, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	minidocker := filepath.Join(dir, "minidocker")
+	if out, err := exec.Command("go", "build", "-o", minidocker, "./cmd/minidocker").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("go build: %w: %s", err, out)
+	}
+	all := []*puller{
+		{name: "the bound: one thread, processor time ÷ 2", command: func(to string) *exec.Cmd {
+			c := exec.Command(self, "-bound", blobs)
+			c.Dir = to
+			return c
+		}},
+		{name: "caisson", command: func(to string) *exec.Cmd {
+			return exec.Command(minidocker, "--root", to, "pull", "-q", name)
+		}},
+		{name: "skopeo copy to an OCI layout (extracts nothing)", command: func(to string) *exec.Cmd {
+			return exec.Command("skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", "docker://"+name, "oci:"+to+"/l:x")
+		}},
+		{name: "podman pull", command: func(to string) *exec.Cmd {
+			return exec.Command("podman", "--root", to+"/r", "--runroot", to+"/rr", "--storage-driver", "overlay", "--storage-opt",
+				"overlay.mountopt=nodev", "pull", "-q", "--tls-verify=false", name)
+		}},
+	}
+	return slices.DeleteFunc(all, func(p *puller) bool {
+		_, err := exec.LookPath(p.command(dir).Args[0])
+		return err != nil
+	}), nil
+}
+
+// once runs a puller on a fresh file system.
+func (p *puller) once(dir string, size int64, counts bool) (err error) {
+	file, mount := filepath.Join(dir, "fs.img"), filepath.Join(dir, "mnt")
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(file)) }()
+	if err := errors.Join(f.Truncate(size), f.Close(), os.MkdirAll(mount, 0o755)); err != nil {
+		return err
+	}
+	if err := command(exec.Command("mkfs.ext4", "-q", "-F", "-i", "8192", "-E", "lazy_itable_init=0,lazy_journal_init=0", file)); err != nil {
+		return err
+	}
+	if err := command(exec.Command("mount", "-o", "loop", file, mount)); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, unmount(mount)) }()
+	if err := command(exec.Command("sync")); err != nil {
+		return err
+	}
+	c := p.command(mount)
+	start := time.Now()
+	if err := command(c); err != nil {
+		return err
+	}
+	if wall := time.Since(start); counts {
+		p.wall = append(p.wall, wall)
+		p.cpu = append(p.cpu, c.ProcessState.UserTime()+c.ProcessState.SystemTime())
+		p.memory = max(p.memory, c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)
+	}
+	return nil
+}
+
+// unmount takes everything away that is mounted at a folder or below it: podman leaves a mount behind.
+func unmount(dir string) error {
+	b, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		if at := strings.Fields(line)[1]; strings.HasPrefix(at, dir+"/") {
+			_ = syscall.Unmount(at, syscall.MNT_DETACH)
+		}
+	}
+	for range 50 {
+		if err = syscall.Unmount(dir, 0); err == nil {
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return fmt.Errorf("unmount %s: %w", dir, err)
+}
+
+func command(c *exec.Cmd) error {
+	var out bytes.Buffer
+	c.Stderr = &out
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s: %w: %s", c, err, bytes.TrimSpace(out.Bytes()))
+	}
+	return nil
+}
+
+func kernel() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	return "Linux " + strings.TrimSpace(string(b))
+}
+
+func median(list []time.Duration) time.Duration {
+	return slices.Sorted(slices.Values(list))[len(list)/2]
+}
+
+func table(all []*puller) {
+	bound := median(all[0].cpu) / 2
+	fmt.Print("| | s | processor s | memory MB | ratio to the bound |\n|---|---|---|---|---|\n")
+	for i, p := range all {
+		wall := median(p.wall)
+		if i == 0 {
+			wall = bound
+		}
+		fmt.Printf("| %s | %.2f | %.2f | %d | %.2f |\n", p.name, wall.Seconds(), median(p.cpu).Seconds(), p.memory>>10,
+			float64(wall)/float64(bound))
+	}
+}
