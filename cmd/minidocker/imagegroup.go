@@ -16,5 +16,5 @@ func (a *app) imageCommands() []*cobra.Command {
 	remove := a.rmiCommand()
 	remove.Use, remove.Aliases = "rm [OPTIONS] IMAGE [IMAGE...]", []string{"remove", "rmi"}
 	group.AddCommand(append(top(), list, remove, a.imageInspectCommand(), a.imagePruneCommand(), a.pullCommand(), a.tagCommand())...)
-	return append(top(), group, a.commitCommand(), a.exportCommand(), a.loginCommand(), a.logoutCommand())
+	return append(top(), group, a.registryCommand(), a.commitCommand(), a.exportCommand(), a.loginCommand(), a.logoutCommand())
 }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/internal/testimage"
+	"github.com/caisson-engine/caisson/registry"
+)
+
+// startRegistry starts minidocker registry serve, and returns the process and its host.
+func startRegistry(t *testing.T, args ...string) (*exec.Cmd, string) {
+	t.Helper()
+	c := exec.Command(newCommand(t), append([]string{"registry", "serve", "-a", "127.0.0.1:0"}, args...)...)
+	c.Stderr = os.Stderr
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, c.Start())
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	return c, strings.Fields(line)[4]
+}
+
+// TestRegistryServeKilled kills a registry in the middle of uploads, again and again: what was acknowledged is there
+// afterwards, what was not can be pushed again, and the folder is whole.
+func TestRegistryServeKilled(t *testing.T) {
+	dir := t.TempDir()
+	rounds := 8
+	if testing.Short() {
+		rounds = 3
+	}
+	var acknowledged []ocispec.Descriptor
+	for round := range rounds {
+		c, host := startRegistry(t, "-d", dir)
+		ref, err := registry.ParseReference(host + "/app:v1")
+		require.NoError(t, err)
+		client := &registry.Client{HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, Retries: -1}
+		for _, d := range acknowledged {
+			how, err := client.PushBlob(t.Context(), ref, registry.BlobUpload{Descriptor: d})
+			require.NoError(t, err)
+			require.Equal(t, registry.BlobExists, how)
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for i := range 1000 {
+				b := bytes.Repeat([]byte{byte(round), byte(i), byte(i >> 8)}, 100<<10)
+				d := ocispec.Descriptor{Digest: digest.FromBytes(b), Size: int64(len(b))}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				_, err := client.PushBlob(ctx, ref, registry.BlobUpload{Descriptor: d, Content: bytes.NewReader(b)})
+				cancel()
+				if err != nil {
+					return
+				}
+				acknowledged = append(acknowledged, d)
+			}
+		}()
+		time.Sleep(time.Duration(20+30*round) * time.Millisecond)
+		require.NoError(t, c.Process.Kill())
+		<-done
+		_ = c.Wait()
+		s, err := registry.OpenFolder(dir)
+		require.NoError(t, err)
+		require.NoError(t, s.Check(t.Context()))
+	}
+	require.NotEmpty(t, acknowledged)
+}
+
+// TestRegistryServe pushes to a registry and pulls through a mirror of it, which goes on when the first has ended.
+func TestRegistryServe(t *testing.T) {
+	first, host := startRegistry(t, "-d", t.TempDir())
+	image := testimage.New(t, ocispec.ImageConfig{}, testimage.Layer{{Name: "a", Content: []byte("x")}})
+	push(t, host+"/app:v1", image)
+	mirror, mirrorHost := startRegistry(t, "-d", t.TempDir(), "--upstream", host)
+	client := &registry.Client{HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, Retries: -1}
+	read := func() {
+		ref, err := registry.ParseReference(mirrorHost + "/app:v1")
+		require.NoError(t, err)
+		d, _, err := client.Manifest(t.Context(), ref)
+		require.NoError(t, err)
+		require.Equal(t, image.Manifest.Descriptor.Digest, d.Digest)
+		for _, b := range image.Blobs {
+			r, err := client.Blob(t.Context(), ref, b.Descriptor)
+			require.NoError(t, err)
+			require.NoError(t, r.Close())
+		}
+	}
+	read()
+	require.NoError(t, first.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, first.Wait())
+	read()
+	require.NoError(t, mirror.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, mirror.Wait())
+
+	// A read-only one refuses.
+	_, host = startRegistry(t, "-d", t.TempDir(), "--read-only")
+	ref, err := registry.ParseReference(host + "/app:v1")
+	require.NoError(t, err)
+	_, err = client.PushBlob(t.Context(), ref, registry.BlobUpload{Descriptor: image.Blobs[0].Descriptor,
+		Content: bytes.NewReader(image.Blobs[0].Content)})
+	require.ErrorContains(t, err, "read-only")
+}
