@@ -90,6 +90,9 @@ func (rec *Container) container(root *namespace.Root) (*container.Container, err
 		return nil, invalid("invalid cgroup namespace mode: %s", cfg.CgroupNamespace)
 	}
 	c.Cgroup = "caisson-" + rec.ShortID()
+	if err := cfg.Isolation.apply(c); err != nil {
+		return nil, err
+	}
 	for _, u := range cfg.Ulimits {
 		resource, ok := namespace.RlimitByName(u.Name)
 		if !ok {
@@ -138,9 +141,7 @@ func (rec *Container) addMounts(c *container.Container, s *sources) error {
 				return err
 			}
 		}
-		if m.ReadOnly {
-			mounted.Flags |= container.ReadOnly
-		}
+		m.flags(&mounted)
 		c.Mounts = append(c.Mounts, mounted)
 	}
 	return nil

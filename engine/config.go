@@ -60,6 +60,8 @@ type Config struct {
 	// Seccomp is the system call filter. Nil means Docker's default profile. NoSeccomp leaves the filter out.
 	Seccomp   *specs.LinuxSeccomp `json:",omitempty"`
 	NoSeccomp bool                `json:",omitempty"`
+	// Isolation has the namespaces, devices and security labels.
+	Isolation
 	// Ulimits bound resources of the processes.
 	Ulimits []Ulimit `json:",omitempty"`
 	// Sysctls are kernel parameters of the container's own namespaces.
@@ -96,6 +98,11 @@ type Mount struct {
 	ReadOnly bool `json:",omitempty"`
 	// MakeSource makes a missing Source of a bind, as a folder. Without it that is an error.
 	MakeSource bool `json:",omitempty"`
+	// Propagation of a bind: "rprivate" (the default), "rslave", "rshared" or "runbindable"; without the "r" they mean the same.
+	Propagation string `json:",omitempty"`
+	// Recursive says what holds for the mounts below a bind's source: "" and "enabled" take them along, and ReadOnly holds for
+	// them; "writable" leaves them out of ReadOnly; "disabled" does not take them along. "readonly" is as "enabled".
+	Recursive string `json:",omitempty"`
 	// NoCopy leaves a new volume empty. By default it gets what the image has at Target.
 	NoCopy bool `json:",omitempty"`
 	// Options of a tmpfs, as for mount(8): "size=64m,mode=1777,exec".

@@ -92,6 +92,9 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 	if c.Hostname == "" {
 		c.Hostname = c.ShortID()
 	}
+	if err := c.hostName(); err != nil {
+		return nil, nil, err
+	}
 	if err := c.merge(&img.Config.Config); err != nil {
 		return nil, nil, err
 	}

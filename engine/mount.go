@@ -3,10 +3,14 @@ package engine
 import (
 	"encoding/csv"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/docker/go-units"
+
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 func (m *Mount) check() error {
@@ -20,6 +24,15 @@ func (m *Mount) check() error {
 	case "bind":
 		if !path.IsAbs(m.Source) {
 			return invalid("invalid mount path: '%s' mount source path must be absolute", m.Source)
+		}
+		if _, ok := propagations[m.Propagation]; !ok {
+			return invalid("invalid mount config for type \"bind\": invalid propagation mode: %s", m.Propagation)
+		}
+		if !slices.Contains([]string{"", "enabled", "disabled", "writable", "readonly"}, m.Recursive) {
+			return invalid("invalid value for bind-recursive: %s (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")", m.Recursive)
+		}
+		if (m.Recursive == "writable" || m.Recursive == "readonly") && !m.ReadOnly {
+			return invalid("option 'bind-recursive=%s' requires 'readonly' to be specified in conjunction", m.Recursive)
 		}
 		if m.NoCopy || m.Options != "" {
 			return invalid("a bind at %s takes neither nocopy nor tmpfs options", m.Target)
@@ -35,7 +48,29 @@ func (m *Mount) check() error {
 	default:
 		return invalid("invalid mount type %q", m.Type)
 	}
+	if m.Type != "bind" && m.Propagation+m.Recursive != "" {
+		return invalid("a %s at %s takes neither bind-propagation nor bind-recursive", m.Type, m.Target)
+	}
 	return nil
+}
+
+var propagations = map[string]namespace.Propagation{
+	"": namespace.Private, "private": namespace.Private, "rprivate": namespace.Private, "slave": namespace.Slave,
+	"rslave": namespace.Slave, "shared": namespace.Shared, "rshared": namespace.Shared, "unbindable": namespace.Unbindable,
+	"runbindable": namespace.Unbindable,
+}
+
+// flags puts what the mount allows into the container's.
+func (m *Mount) flags(to *container.Mount) {
+	if m.Type == "bind" {
+		to.Propagation, to.Recursive = propagations[m.Propagation], m.Recursive != "disabled"
+	}
+	switch {
+	case m.ReadOnly && m.Recursive == "writable":
+		to.TopFlags |= container.ReadOnly
+	case m.ReadOnly:
+		to.Flags |= container.ReadOnly
+	}
 }
 
 // ParseVolume reads a mount as docker run's -v gives it: "/target", "volume:/target" or "/source:/target", the latter two
@@ -69,8 +104,10 @@ func ParseVolume(spec string) (Mount, error) {
 			case "rw":
 			case "nocopy":
 				m.NoCopy = true
+			case "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable":
+				m.Propagation = option
 			default:
-				return m, invalid("invalid mode: %s in '%s' (ro, rw and nocopy are there)", option, spec)
+				return m, invalid("invalid mode: %s in '%s' (ro, rw, nocopy and kinds of propagation are there)", option, spec)
 			}
 		}
 	}
@@ -97,6 +134,15 @@ func ParseMount(spec string) (Mount, error) {
 			m.Target = value
 		case "readonly", "ro":
 			m.ReadOnly, err = flag(value, given)
+		case "bind-propagation":
+			m.Propagation = value
+		case "bind-recursive":
+			m.Recursive = value
+		case "bind-nonrecursive":
+			var alone bool
+			if alone, err = flag(value, given); alone {
+				m.Recursive = "disabled"
+			}
 		case "volume-nocopy":
 			m.NoCopy, err = flag(value, given)
 		case "tmpfs-size":

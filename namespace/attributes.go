@@ -33,8 +33,8 @@ type Attributes struct {
 	// one: session-keyring(7).
 	KeepKeyring bool
 	// AppArmor is the profile that holds from the execution of the command on; it must be loaded. "unconfined" is the
-	// kernel's own. Empty: what the profile of the host program says. A kernel without AppArmor is an error that satisfies
-	// errors.ErrUnsupported.
+	// kernel's own, which every process has if there is no AppArmor. Empty: what the profile of the host program says. Another
+	// profile on a kernel without AppArmor is an error that satisfies errors.ErrUnsupported.
 	AppArmor string
 	// SELinux is the context ("system_u:system_r:container_t:s0:c1,c2") from the execution of the command on. Empty: what the
 	// policy says. A kernel without SELinux is an error that satisfies errors.ErrUnsupported.

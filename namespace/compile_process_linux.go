@@ -12,7 +12,7 @@ import (
 // supported says what the kernel lacks of what is asked for.
 func (l *Launch) supported() error {
 	a := &l.Attributes
-	if a.AppArmor != "" {
+	if a.AppArmor != "" && a.AppArmor != unconfined { // which every process is then
 		if err := kernel.AppArmor.Err(); err != nil {
 			return bad("AppArmor", "%w", err)
 		}
@@ -30,10 +30,13 @@ func (l *Launch) supported() error {
 	return nil
 }
 
+// unconfined is the profile of AppArmor that is always there.
+const unconfined = "unconfined"
+
 // labels names the profile or context that the next execution, which is that of the command, takes on. The host's /proc
 // is still there: what the container has at that place cannot be mistaken for it.
 func (c *compiler) labels() {
-	if p := c.l.AppArmor; p != "" {
+	if p := c.l.AppArmor; p != "" && !(p == unconfined && kernel.AppArmor.Err() != nil) {
 		c.attribute("/proc/self/attr/apparmor/exec", "exec "+p, p)
 	}
 	if s := c.l.SELinux; s != "" {

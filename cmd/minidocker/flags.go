@@ -24,6 +24,7 @@ type runFlags struct {
 	oomScoreAdj                    int
 	flags                          *pflag.FlagSet
 	resources                      resourceFlags
+	isolationFlags
 }
 
 func (r *runFlags) add(f *pflag.FlagSet) {
@@ -77,7 +78,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 
 	r.resources.add(f)
 	f.StringVar(&c.CgroupNamespace, "cgroupns", "", `Cgroup namespace to use ("host", "private")`)
-
+	r.addIsolation(f)
 	f.BoolVar(&c.Privileged, "privileged", false, "Give extended privileges to this container")
 	f.StringArrayVar(&c.CapAdd, "cap-add", nil, "Add Linux capabilities")
 	f.StringArrayVar(&c.CapDrop, "cap-drop", nil, "Drop Linux capabilities")

@@ -30,7 +30,7 @@ func (r *runFlags) fill() error {
 	if r.flags.Changed("oom-score-adj") {
 		c.OOMScoreAdj = &r.oomScoreAdj
 	}
-	for _, fill := range []func() error{r.fillEnv, r.fillPairs, r.fillSizes, r.fillMounts, r.fillSecurity, r.fillResources} {
+	for _, fill := range []func() error{r.fillEnv, r.fillPairs, r.fillSizes, r.fillMounts, r.fillSecurity, r.fillResources, r.fillIsolation} {
 		if err := fill(); err != nil {
 			return err
 		}
@@ -205,7 +205,9 @@ func (r *runFlags) fillSecurity() error {
 				r.config.Seccomp = c.Seccomp
 			}
 		default:
-			return fmt.Errorf("invalid --security-opt: %q (no-new-privileges and seccomp are there)", option)
+			if err := r.isolationOption(option, name, value); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
