@@ -25,7 +25,7 @@ func init() {
 	programs["who"], programs["ordinary"] = who, ordinary
 	// The template for user namespaces is made once.
 	testenv.Lazy("template for user namespaces", func() error {
-		ns, err := namespace.NewUserNamespace(maps, maps)
+		ns, err := namespace.NewUserNamespace(idMaps, idMaps)
 		if err != nil {
 			return err
 		}
@@ -36,13 +36,13 @@ func init() {
 		}
 		defer os.RemoveAll(dir)
 		c := container.New(namespace.Dir(dir), "/nothing")
-		c.UIDMappings, c.GIDMappings, c.NoCgroup = maps, maps, true
+		c.UIDMappings, c.GIDMappings, c.NoCgroup = idMaps, idMaps, true
 		_ = c.Run(context.Background())
 		return nil
 	})
 }
 
-var maps = []container.IDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+var idMaps = []container.IDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
 
 // who prints the ids, the map, who owns some files, and whether it can write to its output once more.
 func who([]string) int {
@@ -98,7 +98,7 @@ func newUserContainer(t *testing.T, args ...string) *container.Container {
 		return errors.Join(err, os.Lchown(path, 100000, 100000))
 	}))
 	c := container.New(namespace.Dir(root), args...)
-	c.UIDMappings, c.GIDMappings = maps, maps
+	c.UIDMappings, c.GIDMappings = idMaps, idMaps
 	c.Cgroup = testenv.CgroupName(t)
 	return c
 }
@@ -106,16 +106,16 @@ func newUserContainer(t *testing.T, args ...string) *container.Container {
 func TestUserNamespaceFields(t *testing.T) {
 	for want, change := range map[string]func(c *container.Container){
 		`check UserNamespace: "x" is set, but so are UIDMappings`: func(c *container.Container) {
-			c.UserNamespace, c.UIDMappings = "x", maps
+			c.UserNamespace, c.UIDMappings = "x", idMaps
 		},
 		`check UserNamespace: "x" is set, but Namespaces.User`: func(c *container.Container) {
 			c.UserNamespace, c.Namespaces.User.Host = "x", true
 		},
 		`check UIDMappings: they are set, but Namespaces.User`: func(c *container.Container) {
-			c.UIDMappings, c.Namespaces.User.Host = maps, true
+			c.UIDMappings, c.Namespaces.User.Host = idMaps, true
 		},
 		`check PidsLimit: to start in a user namespace takes 2`: func(c *container.Container) {
-			c.UIDMappings, c.PidsLimit = maps, 1
+			c.UIDMappings, c.PidsLimit = idMaps, 1
 		},
 		`check Namespaces.User: both Host and Join are set`: func(c *container.Container) {
 			c.Namespaces.User = namespace.Namespace{Host: true, Join: os.Stdin}
