@@ -239,7 +239,7 @@ func (c *compiler) enterRootByPivot() {
 // openRoot is the root's mount: made by the host program if it may, otherwise here.
 func (c *compiler) openRoot() arg {
 	r := c.l.Root
-	if !c.user.rootless || r.mount != nil {
+	if !c.user.rootless || !c.user.pivot || r.mount != nil {
 		f := c.file(r.String(), r.take)
 		c.idmap(f, c.l.RootIDMap, true)
 		return f

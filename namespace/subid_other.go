@@ -12,3 +12,6 @@ func Privileged() bool { return false }
 
 // NewUserNamespace returns an error that satisfies errors.ErrUnsupported: the system is not Linux.
 func NewUserNamespace(_, _ []IDMapping) (*os.File, error) { return nil, unsupported("unshare") }
+
+// Supported returns nothing: the system is not Linux.
+func Supported() []Support { return nil }
