@@ -101,3 +101,6 @@ func (w *Watch) Next(ctx context.Context) (Event, error) { return Event{}, errOt
 
 // Close does nothing.
 func (w *Watch) Close() error { return nil }
+
+// Delegation returns one whose Err says that there are no groups.
+func (m *Manager) Delegation() *Delegation { return &Delegation{Err: errOtherSystem} }

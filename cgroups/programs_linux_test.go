@@ -25,16 +25,17 @@ import (
 // on, if any, and says "ready"; then it does its work, those that need a signal on reading a line.
 func helperPrograms() map[string]testenv.Program {
 	return map[string]testenv.Program{
-		"cg-sleep":  playSleep,
-		"cg-hog":    playHog,
-		"cg-burn":   playBurn,
-		"cg-bomb":   playBomb,
-		"cg-device": playDevice,
-		"cg-grow":   playGrow,
-		"cg-join":   playJoin,
-		"cg-write":  playWrite,
-		"cg-forker": playForker,
-		"cg-nested": playNested,
+		"cg-sleep":      playSleep,
+		"cg-hog":        playHog,
+		"cg-burn":       playBurn,
+		"cg-bomb":       playBomb,
+		"cg-device":     playDevice,
+		"cg-grow":       playGrow,
+		"cg-join":       playJoin,
+		"cg-write":      playWrite,
+		"cg-delegation": playDelegation,
+		"cg-forker":     playForker,
+		"cg-nested":     playNested,
 	}
 }
 
