@@ -18,6 +18,9 @@
 // Where a host has both versions, a controller is used where it is mounted as v1, else in the unified hierarchy if
 // it is there; pressure, freezing and killing always go through the unified hierarchy when there is one.
 //
+// Where systemd runs, groups of its making are its own: [CreateScope] asks it for one that is the program's to divide.
+// [Manager.Delegation] says what an ordinary user may do. [Group.Watch] tells of OOM kills and limits reached.
+//
 // The package needs Linux 5.10. What came later is used when it is there: cgroup.kill (5.14), memory.peak and
 // memory.reclaim (5.19). It never moves a process that it was not asked to move. What it leaves behind are the groups
 // that were not removed: directories below the file systems mounted at /sys/fs/cgroup, which no reboot survives.

@@ -104,3 +104,9 @@ func (w *Watch) Close() error { return nil }
 
 // Delegation returns one whose Err says that there are no groups.
 func (m *Manager) Delegation() *Delegation { return &Delegation{Err: errOtherSystem} }
+
+// CreateScope is not supported on this system.
+func CreateScope(ctx context.Context, o *ScopeOptions) (*Scope, error) { return nil, errOtherSystem }
+
+// Stop is not supported on this system.
+func (s *Scope) Stop(ctx context.Context) error { return errOtherSystem }

@@ -1,0 +1,262 @@
+package cgroups
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// systemd's names on D-Bus (org.freedesktop.systemd1(5)).
+const (
+	systemdName    = "org.freedesktop.systemd1"
+	systemdPath    = dbus.ObjectPath("/org/freedesktop/systemd1")
+	systemdManager = "org.freedesktop.systemd1.Manager"
+)
+
+// CreateScope has systemd make a scope with the processes in it, and waits until it is there. ctx bounds that: when it
+// ends first, the scope is stopped. The error is ErrNoSystemd without systemd, satisfies fs.ErrExist if there is a unit
+// of that name, and is ErrNotDelegated if the program may not.
+func CreateScope(ctx context.Context, o *ScopeOptions) (*Scope, error) {
+	if o == nil {
+		o = &ScopeOptions{}
+	}
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	c, err := dialSystemd(ctx, o.User, o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("create scope %s: %w", o.Name, err)
+	}
+	defer c.close()
+	s := &Scope{Name: o.Name, address: c.address, private: c.private}
+	if s.Group, err = c.startScope(ctx, o); err != nil {
+		return nil, fmt.Errorf("create scope %s: %w", o.Name, adviseSystemd(err))
+	}
+	return s, nil
+}
+
+// Stop has systemd end the scope: its processes get SIGTERM, and SIGKILL 90 seconds later. It waits for that, until ctx
+// ends. A scope that has ended is no error.
+func (s *Scope) Stop(ctx context.Context) error {
+	c, err := dialAddress(ctx, s.address, s.private)
+	if err != nil {
+		return fmt.Errorf("stop scope %s: %w", s.Name, err)
+	}
+	defer c.close()
+	err = c.job(ctx, "StopUnit", s.Name, "replace")
+	var de dbus.Error
+	if errors.As(err, &de) && de.Name == "org.freedesktop.systemd1.NoSuchUnit" {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("stop scope %s: %w", s.Name, adviseSystemd(err))
+	}
+	return nil
+}
+
+// A systemdConn is a connection to systemd, by a bus or by its private socket.
+type systemdConn struct {
+	*dbus.Conn
+	end     context.CancelFunc
+	address string
+	private bool
+	signals chan *dbus.Signal
+}
+
+// dialSystemd connects to the address, or to the first of the usual ones that answers.
+func dialSystemd(ctx context.Context, user bool, address string) (*systemdConn, error) {
+	if address != "" {
+		return dialAddress(ctx, address, false)
+	}
+	private, bus := "/run/systemd/private", "unix:path=/run/dbus/system_bus_socket"
+	if a := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); a != "" {
+		bus = a
+	}
+	if user {
+		dir := os.Getenv("XDG_RUNTIME_DIR")
+		if dir == "" {
+			dir = "/run/user/" + strconv.Itoa(os.Geteuid())
+		}
+		private, bus = filepath.Join(dir, "systemd/private"), "unix:path="+filepath.Join(dir, "bus")
+		if a := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); a != "" {
+			bus = a
+		}
+	}
+	c, first := dialAddress(ctx, "unix:path="+private, true)
+	if first == nil {
+		return c, nil
+	}
+	c, err := dialAddress(ctx, bus, false)
+	if err != nil {
+		return nil, errors.Join(err, first)
+	}
+	return c, nil
+}
+
+func dialAddress(ctx context.Context, address string, private bool) (*systemdConn, error) {
+	fail := func(err error) error { return fmt.Errorf("%w: %s: %w", ErrNoSystemd, address, err) }
+	// The connection outlives ctx, for what is to be undone then; setting it up does not.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, end)
+	defer stop()
+	conn, err := dbus.Dial(address, dbus.WithContext(life))
+	if err != nil {
+		end()
+		return nil, fail(err)
+	}
+	c := &systemdConn{Conn: conn, end: end, address: address, private: private, signals: make(chan *dbus.Signal, 64)}
+	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))})
+	if err == nil && !private { // a bus gives names and passes on what it is asked for
+		if err = conn.Hello(); err == nil {
+			err = conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(systemdManager),
+				dbus.WithMatchMember("JobRemoved"), dbus.WithMatchObjectPath(systemdPath))
+		}
+	}
+	if err != nil {
+		c.close()
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, fail(err)
+	}
+	conn.Signal(c.signals)
+	return c, nil
+}
+
+func (c *systemdConn) close() {
+	_ = c.Close()
+	c.end()
+}
+
+// undo stops a scope that came into being all the same.
+func (c *systemdConn) undo(unit string) {
+	ctx, cancel := context.WithTimeout(context.Background(), undoWait)
+	defer cancel()
+	_ = c.manager().CallWithContext(ctx, systemdManager+".StopUnit", 0, unit, "replace").Err
+}
+
+// undoWait bounds how long undo waits for an answer.
+const undoWait = 2 * time.Second
+
+func (c *systemdConn) manager() dbus.BusObject { return c.Object(systemdName, systemdPath) }
+
+// A unitProperty and an auxiliary unit as StartTransientUnit takes them.
+type (
+	unitProperty struct {
+		Name  string
+		Value dbus.Variant
+	}
+	auxUnit struct {
+		Name       string
+		Properties []unitProperty
+	}
+)
+
+// startScope makes the scope and returns its control group.
+func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions) (string, error) {
+	pids := make([]uint32, len(o.PIDs))
+	for i, pid := range o.PIDs {
+		pids[i] = uint32(pid)
+	}
+	description := o.Description
+	if description == "" {
+		description = o.Name
+	}
+	properties := []unitProperty{
+		{"Description", dbus.MakeVariant(description)},
+		{"PIDs", dbus.MakeVariant(pids)},
+		{"Delegate", dbus.MakeVariant(true)},
+		{"DefaultDependencies", dbus.MakeVariant(false)},
+		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
+	}
+	if o.Slice != "" {
+		properties = append(properties, unitProperty{"Slice", dbus.MakeVariant(o.Slice)})
+	}
+	err := c.job(ctx, "StartTransientUnit", o.Name, "fail", properties, []auxUnit{})
+	if err != nil {
+		if ctx.Err() != nil { // it may come into being yet
+			c.undo(o.Name)
+		}
+		return "", err
+	}
+	group, err := c.controlGroup(ctx, o.Name)
+	if err != nil {
+		c.undo(o.Name)
+		return "", err
+	}
+	return group, nil
+}
+
+// job calls a method that returns a job, and waits for the job's end.
+func (c *systemdConn) job(ctx context.Context, method string, args ...any) error {
+	if err := c.manager().CallWithContext(ctx, systemdManager+".Subscribe", 0).Err; err != nil {
+		return fmt.Errorf("Subscribe: %w", err)
+	}
+	var job dbus.ObjectPath
+	if err := c.manager().CallWithContext(ctx, systemdManager+"."+method, 0, args...).Store(&job); err != nil {
+		return fmt.Errorf("%s: %w", method, err)
+	}
+	for {
+		select {
+		case s, ok := <-c.signals:
+			if !ok {
+				return fmt.Errorf("%s: %w", method, dbus.ErrClosed)
+			}
+			var id uint32
+			var of dbus.ObjectPath
+			var unit, result string
+			if s.Name != systemdManager+".JobRemoved" || dbus.Store(s.Body, &id, &of, &unit, &result) != nil || of != job {
+				continue
+			}
+			if result != "done" {
+				return fmt.Errorf("%s: the job of %s ended as %q", method, unit, result)
+			}
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", method, context.Cause(ctx))
+		}
+	}
+}
+
+func (c *systemdConn) controlGroup(ctx context.Context, unit string) (string, error) {
+	var path dbus.ObjectPath
+	if err := c.manager().CallWithContext(ctx, systemdManager+".GetUnit", 0, unit).Store(&path); err != nil {
+		return "", fmt.Errorf("GetUnit: %w", err)
+	}
+	var v dbus.Variant
+	err := c.Object(systemdName, path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
+		"org.freedesktop.systemd1.Scope", "ControlGroup").Store(&v)
+	if err != nil {
+		return "", fmt.Errorf("ControlGroup: %w", err)
+	}
+	group, ok := v.Value().(string)
+	if _, absolute, err := splitPath(group); !ok || err != nil || !absolute {
+		return "", fmt.Errorf("ControlGroup is %.300q: %w", fmt.Sprint(v.Value()), errors.ErrUnsupported)
+	}
+	return group, nil
+}
+
+// adviseSystemd makes of errors of D-Bus what they are here.
+func adviseSystemd(err error) error {
+	var de dbus.Error
+	if !errors.As(err, &de) {
+		return err
+	}
+	switch name := strings.TrimPrefix(de.Name, "org.freedesktop."); name {
+	case "systemd1.UnitExists":
+		return fmt.Errorf("%w: %w", fs.ErrExist, err)
+	case "DBus.Error.AccessDenied", "DBus.Error.InteractiveAuthorizationRequired", "DBus.Error.AuthFailed":
+		return fmt.Errorf("%w: %w (as an ordinary user set User, for the user's own systemd)", ErrNotDelegated, err)
+	case "DBus.Error.ServiceUnknown", "DBus.Error.NameHasNoOwner":
+		return fmt.Errorf("%w: %w", ErrNoSystemd, err)
+	}
+	return err
+}

@@ -1,0 +1,229 @@
+package cgroups
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/godbus/dbus/v5"
+	"github.com/stretchr/testify/require"
+)
+
+// newBus starts a D-Bus daemon and returns its address.
+func newBus(t testing.TB) string {
+	t.Helper()
+	testenv.RequireCommand(t, "dbus-daemon")
+	dir := t.TempDir()
+	config := filepath.Join(dir, "bus.conf")
+	require.NoError(t, os.WriteFile(config, []byte(`<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><type>session</type><listen>unix:path=`+dir+`/bus</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/><allow user="*"/></policy></busconfig>`), 0o600))
+	c := exec.Command("dbus-daemon", "--config-file="+config, "--nofork", "--print-address=1")
+	out, err := c.StdoutPipe()
+	require.NoError(t, err)
+	c.Stderr = os.Stderr
+	require.NoError(t, c.Start())
+	t.Cleanup(func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	})
+	_, err = bufio.NewReader(out).ReadString('\n')
+	require.NoError(t, err)
+	return "unix:path=" + dir + "/bus"
+}
+
+// fakeSystemd is org.freedesktop.systemd1 on a bus: it makes the scopes' control groups below top.
+type fakeSystemd struct {
+	conn *dbus.Conn
+	m    *Manager
+	top  string
+
+	mu      sync.Mutex
+	result  string // of the next job; empty never ends it
+	scopes  map[string]*Group
+	asked   map[string]dbus.Variant
+	stopped []string
+}
+
+func newSystemd(t testing.TB, address string, m *Manager) *fakeSystemd {
+	t.Helper()
+	conn, err := dbus.Connect(address)
+	require.NoError(t, err)
+	s := &fakeSystemd{conn: conn, m: m, top: "/" + testenv.CgroupName(t), result: "done", scopes: make(map[string]*Group)}
+	require.NoError(t, conn.Export(s, systemdPath, systemdManager))
+	require.NoError(t, conn.ExportSubtreeMethodTable(map[string]any{"Get": s.get}, systemdPath+"/unit",
+		"org.freedesktop.DBus.Properties"))
+	_, err = conn.RequestName(systemdName, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = conn.Close()
+		for _, g := range s.scopes {
+			require.NoError(t, g.Kill(context.Background()))
+			require.NoError(t, g.Remove())
+			_ = g.Close()
+		}
+	})
+	return s
+}
+
+func (s *fakeSystemd) Subscribe() *dbus.Error { return nil }
+
+func (s *fakeSystemd) StartTransientUnit(name, mode string, properties []unitProperty, aux []auxUnit) (dbus.ObjectPath, *dbus.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.scopes[name] != nil {
+		return "", dbus.NewError("org.freedesktop.systemd1.UnitExists", []any{"Unit " + name + " was already loaded."})
+	}
+	s.asked = make(map[string]dbus.Variant)
+	for _, p := range properties {
+		s.asked[p.Name] = p.Value
+	}
+	g, err := s.m.Create(s.top+"/"+name, &Resources{AllDevices: true})
+	if err != nil {
+		return "", dbus.MakeFailedError(err)
+	}
+	s.scopes[name] = g
+	for _, pid := range s.asked["PIDs"].Value().([]uint32) {
+		if err := g.Add(int(pid)); err != nil {
+			return "", dbus.MakeFailedError(err)
+		}
+	}
+	return s.job(name), nil
+}
+
+func (s *fakeSystemd) job(unit string) dbus.ObjectPath {
+	path := systemdPath + "/job/7"
+	if s.result != "" {
+		// Another job's end before ours, and before the answer.
+		_ = s.conn.Emit(systemdPath, systemdManager+".JobRemoved", uint32(6), systemdPath+"/job/6", "other.scope", "failed")
+		_ = s.conn.Emit(systemdPath, systemdManager+".JobRemoved", uint32(7), path, unit, s.result)
+	}
+	return path
+}
+
+func (s *fakeSystemd) StopUnit(name, mode string) (dbus.ObjectPath, *dbus.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = append(s.stopped, name)
+	if s.scopes[name] == nil {
+		return "", dbus.NewError("org.freedesktop.systemd1.NoSuchUnit", []any{"Unit " + name + " not loaded."})
+	}
+	return s.job(name), nil
+}
+
+func (s *fakeSystemd) GetUnit(name string) (dbus.ObjectPath, *dbus.Error) {
+	return systemdPath + "/unit/" + dbus.ObjectPath(fmt.Sprintf("%x", name)), nil
+}
+
+func (s *fakeSystemd) get(m dbus.Message, iface, property string) (dbus.Variant, *dbus.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path := string(m.Headers[dbus.FieldPath].Value().(dbus.ObjectPath))
+	var name string
+	_, _ = fmt.Sscanf(filepath.Base(path), "%x", &name)
+	if s.scopes[name] == nil || iface != "org.freedesktop.systemd1.Scope" || property != "ControlGroup" {
+		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", nil)
+	}
+	return dbus.MakeVariant(s.top + "/" + name), nil
+}
+
+// TestScope has a scope made by a systemd over a real bus, and a group with limits in it.
+func TestScope(t *testing.T) {
+	m := newManager(t)
+	address := newBus(t)
+	s := newSystemd(t, address, m)
+	holder := newHelper(t, nil, "cg-sleep")
+	o := &ScopeOptions{Name: "caisson-1.scope", Slice: "machine.slice", PIDs: []int{holder.pid()}, Address: address}
+	scope, err := CreateScope(t.Context(), o)
+	require.NoError(t, err)
+	require.Equal(t, s.top+"/caisson-1.scope", scope.Group)
+	require.Equal(t, true, s.asked["Delegate"].Value())
+	require.Equal(t, "machine.slice", s.asked["Slice"].Value())
+	require.Equal(t, "caisson-1.scope", s.asked["Description"].Value())
+	pids, err := s.scopes[o.Name].Pids()
+	require.NoError(t, err)
+	require.Equal(t, []int{holder.pid()}, pids)
+
+	_, err = CreateScope(t.Context(), o)
+	require.ErrorIs(t, err, fs.ErrExist)
+
+	// On v2 the first process is moved out of the way, as in any delegated group.
+	if m.Mode() == V2 {
+		inner, err := m.Create(scope.Group+"/holder", nil)
+		require.NoError(t, err)
+		defer inner.Close()
+		require.NoError(t, inner.Add(holder.pid()))
+	}
+	g, err := m.Create(scope.Group+"/job", &Resources{Pids: 9})
+	require.NoError(t, err)
+	defer g.Close()
+	require.Equal(t, "9", value(t, g, "pids", "pids.max"))
+	require.NoError(t, g.Remove())
+
+	require.NoError(t, scope.Stop(t.Context()))
+	require.Equal(t, []string{o.Name}, s.stopped)
+	require.NoError(t, (&Scope{Name: "ended.scope", address: address}).Stop(t.Context()), "it has ended")
+}
+
+// TestScopeFails: what systemd refuses, does not finish, or is not there for; and nothing is left at the bus.
+func TestScopeFails(t *testing.T) {
+	m := newManager(t)
+	address := newBus(t)
+	holder := newHelper(t, nil, "cg-sleep")
+	o := &ScopeOptions{Name: "caisson-2.scope", PIDs: []int{holder.pid()}, Address: address}
+	_, err := CreateScope(t.Context(), o)
+	require.ErrorIs(t, err, ErrNoSystemd, "a bus without systemd")
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+
+	s := newSystemd(t, address, m)
+	s.result = "failed"
+	_, err = CreateScope(t.Context(), o)
+	require.ErrorContains(t, err, `ended as "failed"`)
+	s.result = ""
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	o.Name = "caisson-3.scope"
+	_, err = CreateScope(ctx, o)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	s.mu.Lock()
+	require.Equal(t, []string{o.Name}, s.stopped, "it is undone")
+	s.mu.Unlock()
+
+	o.Address = "unix:path=" + t.TempDir() + "/none"
+	_, err = CreateScope(t.Context(), o)
+	require.ErrorIs(t, err, ErrNoSystemd)
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "")
+	o.Address, o.User = "", true
+	_, err = CreateScope(t.Context(), o)
+	require.ErrorIs(t, err, ErrNoSystemd)
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
+	s.result, o.Name = "done", "caisson-4.scope"
+	_, err = CreateScope(t.Context(), o)
+	require.NoError(t, err, "found by the environment")
+}
+
+func TestScopeOptions(t *testing.T) {
+	for field, o := range map[string]*ScopeOptions{
+		"Name":        {Name: "x.service", PIDs: []int{1}},
+		"Name ":       {PIDs: []int{1}},
+		"Name \"a/b":  {Name: "a/b.scope", PIDs: []int{1}},
+		"Slice":       {Name: "x.scope", Slice: "x", PIDs: []int{1}},
+		"PIDs \"\"":   {Name: "x.scope"},
+		"PIDs \"0\"":  {Name: "x.scope", PIDs: []int{0}},
+		"Description": {Name: "x.scope", PIDs: []int{1}, Description: "a\nb"},
+	} {
+		_, err := CreateScope(t.Context(), o)
+		require.ErrorContains(t, err, field)
+	}
+}
