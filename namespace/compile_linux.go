@@ -44,16 +44,30 @@ func (l *Launch) Program() (*Program, error) {
 }
 
 func (l *Launch) compile(p *Program) error {
-	if err := l.validate(); err != nil {
-		return err
-	}
-	if err := l.supported(); err != nil {
+	if err := l.check(); err != nil {
 		return err
 	}
 	c := &compiler{Program: p, l: l, user: l.userMode()}
 	c.descriptors()
 	c.keep()
-	if !c.user.rootless || !l.newUser() { // whose maps an ordinary user can write only while it is
+	c.setUp()
+	c.terminal()
+	c.seal()
+	c.ownFiles()
+	c.closeDescriptors()
+	return c.finish()
+}
+
+func (l *Launch) check() error {
+	if err := l.validate(); err != nil {
+		return err
+	}
+	return l.supported()
+}
+
+// setUp is what comes before the command has a part in it: the container itself.
+func (c *compiler) setUp() {
+	if !c.user.rootless || !c.l.newUser() { // whose maps an ordinary user can write only while it is
 		c.notDumpable()
 	}
 	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_NAME, prctlNames), c.setUpName(), num(0), num(0), num(0))
@@ -72,14 +86,14 @@ func (l *Launch) compile(p *Program) error {
 		c.newTime()
 		c.call("setsid", unix.SYS_SETSID)
 	}
-	if l.Root != nil {
+	if c.l.Root != nil {
 		if c.user.pivot {
 			c.enterRootByPivot()
 		} else {
 			c.enterRoot()
 		}
-		for i := range l.Mounts {
-			c.mount(&l.Mounts[i])
+		for i := range c.l.Mounts {
+			c.mount(&c.l.Mounts[i])
 		}
 		c.sysctls()
 		c.hideKernelPaths()
@@ -87,7 +101,10 @@ func (l *Launch) compile(p *Program) error {
 			c.propagateRoot()
 		}
 	}
-	c.terminal()
+}
+
+// seal completes it.
+func (c *compiler) seal() {
 	c.readOnlyLate()
 	if c.user.pivot {
 		c.leaveOldRoot()
@@ -96,8 +113,10 @@ func (l *Launch) compile(p *Program) error {
 	c.hostname()
 	c.loopback()
 	c.readOnlyRoot()
-	c.ownFiles()
-	c.closeDescriptors()
+}
+
+// finish is the command's part.
+func (c *compiler) finish() error {
 	c.workingDirectory()
 	c.rlimits()
 	c.signals()

@@ -236,7 +236,7 @@ func startGuardian() error {
 func spawnGuardian(socket, table int) error {
 	host := Namespace{Host: true}
 	l := &Launch{Namespaces: Namespaces{Mount: host, PID: host, Network: host, IPC: host, UTS: host, Cgroup: host}}
-	s := &starter{l: l, p: guardianProgram(socket, table), comm: -1}
+	s := newStarter(l, guardianProgram(socket, table))
 	defer s.close()
 	if err := s.open(); err != nil {
 		return err

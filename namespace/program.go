@@ -20,6 +20,7 @@ type Program struct {
 	labels []int  // label number to step index
 	files  []file // the process's descriptors, by number
 	inline int    // descriptors below it stay open in the command; report is the next
+	moved  bool   // it is loaded at heldAddr, into a stub that has run another program
 	nameAt int    // the process's name during its set-up: offset in data + 1
 	image  []byte // a buffer for the stub
 
@@ -40,12 +41,14 @@ type idmount struct {
 
 // A step is one instruction of the interpreter.
 type step struct {
-	op    int32 // the system call's number, or one of the op constants
-	n     int32 // the number of arguments
-	first int   // the first one's place in Program.args
-	out   int   // offset in vars + 1 of where the result goes
-	then  int   // label + 1 to go on with after success
-	fail  int   // label + 1 to go on with after one of the errors in errs
+	op    int32  // the system call's number, or one of the op constants
+	n     int32  // the number of arguments
+	first int    // the first one's place in Program.args
+	out   int    // offset in vars + 1 of where the result goes
+	outAt uint64 // or its address, if that is elsewhere
+	then  int    // label + 1 to go on with after success
+	next  uint64 // or the address of a step of another program
+	fail  int    // label + 1 to go on with after one of the errors in errs
 	errs  uint64
 	name  string
 	path  string // what the step is about, for errors
@@ -128,6 +131,13 @@ func newProgram() *Program {
 
 // programPool: programs are used again: a start's program is a hundred kilobytes, of which nothing lasts.
 var programPool = sync.Pool{New: func() any { return newProgram() }}
+
+func takeProgram() *Program { return programPool.Get().(*Program) }
+
+func (p *Program) giveBack() {
+	p.reset()
+	programPool.Put(p)
+}
 
 func (p *Program) reset() {
 	clear(p.steps)
@@ -264,13 +274,21 @@ const (
 	contextAddr  = 0x401000
 	contextSize  = 64
 	stepSize     = 96
-	stepsAddr    = contextAddr + contextSize
 	contextErrno = contextAddr + 8
 	contextFD    = 16
 )
 
-func (p *Program) dataAddr() uint64 { return stepsAddr + uint64(len(p.steps)*stepSize) }
-func (p *Program) varsAddr() uint64 { return (p.dataAddr() + uint64(len(p.data)) + 15) &^ 15 }
+// base is where the program's segment is.
+func (p *Program) base() uint64 {
+	if p.moved {
+		return heldAddr
+	}
+	return contextAddr
+}
+
+func (p *Program) stepsAddr() uint64 { return p.base() + contextSize }
+func (p *Program) dataAddr() uint64  { return p.stepsAddr() + uint64(len(p.steps)*stepSize) }
+func (p *Program) varsAddr() uint64  { return (p.dataAddr() + uint64(len(p.data)) + 15) &^ 15 }
 
 // value is the argument's word, and whether it is an address to load from.
 func (p *Program) value(a arg) (v uint64, load bool) {
@@ -294,14 +312,14 @@ func (p *Program) target(label int) uint64 {
 	if label == 0 {
 		return 0
 	}
-	return stepsAddr + uint64(p.labels[label-1]*stepSize)
+	return p.stepsAddr() + uint64(p.labels[label-1]*stepSize)
 }
 
 // writeSegment appends the content of the stub's writable segment to the image, without the variables; size is with them.
 func (p *Program) writeSegment() (size uint64) {
 	le := binary.NativeEndian
 	start := len(p.image)
-	n := int(p.dataAddr()-contextAddr) + len(p.data)
+	n := int(p.dataAddr()-p.base()) + len(p.data)
 	p.image = slices.Grow(p.image, n)[:start+n]
 	b := p.image[start:]
 	clear(b)
@@ -318,27 +336,32 @@ func (p *Program) writeSegment() (size uint64) {
 				indirect |= 1 << k
 			}
 		}
+		out, next := s.outAt, s.next
 		if s.out != 0 {
-			le.PutUint64(w[56:], p.varsAddr()+uint64(s.out-1))
+			out = p.varsAddr() + uint64(s.out-1)
 		}
-		le.PutUint64(w[64:], p.target(s.then))
+		if s.then != 0 {
+			next = p.target(s.then)
+		}
+		le.PutUint64(w[56:], out)
+		le.PutUint64(w[64:], next)
 		le.PutUint64(w[72:], p.target(s.fail))
 		le.PutUint64(w[80:], indirect)
 		le.PutUint64(w[88:], s.errs)
 	}
-	d := b[p.dataAddr()-contextAddr:]
+	d := b[p.dataAddr()-p.base():]
 	copy(d, p.data)
 	for _, r := range p.relocs {
 		v, _ := p.value(r.target)
 		le.PutUint64(d[r.at:], v)
 	}
-	return p.varsAddr() - contextAddr + uint64(p.vars)
+	return p.varsAddr() - p.base() + uint64(p.vars)
 }
 
 // failed finds the step that a report names.
 func (p *Program) failed(addr uint64) *step {
-	i := (addr - stepsAddr) / stepSize
-	if addr < stepsAddr || i >= uint64(len(p.steps)) {
+	i := (addr - p.stepsAddr()) / stepSize
+	if addr < p.stepsAddr() || i >= uint64(len(p.steps)) {
 		return &step{name: "report", path: "0x" + strconv.FormatUint(addr, 16)}
 	}
 	return &p.steps[i]

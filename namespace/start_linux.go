@@ -20,21 +20,18 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{Step: "start", Err: err}
 	}
-	p := programPool.Get().(*Program)
-	defer func() {
-		p.reset()
-		programPool.Put(p)
-	}()
 	if l.Keep != nil && l.keeper == nil {
 		return l.startKept(ctx)
 	}
+	p := takeProgram()
+	defer p.giveBack()
 	if err := l.compile(p); err != nil {
 		return nil, err
 	}
 	if l.edit != nil {
 		l.edit(p)
 	}
-	s := &starter{l: l, p: p, name: p.nameSetUp(), comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
+	s := newStarter(l, p)
 	defer s.close()
 	if err := s.open(); err != nil {
 		return nil, err
@@ -119,8 +116,22 @@ type starter struct {
 	idmapped []int    // descriptors of mounts that are idmapped by the process's own user namespace
 }
 
-// open opens the program's files and the stub.
+func newStarter(l *Launch, p *Program) *starter {
+	return &starter{l: l, p: p, name: p.nameSetUp(), comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
+}
+
+// open opens the report, the program's files and the stub.
 func (s *starter) open() error {
+	if err := s.openReport(); err != nil {
+		return err
+	}
+	if err := s.openFiles(); err != nil {
+		return err
+	}
+	return s.openStub()
+}
+
+func (s *starter) openReport() error {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return &StartError{Step: "pipe2", Path: "report", Err: err}
@@ -129,6 +140,10 @@ func (s *starter) open() error {
 	s.owned = append(s.owned, pipe[1])
 	_ = unix.SetNonblock(pipe[0], true)
 	s.report = os.NewFile(uintptr(pipe[0]), "report")
+	return nil
+}
+
+func (s *starter) openFiles() error {
 	if s.l.TTY {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -148,7 +163,7 @@ func (s *starter) open() error {
 	for i, f := range s.p.files {
 		fd, owned, err := 0, false, error(nil)
 		switch {
-		case i == s.p.inline:
+		case i == s.p.inline && !s.p.moved:
 			fd = s.reportFD
 		case s.p.sync != 0 && i == s.p.sync:
 			fd = s.syncFD
@@ -169,9 +184,10 @@ func (s *starter) open() error {
 		}
 		s.fds = append(s.fds, uintptr(fd))
 	}
-	if err := s.idmapFiles(); err != nil {
-		return err
-	}
+	return s.idmapFiles()
+}
+
+func (s *starter) openStub() error {
 	stub, err := writeStub(s.p, s.l.StubDir)
 	if err != nil {
 		return &StartError{Step: "write", Path: "stub", Err: err}
@@ -284,21 +300,31 @@ func inPIDNamespace(join *os.File, f func()) error {
 func (s *starter) result(ctx context.Context) (ready bool, err error) {
 	stop := context.AfterFunc(ctx, func() { _ = s.report.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	const failure = 16
-	b, err := io.ReadAll(io.LimitReader(s.report, failure+1))
+	b, err := io.ReadAll(io.LimitReader(s.report, failureSize+1))
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return false, &StartError{Step: "start", Err: ctx.Err()}
 	case err != nil:
 		return false, &StartError{Step: "read", Path: "report", Err: err}
-	case len(b) < failure:
+	case len(b) < failureSize:
 		return len(b) > 0, nil
 	}
-	if len(b) > failure && b[0] == 'r' { // which no step's address begins with
+	return false, s.failure(b)
+}
+
+// failureSize is the length of a report of failure: the step's address and the error.
+const failureSize = 16
+
+// failure is the error that a report says.
+func (s *starter) failure(b []byte) error {
+	if len(b) > failureSize && b[0] == 'r' { // which no step's address begins with
 		b = b[1:]
 	}
+	if len(b) < failureSize {
+		return &StartError{Step: "read", Path: "report", Err: unix.EBADMSG}
+	}
 	st := s.p.failed(binary.NativeEndian.Uint64(b))
-	return false, &StartError{Step: st.name, Path: st.path, Err: syscall.Errno(binary.NativeEndian.Uint64(b[8:]))}
+	return &StartError{Step: st.name, Path: st.path, Err: syscall.Errno(binary.NativeEndian.Uint64(b[8:]))}
 }
 
 // died is the error of a process that ended in the middle of its set-up without a report.
