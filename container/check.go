@@ -30,8 +30,11 @@ func firstError(checks ...func() error) error {
 func (c *Container) Check() error { return c.check() }
 
 // check looks at every field, before anything is made.
-func (c *Container) check() error {
-	return firstError(c.Process.check, c.checkIsolation, c.checkSeccomp, c.checkNames, c.checkSysctls, c.checkMounts, c.checkDevices,
+func (c *Container) check() error { return firstError(c.Process.check, c.checkSetUp) }
+
+// checkSetUp looks at what is not the command's.
+func (c *Container) checkSetUp() error {
+	return firstError(c.checkIsolation, c.checkSeccomp, c.checkNames, c.checkSysctls, c.checkMounts, c.checkDevices,
 		c.checkMemory, c.checkProcessors, c.checkCgroup, c.checkLimits, c.checkKeep, c.checkUserNamespace)
 }
 

@@ -146,3 +146,28 @@ func ExampleExitError() {
 	// signal: killed (out of memory)
 	// give it more memory
 }
+
+func ExamplePool() {
+	ctx := context.Background()
+	pool := &container.Pool{
+		Size: 8,
+		New: func(context.Context) (*container.Container, error) {
+			c := container.New(namespace.Dir("/srv/rootfs")) // the command comes later
+			c.ReadOnlyRoot = true
+			c.Memory, c.PidsLimit = 64<<20, 20
+			return c, nil
+		},
+	}
+	defer pool.Close()
+
+	c, err := pool.Get(ctx) // set up already
+	if err != nil {
+		log.Fatal(err)
+	}
+	c.Args = []string{"sh", "-c", "echo hello"}
+	out, err := c.Output(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(string(out))
+}

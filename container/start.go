@@ -48,6 +48,9 @@ func (c *Container) Start(ctx context.Context) (err error) {
 		return err
 	}
 	u := undo{c.io.abort}
+	if c.held != nil {
+		u.add(func() { _ = c.release() })
+	}
 	defer func() {
 		if err != nil {
 			u.run()
@@ -56,28 +59,39 @@ func (c *Container) Start(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return &StartError{Step: "start", Path: c.String(), Err: context.Cause(ctx)}
 	}
-	if err := c.check(); err != nil {
+	start := c.startWhole
+	if c.held != nil {
+		start = c.startHeld
+	}
+	ward, err := start(ctx, &u)
+	if err != nil {
 		return err
+	}
+	if c.Keep != nil { // from here on it outlives the program
+		_ = ward.Release()
+	}
+	go c.watch(func(s *State) error { return c.ended(s, ward) })
+	return nil
+}
+
+// startWhole starts a container of which there is nothing yet.
+func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, error) {
+	if err := c.check(); err != nil {
+		return nil, err
 	}
 	c.makeTargets()
 	c.name = randomName()
 	l, err := c.launch()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ward := &namespace.Ward{}
-	if !c.NoCgroup {
-		if err := c.makeGroup(l, ward, &u); err != nil && !c.withoutGroup(err) {
-			return c.undelegated(err)
-		}
+	if err := c.care(l, ward, u); err != nil {
+		return nil, err
 	}
-	if err := ward.Register(); err != nil {
-		return &StartError{Step: "register with the guardian", Err: err}
-	}
-	u.add(func() { _ = ward.Release() })
-	err = c.spawn(ctx, l, func(proc *namespace.Process) error {
-		if err := ward.Add(proc); err != nil {
-			return &StartError{Step: "register with the guardian", Err: err}
+	return ward, c.spawn(ctx, l, func(proc *namespace.Process) error {
+		if err := addToWard(ward, proc); err != nil {
+			return err
 		}
 		if c.Setup == nil {
 			return nil
@@ -87,13 +101,26 @@ func (c *Container) Start(ctx context.Context) (err error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
+}
+
+// care makes the control group and gives it into the guardian's care.
+func (c *Container) care(l *namespace.Launch, ward *namespace.Ward, u *undo) error {
+	if !c.NoCgroup {
+		if err := c.makeGroup(l, ward, u); err != nil && !c.withoutGroup(err) {
+			return c.undelegated(err)
+		}
 	}
-	if c.Keep != nil { // from here on it outlives the program
-		_ = ward.Release()
+	if err := ward.Register(); err != nil {
+		return &StartError{Step: "register with the guardian", Err: err}
 	}
-	go c.watch(func(s *State) error { return c.ended(s, ward) })
+	u.add(func() { _ = ward.Release() })
+	return nil
+}
+
+func addToWard(ward *namespace.Ward, proc *namespace.Process) error {
+	if err := ward.Add(proc); err != nil {
+		return &StartError{Step: "register with the guardian", Err: err}
+	}
 	return nil
 }
 
@@ -166,14 +193,9 @@ func (p *Process) begin() error {
 // spawn starts the process with its standard files. held is called when it exists and has not executed anything yet.
 func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*namespace.Process) error) error {
 	if l.Keep == nil {
-		files, err := p.prepare()
-		if err != nil {
+		if err := p.useFiles(l); err != nil {
 			return err
 		}
-		if err := p.own(l); err != nil {
-			return err
-		}
-		l.Stdin, l.Stdout, l.Stderr = files[0], files[1], files[2]
 	}
 	// The gate's other end is ours alone: the process does not get past it if we die before we have taken care of it.
 	gate, open, err := os.Pipe()
@@ -198,6 +220,19 @@ func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*nam
 	}
 	p.began(proc, time.Now())
 	p.attach(proc.TTY())
+	return nil
+}
+
+// useFiles opens the standard files for the launch.
+func (p *Process) useFiles(l *namespace.Launch) error {
+	files, err := p.prepare()
+	if err != nil {
+		return err
+	}
+	if err := p.own(l); err != nil {
+		return err
+	}
+	l.Stdin, l.Stdout, l.Stderr = files[0], files[1], files[2]
 	return nil
 }
 

@@ -59,7 +59,9 @@ func (c *Container) ended(s *State, ward *namespace.Ward) error {
 		s.OOMKilled = c.notedOOM()
 	}
 	c.groupMu.Unlock()
-	errs = append(errs, c.removeGroup(), ward.Release())
+	if c.pool == nil || !c.pool.clear(c) {
+		errs = append(errs, c.removeGroup(), ward.Release())
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("container: take down %s: %w", c, err)
 	}
