@@ -197,6 +197,7 @@ func (k *keeper) meet(ctx context.Context, first *Process, s *starter) (*Process
 	}
 	p, err := adopt(ctx, k.path)
 	if err == nil && p.pidfd == nil {
+		_ = p.Close()
 		err = errors.New("the keeper has ended")
 	}
 	if err == nil {

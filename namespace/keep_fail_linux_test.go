@@ -1,0 +1,112 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// TestFailEachKeeperStep fails every step of a keeper in turn. A start that fails leaves nothing; a keeper that fails later
+// takes its process with it.
+func TestFailEachKeeperStep(t *testing.T) {
+	root := keptRoot(t)
+	p, err := defaultLaunch(root, "/bin/chat").Program()
+	require.NoError(t, err)
+	own := p.Len()
+	before := descriptors(t)
+	failed, died, steps := 0, 0, 1
+	for k := 0; k < steps; k++ {
+		dir := t.TempDir()
+		l := keptLaunch(root, dir, "/bin/chat")
+		l.edit = func(p *Program) {
+			steps = p.Len() - own // those of the keeper come first
+			s := &p.steps[k]
+			s.op, s.n, s.first, s.fail = opFail, 1, len(p.args), 0
+			p.args = append(p.args, num(int(syscall.EUCLEAN)))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		p, err := l.Start(ctx)
+		if err != nil {
+			failed++
+			require.NoError(t, ctx.Err(), "step %d", k)
+			left, err := filepath.Glob(dir + "/*")
+			require.NoError(t, err)
+			require.Empty(t, left, "step %d", k)
+		} else {
+			_ = p.CloseInput(ctx)
+			s, err := p.Wait(ctx)
+			require.NoError(t, err, "step %d", k)
+			if s.Signal == int(syscall.SIGKILL) {
+				died++
+			}
+			require.NoError(t, p.Close())
+		}
+		cancel()
+	}
+	require.Greater(t, failed, 10)
+	require.Greater(t, died, 10)
+	require.Equal(t, before, descriptors(t))
+}
+
+// A program that is killed at any moment of a start leaves a process that can be adopted, or none.
+func TestKeepKillStarter(t *testing.T) {
+	root := keptRoot(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	count := 40
+	if testing.Short() {
+		count = 8
+	}
+	for range count {
+		dir := t.TempDir()
+		cmd := exec.Command(self)
+		cmd.Args = []string{"keep", root.String(), dir}
+		require.NoError(t, cmd.Start())
+		time.Sleep(time.Duration(rand.IntN(60_000)) * time.Microsecond)
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		p, err := Adopt(ctx, dir)
+		if errors.Is(err, ErrNotKept) {
+			cancel()
+			continue
+		}
+		require.NoError(t, err)
+		if err := p.Signal(syscall.SIGKILL); err != nil {
+			require.ErrorIs(t, err, os.ErrProcessDone)
+		}
+		_, err = p.Wait(ctx)
+		require.NoError(t, err)
+		require.NoError(t, p.Close())
+		cancel()
+	}
+}
+
+// A full disk costs log lines, but neither holds up the process nor hides how it ended.
+func TestKeepFullDisk(t *testing.T) {
+	root := keptRoot(t)
+	disk := t.TempDir()
+	require.NoError(t, unix.Mount("full", disk, "tmpfs", 0, "size=96k"))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(disk, 0)) })
+	dir := filepath.Join(disk, "keep")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	p, err := keptLaunch(root, dir, "/bin/flood", strconv.Itoa(50_000)).Start(t.Context())
+	require.NoError(t, err)
+	defer p.Close()
+	s, err := p.Wait(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, s.Code)
+	require.Zero(t, s.Signal)
+	require.ErrorIs(t, os.WriteFile(filepath.Join(disk, "full"), make([]byte, 64<<10), 0o600), unix.ENOSPC)
+	require.Contains(t, logText(t, dir, Stdout), "line 0000000\n")
+}
