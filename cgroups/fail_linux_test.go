@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,6 +28,20 @@ func everything() *Resources {
 func TestCreateFails(t *testing.T) {
 	m := newManager(t)
 	errStep := errors.New("failed on purpose")
+	limits := everything()
+	idle := true
+	limits.CPUBurst, limits.CPUIdle = 10*time.Millisecond, &idle
+	if all, _ := filepath.Glob("/sys/block/*/dev"); len(all) > 0 {
+		d, _ := disk(t)
+		d.ReadBytes, d.WriteOps = 1<<20, 100
+		limits.IODevices = []IODevice{d}
+	}
+	if m.controllers["hugetlb"] != nil && slices.Contains(hugepageSizes(), "2MB") {
+		limits.Hugepages = []HugepageLimit{{"2MB", 2 << 20}}
+	}
+	if m.unified != nil {
+		limits.Unified = map[string]string{"cgroup.max.depth": "5", "cgroup.max.descendants": "7"}
+	}
 	for _, absolute := range []bool{false, true} {
 		var steps []string
 		run := func(failAt int) (*Group, string, error) {
@@ -46,7 +61,7 @@ func TestCreateFails(t *testing.T) {
 				return nil
 			}
 			defer func() { m.hook = nil }()
-			g, err := m.Create(name, everything())
+			g, err := m.Create(name, limits)
 			return g, strings.Split(strings.TrimPrefix(name, "/"), "/")[0], err
 		}
 		for range 2 { // the first may have controllers to enable

@@ -311,3 +311,37 @@ func FuzzControlFiles(f *testing.F) {
 		}
 	})
 }
+
+// FuzzResources feeds texts of limits to Validate: what it lets through cannot leave the group's directory, or write
+// more than one number.
+func FuzzResources(f *testing.F) {
+	f.Add("memory.high", "1", "2MB", "mlx5_0", "eth0", "0-3,8")
+	f.Add("../memory.max", "max", "../2MB", "a b", "e\n", "0-")
+	f.Add("hugetlb.2MB.rsvd.max", "8:0 rbps=1\n8:16 wbps=2\n", "1GB", "", "", "")
+	f.Fuzz(func(t *testing.T, file, value, size, device, link, list string) {
+		for _, r := range []*Resources{
+			{Unified: map[string]string{file: value}}, {Hugepages: []HugepageLimit{{size, 1}}},
+			{RDMA: []RDMALimit{{device, 1, 1}}}, {NetPriorities: []NetPriority{{link, 1}}}, {CPUs: list},
+		} {
+			err := r.Validate()
+			var re *ResourceError
+			if err != nil {
+				if !errors.As(err, &re) || re.Field == "" {
+					t.Fatalf("%v names no field", err)
+				}
+				continue
+			}
+			for name := range r.Unified {
+				if strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "cgroup.procs") {
+					t.Fatalf("accepted the file %q", name)
+				}
+			}
+			if r.Hugepages != nil && strings.ContainsAny(size, "/. \n") {
+				t.Fatalf("accepted the size %q", size)
+			}
+			if r.RDMA != nil && strings.ContainsAny(device, " \n/=") || r.NetPriorities != nil && strings.ContainsAny(link, " \n/") {
+				t.Fatalf("accepted %q, %q", device, link)
+			}
+		}
+	})
+}
