@@ -18,6 +18,10 @@ func (c *compiler) seccomp() {
 	filter := c.bytes(l.Seccomp, "")
 	prog := c.pointers(fmt.Sprintf("{%d instructions}", n), num(n), filter)
 	fl := flags(uint64(l.SeccompFlags), seccompNames)
+	if l.SeccompNotify != nil && c.user.own {
+		// Whoever made the user namespace may take the listener, unless the process belongs to who is above all of those.
+		c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_DUMPABLE, prctlNames), num(1), num(0), num(0), num(0))
+	}
 	load := c.call("seccomp", unix.SYS_SECCOMP, arg{kind: argInt, v: unix.SECCOMP_SET_MODE_FILTER, text: "SECCOMP_SET_MODE_FILTER"},
 		fl, prog).about(fmt.Sprintf("%d instructions", n))
 	if l.SeccompNotify != nil {

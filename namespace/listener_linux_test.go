@@ -333,3 +333,33 @@ func TestListenerListing(t *testing.T) {
 	require.Contains(t, rest, "SECCOMP_FILTER_FLAG_NEW_LISTENER")
 	require.Contains(t, rest, "test $taken == 1")
 }
+
+// TestListenerInUserNamespace takes the listener of a process in a user namespace, in both orders.
+func TestListenerInUserNamespace(t *testing.T) {
+	requireUserNamespaces(t)
+	dir := testenv.NewRootfs(t, "mkdir")
+	for _, privileges := range []bool{false, true} {
+		l := userLaunch(dir, "mkdir", "/new")
+		l.NewPrivileges, l.User = privileges, User{UID: 7, GID: 8}
+		listened(t, l, "mkdirat")
+		l.SeccompNotify = refuse
+		out, s := output(t, l)
+		require.Zero(t, s.Code, out)
+		require.Equal(t, "disk quota exceeded\n", out)
+	}
+}
+
+// refuse fails every call.
+func refuse(_ context.Context, n *SeccompListener) error {
+	go func() {
+		defer n.Close()
+		for {
+			c, err := n.Receive(context.Background())
+			if err != nil {
+				return
+			}
+			_ = c.Fail(syscall.EDQUOT)
+		}
+	}()
+	return nil
+}

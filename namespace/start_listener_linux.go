@@ -16,8 +16,15 @@ func (s *starter) handOver(ctx context.Context, p *Process, over <-chan struct{}
 		return &StartError{Step: step, Path: listenerName, Err: err}
 	}
 	var word [8]byte
+	own := s.l.userMode().own
 	number := func() (int, error) {
 		_, err := readMemory(p.pid, word[:], s.p.address(s.p.handed[0]))
+		switch {
+		case errors.Is(err, unix.EFAULT): // it is being executed: the stub's memory is not there yet
+			return 0, nil
+		case errors.Is(err, unix.EPERM) && own: // it lets us when it has the listener
+			return 0, nil
+		}
 		return int(binary.NativeEndian.Uint64(word[:])), err
 	}
 	// The process cannot tell us that it has it: the filter may be in the way.
@@ -32,8 +39,8 @@ func (s *starter) handOver(ctx context.Context, p *Process, over <-chan struct{}
 			return nil
 		}
 	}
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EFAULT) {
-		return nil // it has ended, or is about to, and says why elsewhere
+	if errors.Is(err, unix.ESRCH) {
+		return nil // it has ended, and says why elsewhere
 	}
 	if err != nil {
 		return fail("read", err)
