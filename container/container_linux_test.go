@@ -2,9 +2,7 @@ package container_test
 
 import (
 	"context"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -21,7 +19,11 @@ import (
 func newContainer(t testing.TB, args ...string) *container.Container {
 	t.Helper()
 	testenv.RequireRoot(t)
-	root := testenv.NewRootfs(t, slices.Sorted(maps.Keys(programs))...)
+	var names []string
+	for name := range programs {
+		names = append(names, name)
+	}
+	root := testenv.NewRootfs(t, names...)
 	c := container.New(namespace.Dir(root), args...)
 	c.Cgroup = testenv.CgroupName(t)
 	return c
