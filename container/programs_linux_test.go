@@ -17,7 +17,7 @@ import (
 
 // programs are those that the test binary plays.
 var programs = map[string]testenv.Program{
-	"devices": devices, "mknod": mknod,
+	"devices": devices, "mknod": mknod, "push": push,
 	"echo": echo, "cat": cat, "exit": exit, "sleep": sleep, "errors": errorsProgram, "id": id, "env": env,
 	"hog": hog, "read-hog": readHog, "trap": trap, "spin": spin, "read": read, "write": write, "tty": tty, "linger": linger, "fds": fds,
 	"branch": branch, "holder": holder, "owner": owner, "daemon": daemon, "status": status, "regard": regard, "leaver": leaver,
