@@ -21,6 +21,9 @@ type Isolation struct {
 	Domainname string `json:",omitempty"`
 	// Devices are devices of the host, in addition to the standard ones.
 	Devices []container.Device `json:",omitempty"`
+	// CDIDevices are devices by name, "vendor.com/class=name", which the files of the folders CDIDirs describe; empty means
+	// those of [container.LoadCDI].
+	CDIDevices, CDIDirs []string `json:",omitempty"`
 	// AppArmor is the profile; empty leaves that of the program. SELinux and MountLabel are the contexts of the process and of
 	// the file systems that are made for it.
 	AppArmor, SELinux, MountLabel string `json:",omitempty"`
@@ -71,6 +74,15 @@ func (i *Isolation) apply(c *container.Container) error {
 			Flags: container.ReadOnly | container.NoSuid | container.NoDev | container.NoExec})
 	}
 	c.Domainname, c.Devices = i.Domainname, i.Devices
+	if len(i.CDIDevices) > 0 {
+		cdi, err := container.LoadCDI(i.CDIDirs...)
+		if err != nil {
+			return err
+		}
+		if err := cdi.Apply(c, i.CDIDevices...); err != nil {
+			return err
+		}
+	}
 	c.AppArmor, c.SELinux, c.MountLabel = i.AppArmor, i.SELinux, i.MountLabel
 	if i.ShowSystemPaths {
 		c.MaskedPaths, c.ReadOnlyPaths = []string{}, []string{}

@@ -44,6 +44,13 @@ func TestIsolation(t *testing.T) {
 	require.NotNil(t, c.MaskedPaths)
 	require.Equal(t, "p", c.AppArmor)
 	require.Equal(t, "/dev/shm", c.Mounts[0].Target)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.json"), []byte(`{"cdiVersion":"0.6.0","kind":"a.b/c",
+		"devices":[{"name":"d","containerEdits":{"env":["CDI=1"]}}]}`), 0o644))
+	c = container.New(nil)
+	require.NoError(t, (&Isolation{CDIDevices: []string{"a.b/c=d"}, CDIDirs: []string{dir}}).apply(c))
+	require.Equal(t, []string{"CDI=1"}, c.Env)
+	require.ErrorIs(t, (&Isolation{CDIDevices: []string{"a.b/c=e"}, CDIDirs: []string{dir}}).apply(c), fs.ErrNotExist)
 	for _, i := range []Isolation{{PIDMode: "x"}, {IPCMode: "x"}, {UTSMode: "none"}} {
 		require.ErrorIs(t, i.apply(container.New(nil)), fs.ErrInvalid)
 	}

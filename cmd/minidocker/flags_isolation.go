@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/engine"
 )
 
@@ -23,6 +24,10 @@ func (r *runFlags) addIsolation(f *pflag.FlagSet) {
 
 func (r *runFlags) fillIsolation() error {
 	for _, spec := range r.devices {
+		if container.IsCDIName(spec) {
+			r.config.CDIDevices = append(r.config.CDIDevices, spec)
+			continue
+		}
 		all, err := engine.ParseDevice(spec)
 		if err != nil {
 			return err
