@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/caisson-engine/caisson/layer"
 	"github.com/caisson-engine/caisson/registry"
 )
 
@@ -176,23 +180,61 @@ func choose(ref string, list []*Image, platform string, want ocispec.Platform) (
 
 // all reads every image that index.json leads to, of every platform, and leaves out what is no image or damaged.
 func (s *Store) all(x *ocispec.Index) []*Image {
-	var all []*Image
 	by, done := names(x), map[digest.Digest]bool{}
+	var targets []ocispec.Descriptor
 	for _, e := range x.Manifests {
-		if done[e.Digest] {
-			continue
+		if !done[e.Digest] {
+			done[e.Digest] = true
+			targets = append(targets, e)
 		}
-		done[e.Digest] = true
-		list, err := s.loadTarget(e)
-		if err != nil {
-			continue
-		}
-		for _, i := range list {
-			i.Names = by[e.Digest]
-		}
-		all = append(all, list...)
 	}
-	return all
+	view := *s
+	view.memo = &layerMemo{known: map[digest.Digest]memoized{}}
+	lists := make([][]*Image, len(targets))
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(len(targets), 2*runtime.GOMAXPROCS(0)) { // they wait for the disk, too
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(targets)); i = next.Add(1) - 1 {
+				list, err := view.loadTarget(targets[i])
+				if err != nil {
+					continue
+				}
+				for _, img := range list {
+					img.Names = by[targets[i].Digest]
+				}
+				lists[i] = list
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(lists...)
+}
+
+// A layerMemo keeps what is known of layers, for one call that looks at many images.
+type layerMemo struct {
+	mu    sync.Mutex
+	known map[digest.Digest]memoized
+}
+
+type memoized struct {
+	layer layer.Layer
+	err   error
+}
+
+// layer is layer.Store.Get.
+func (s *Store) layer(d digest.Digest) (layer.Layer, error) {
+	if s.memo == nil {
+		return s.layers.Get(d)
+	}
+	s.memo.mu.Lock()
+	defer s.memo.mu.Unlock()
+	m, ok := s.memo.known[d]
+	if !ok {
+		m.layer, m.err = s.layers.Get(d)
+		s.memo.known[d] = m
+	}
+	return m.layer, m.err
 }
 
 // names returns the names that stand for each digest, sorted.

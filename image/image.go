@@ -89,7 +89,7 @@ func (s *Store) newImage(d ocispec.Descriptor, m *ocispec.Manifest, config []byt
 func (s *Store) fillLayers(i *Image) bool {
 	layers, size := make([]layer.Layer, 0, len(i.blobs)), int64(0)
 	for _, d := range i.Config.RootFS.DiffIDs {
-		l, err := s.layers.Get(d)
+		l, err := s.layer(d)
 		if err != nil {
 			return false
 		}

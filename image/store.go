@@ -21,6 +21,7 @@ import (
 type Store struct {
 	dir    string // the OCI image layout
 	layers *layer.Store
+	memo   *layerMemo // of a copy of the Store that one call uses; nil otherwise
 }
 
 // partialAge is how long a blob that did not come whole waits for a pull that continues it.
