@@ -129,5 +129,6 @@ func (s *Store) Hold(ctx context.Context, img *Image) (release func() error, err
 			return nil, errors.Join(err, l.release())
 		}
 	}
+	s.used(img.Manifest)
 	return l.release, nil
 }

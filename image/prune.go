@@ -22,7 +22,12 @@ type PruneOptions struct {
 	// Unused deletes all images that are not in use, too, whatever names they have.
 	Unused bool
 
-	// Filter chooses among the images that Untagged and Unused would delete. nil chooses all.
+	// Budget, in bytes, deletes images that are not in use, too, whatever names they have: the one that was used longest
+	// ago first (pulled, or held for a container), until blobs and extracted layers take no more than this. 0 means that
+	// there is no budget.
+	Budget int64
+
+	// Filter chooses among the images that Untagged, Unused and Budget would delete. nil chooses all.
 	Filter *Filter
 
 	// InUse is as RemoveOptions.InUse: an image for which it answers is kept.
@@ -78,8 +83,12 @@ func (del *deletion) prune(ctx context.Context, o *PruneOptions) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(del.strayBlobs(alive, used, o.KeepNewer), del.strayLayers(ctx, alive, used),
+	err = errors.Join(del.strayBlobs(alive, used, o.KeepNewer), del.strayLayers(ctx, alive, used),
 		s.sweepLocked(0), s.sweepForeign())
+	if err != nil || o.Budget <= 0 {
+		return err
+	}
+	return del.shrink(ctx, o)
 }
 
 // unwanted chooses the images that go.

@@ -126,6 +126,7 @@ func (p *pull) run(ctx context.Context) (*Image, error) {
 	if err = errors.Join(err, lease.release()); err != nil {
 		return nil, err
 	}
+	p.s.used(img.Manifest)
 	p.progress.send(Event{Kind: PulledDigest, Digest: img.Digest})
 	last := Event{Kind: UpToDate, Ref: p.ref.Familiar()}
 	if newer {
