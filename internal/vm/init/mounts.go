@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -67,7 +68,12 @@ func mountAll(cgroup string) error {
 		if err := os.MkdirAll(m.target, 0o755); err != nil {
 			return err
 		}
-		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
+		err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data)
+		if m.kind == "cgroup" && errors.Is(err, unix.EINVAL) { // this kernel has the controller only on v2, or not at all
+			_ = os.Remove(m.target)
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
 	}
@@ -81,7 +87,8 @@ func hierarchies(cgroup string) []mount {
 		return []mount{{"cgroup2", "/sys/fs/cgroup", "cgroup2", noExec, "nsdelegate"}}
 	}
 	mounts := []mount{{"cgroup", "/sys/fs/cgroup", "tmpfs", noExec, "mode=755"}}
-	for _, c := range []string{"cpu,cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids"} {
+	for _, c := range []string{"cpu,cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids",
+		"net_cls,net_prio", "hugetlb", "rdma"} {
 		mounts = append(mounts, mount{"cgroup", "/sys/fs/cgroup/" + c, "cgroup", noExec, c})
 	}
 	if cgroup == "hybrid" {
