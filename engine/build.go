@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,6 +49,7 @@ func (c closer) Close() error { return c() }
 func (r *Run) build(ctx context.Context) (*container.Container, error) {
 	return r.record.build(r.root, &sources{
 		etc:    r.e.path(r.record.ID),
+		parent: r.e.cgroupParent(),
 		volume: func(m *Mount) (string, error) { return r.useVolume(ctx, m) },
 	})
 }
@@ -54,6 +57,7 @@ func (r *Run) build(ctx context.Context) (*container.Container, error) {
 // Sources are where on the host mounts are found.
 type sources struct {
 	etc    string                       // the folder of the files for /etc
+	parent string                       // the control group that the container's is made in
 	volume func(*Mount) (string, error) // returns the folder of a mount's volume
 }
 
@@ -63,6 +67,7 @@ func (rec *Container) build(root *namespace.Root, s *sources) (*container.Contai
 	if err != nil {
 		return nil, err
 	}
+	c.Cgroup = path.Join(cmp.Or(rec.Config.CgroupParent, s.parent), "caisson-"+rec.ShortID())
 	return c, rec.addMounts(c, s)
 }
 
@@ -89,7 +94,10 @@ func (rec *Container) container(root *namespace.Root) (*container.Container, err
 	default:
 		return nil, invalid("invalid cgroup namespace mode: %s", cfg.CgroupNamespace)
 	}
-	c.Cgroup = "caisson-" + rec.ShortID()
+	c.Cgroup = strings.TrimRight(cfg.CgroupParent, "/") + "/caisson-" + rec.ShortID()
+	if cfg.CgroupParent == "" {
+		c.Cgroup = "caisson-" + rec.ShortID()
+	}
 	if err := cfg.Isolation.apply(c); err != nil {
 		return nil, err
 	}

@@ -76,6 +76,9 @@ type Config struct {
 	OOMScoreAdj                           *int    `json:",omitempty"`
 	// Resources are further limits, that of [container.Container].
 	Resources *cgroups.Resources `json:",omitempty"`
+	// CgroupParent is the control group that the container's is made in: see [Options].CgroupParent, which holds if it is
+	// empty.
+	CgroupParent string `json:",omitempty"`
 	// CgroupNamespace is "private", which "" stands for, or "host".
 	CgroupNamespace string `json:",omitempty"`
 }

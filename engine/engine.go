@@ -22,6 +22,11 @@ type Options struct {
 	Logger *slog.Logger
 	// Client pulls from registries. Nil means the zero Client.
 	Client *registry.Client
+	// CgroupParent is the control group that those of containers are made in: an absolute path from the root of the
+	// hierarchies, or one below the program's own group. It is made if it is missing. Empty means the program's own group,
+	// or, where it can have none with limits below it since it has processes (cgroup v2, unless the program is in the
+	// root group), "/caisson".
+	CgroupParent string
 	// NoHelloWorld turns the carried registry off, so that hello-world comes from Docker Hub.
 	NoHelloWorld bool
 }
@@ -34,6 +39,9 @@ type Engine struct {
 	log     *slog.Logger
 	images  *image.Store
 	volumes *volume.Store
+
+	parentOnce sync.Once
+	parent     string // see cgroupParent
 
 	deleting sync.WaitGroup // files of what is out of sight already
 }

@@ -77,6 +77,8 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.sysctls, "sysctl", nil, "Sysctl options")
 
 	r.resources.add(f)
+	f.StringVar(&c.CgroupParent, "cgroup-parent", "", "Control group that the container's is made in: an absolute path, or one "+
+		"below this command's own group")
 	f.StringVar(&c.CgroupNamespace, "cgroupns", "", `Cgroup namespace to use ("host", "private")`)
 	r.addIsolation(f)
 	f.BoolVar(&c.Privileged, "privileged", false, "Give extended privileges to this container")
