@@ -96,7 +96,7 @@ func (a *app) command() *cobra.Command {
 		"Ask Docker Hub for hello-world:latest, not the registry carried in this program")
 	f.StringArrayVar(&a.mirrors, "registry-mirror", nil, "Ask this URL first for images of Docker Hub")
 	f.StringArrayVar(&a.insecures, "insecure-registry", nil, "Allow plain HTTP and unverified TLS for this host or CIDR range")
-	root.AddCommand(a.runCommand(), a.pullCommand(), a.psCommand(), a.rmCommand(), a.imagesCommand(), a.rmiCommand(),
+	root.AddCommand(a.runCommand(), a.createCommand(), a.startCommand(), a.pullCommand(), a.psCommand(), a.rmCommand(), a.imagesCommand(), a.rmiCommand(),
 		a.tagCommand(), a.inspectCommand(), a.volumeCommand(), a.versionCommand(), a.infoCommand())
 	root.AddCommand(a.logsCommand(), a.attachCommand(), a.execCommand(), a.stopCommand(), a.killCommand(), a.waitCommand(),
 		a.pauseCommand(), a.unpauseCommand())

@@ -86,15 +86,20 @@ func (a *app) run(r *runFlags) error {
 		if r.detach {
 			return a.startDetached(e, c)
 		}
-		run, done, err := a.start(e, c, r.interactive)
-		if err != nil {
-			return err
-		}
-		defer done()
-		a.forward(run)
-		defer a.signals.to(nil)
-		return run.Wait(context.WithoutCancel(a.ctx))
+		return a.foreground(e, c, r.interactive)
 	})
+}
+
+// foreground starts a container with the command's standard files and waits for its end.
+func (a *app) foreground(e *engine.Engine, c *engine.Container, interactive bool) error {
+	run, done, err := a.start(e, c, interactive)
+	if err != nil {
+		return err
+	}
+	defer done()
+	a.forward(run)
+	defer a.signals.to(nil)
+	return run.Wait(context.WithoutCancel(a.ctx))
 }
 
 // provide pulls the image if that is asked for.
