@@ -111,7 +111,9 @@ func (a *app) provide(e *engine.Engine, r *runFlags) error {
 	if !errors.Is(err, fs.ErrNotExist) || r.pull == "never" {
 		return err
 	}
-	say(a.stderr, "Unable to find image '%s' locally", familiar(r.config.Image))
+	if !r.quiet {
+		say(a.stderr, "Unable to find image '%s' locally", familiar(r.config.Image))
+	}
 	return a.pull(e, r.config.Image, &pullFlags{platform: r.config.Platform, quiet: r.quiet, out: a.stderr})
 }
 
