@@ -125,6 +125,9 @@ func escapeByCgroups(t *testing.T) {
 		c.Namespaces.Cgroup.Host = host
 		requireHeld(t, c)
 	}
+	c := attacker(t, "mount")
+	c.UIDMappings, c.GIDMappings = idMaps, idMaps
+	requireHeld(t, c)
 }
 
 // escapeByCryptoSocket: the kernel's cryptography (AF_ALG), whose holes let files be changed in the page cache, and what runs

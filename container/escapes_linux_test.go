@@ -54,6 +54,21 @@ func TestEscapes(t *testing.T) {
 	}
 }
 
+// TestEscapesFromUserNamespace makes attacks in a user namespace, by a process that has all capabilities there and no filter.
+func TestEscapesFromUserNamespace(t *testing.T) {
+	host := filepath.Join(t.TempDir(), "of-the-host")
+	require.NoError(t, os.WriteFile(host, nil, 0o644))
+	for _, args := range [][]string{
+		{"proc", host}, {"chroot", host}, {"cgroup", "release_agent"},
+		{"write", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/sys/kernel/uevent_helper"},
+	} {
+		c := attacker(t, args...)
+		c.UIDMappings, c.GIDMappings = idMaps, idMaps
+		c.CapAdd, c.NoSeccomp = []string{"ALL"}, true
+		requireHeld(t, c)
+	}
+}
+
 // TestSecurityTable holds SECURITY.md's table against the tests: every escape has a row, and every test that a row names is
 // there.
 func TestSecurityTable(t *testing.T) {
