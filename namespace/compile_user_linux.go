@@ -227,6 +227,8 @@ func (c *compiler) enterRootByPivot() {
 	c.root = c.openRoot()
 	if len(c.l.MaskedPaths) > 0 {
 		c.empty = c.fileSystem("tmpfs", "empty", "mode=555,nr_inodes=2,nr_blocks=1", ReadOnly|NoSuid|NoDev|NoExec)
+		// Before Linux 6.15 only what is attached can be cloned. It covers the old root, and goes with it.
+		c.moveMount(c.empty, num(atCWD), "/").about("empty folder")
 	}
 	first := Private
 	if c.l.RootPropagation == Slave {
@@ -263,6 +265,9 @@ func (c *compiler) leaveOldRoot() {
 	const what = "old root"
 	c.call("fchdir", unix.SYS_FCHDIR, c.root).about(c.l.Root.String())
 	c.call("pivot_root", unix.SYS_PIVOT_ROOT, c.str("."), c.str(".")).about(c.l.Root.String())
+	if len(c.l.MaskedPaths) > 0 { // the empty folder first, which covers it
+		c.call("umount2", unix.SYS_UMOUNT2, c.str("."), flags(unix.MNT_DETACH, umountNames)).about("empty folder")
+	}
 	c.call("umount2", unix.SYS_UMOUNT2, c.str("."), flags(unix.MNT_DETACH, umountNames)).about(what)
 }
 
