@@ -45,6 +45,18 @@ func mount(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.R
 		return nil, errors.New("a read-only one has no Upper")
 	}
 	v := &overlay{readOnly: o.ReadOnly, upper: o.Upper, work: o.Work, noKeep: o.NoKeep}
+	if len(o.UIDMappings)+len(o.GIDMappings) > 0 {
+		if v.owners, err = namespace.NewUserNamespace(o.UIDMappings, o.GIDMappings); err != nil {
+			return nil, err
+		}
+		defer v.owners.Close()
+		uid, ok := namespace.HostID(o.UIDMappings, 0)
+		gid, ok2 := namespace.HostID(o.GIDMappings, 0)
+		if !ok || !ok2 {
+			return nil, errors.New("UIDMappings and GIDMappings must map 0")
+		}
+		v.ownerUID, v.ownerGID = uid, gid
+	}
 	if err := v.stack(ctx, layers); err != nil {
 		return nil, err
 	}
@@ -92,12 +104,14 @@ func (u *undo) run() error {
 
 // An overlay is what an overlay mount is made of.
 type overlay struct {
-	name        string   // for messages
-	lower       []string // the topmost first, absolute
-	upper, work string   // "" when read-only
-	readOnly    bool
-	noKeep      bool // make nothing that stays
-	volatile    bool // upper is thrown away: nothing in it needs to be synced
+	name               string   // for messages
+	lower              []string // the topmost first, absolute
+	upper, work        string   // "" when read-only
+	readOnly           bool
+	ownerUID, ownerGID uint32   // its root
+	owners             *os.File // the user namespace whose ids the files show, or nil
+	noKeep             bool     // make nothing that stays
+	volatile           bool     // upper is thrown away: nothing in it needs to be synced
 }
 
 // stack sets the lower folders: those from the top down to the first that hides the rest, below what the list of them

@@ -1,6 +1,10 @@
 package layer
 
-import "github.com/opencontainers/go-digest"
+import (
+	"github.com/opencontainers/go-digest"
+
+	"github.com/caisson-engine/caisson/namespace"
+)
 
 // ExtractOptions are the options of [Store.Extract]. The zero value of a bound means its default.
 type ExtractOptions struct {
@@ -75,6 +79,11 @@ type MountOptions struct {
 	// a small one, which is kept for the next, if one of them implies folders to which a lower one gives an owner or a
 	// mode: with it these folders have the default ones.
 	NoKeep bool
+
+	// UIDMappings and GIDMappings show the owners of files as other ids: those of a container's user namespace, whose root
+	// then owns what belongs to 0 on disk; what it writes is owned by 0 in Upper. Both or none. Upper and Work must lie in
+	// one folder. It takes Linux ≥ 5.19 and a file system that can do it.
+	UIDMappings, GIDMappings []namespace.IDMapping
 
 	// Target is a folder of the host at which the root file system appears; Root.Close takes it away. "" means that
 	// the mount is detached: only the Root refers to it, and it is gone when the program ends.

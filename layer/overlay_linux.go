@@ -25,7 +25,7 @@ func (v *overlay) mount() (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	if appends && !oldMount {
+	if appends && !oldMount && v.owners == nil {
 		fd, err = v.mountNew()
 	} else {
 		fd, err = v.mountOld()
@@ -183,6 +183,9 @@ func (v *overlay) mountHere() (int, error) {
 	}
 	link := func(i int, dir string) (string, error) {
 		name := strconv.FormatInt(int64(i), 36)
+		if v.owners != nil {
+			return name, v.attachOwned(tmp, name, dir)
+		}
 		return name, unix.Symlinkat(dir, tmp, name)
 	}
 	names := make([]string, len(v.lower), len(v.lower)+2)
@@ -196,9 +199,8 @@ func (v *overlay) mountHere() (int, error) {
 		options += "," + o[0] + "=" + o[1]
 	}
 	if v.upper != "" {
-		upper, err1 := link(len(v.lower), v.upper)
-		work, err2 := link(len(v.lower)+1, v.work)
-		if err := errors.Join(err1, err2); err != nil {
+		upper, work, err := v.linkUpper(link)
+		if err != nil {
 			return -1, err
 		}
 		options += ",upperdir=" + upper + ",workdir=" + work
@@ -209,6 +211,9 @@ func (v *overlay) mountHere() (int, error) {
 	flags := uintptr(0)
 	if v.readOnly {
 		flags = unix.MS_RDONLY
+	}
+	if err := v.asOwner(); err != nil {
+		return -1, err
 	}
 	if err := unix.Mount("overlay", "merged", "overlay", flags, options); err != nil {
 		return -1, fmt.Errorf("mount overlay: %w", err)
