@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/container"
 )
 
 // Info says what an engine holds and what it runs on.
@@ -19,6 +20,8 @@ type Info struct {
 	OSType, Architecture    string
 	CPUs                    int
 	CgroupMode              string // "v1", "hybrid" or "v2"; if it is not known, the error
+	// Support is what the machine lets the program do: see [container.Supported].
+	Support []container.Support
 }
 
 // Info returns what the engine holds and what it runs on.
@@ -33,7 +36,7 @@ func (e *Engine) Info(ctx context.Context) (*Info, error) {
 	}
 	i := &Info{
 		Root: e.dir, Containers: len(list), Images: len(images),
-		OSType: runtime.GOOS, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU(),
+		Support: container.Supported(), OSType: runtime.GOOS, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU(),
 	}
 	for _, c := range list {
 		switch c.State.Status {

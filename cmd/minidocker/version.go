@@ -58,6 +58,14 @@ func (a *app) infoCommand() *cobra.Command {
 				say(a.stdout, "OSType: %s", i.OSType)
 				say(a.stdout, "Architecture: %s", i.Architecture)
 				say(a.stdout, "CPUs: %d", i.CPUs)
+				for _, s := range i.Support {
+					if !s.Available {
+						say(a.stdout, "WARNING: no %s: %s", s.Feature, s.Reason)
+						if s.Fix != "" {
+							say(a.stdout, "         %s", s.Fix)
+						}
+					}
+				}
 				return nil
 			})
 		},
