@@ -193,7 +193,7 @@ func (s *Store) all(x *ocispec.Index) []*Image {
 	lists := make([][]*Image, len(targets))
 	var wg sync.WaitGroup
 	var next atomic.Int64
-	for range min(len(targets), 2*runtime.GOMAXPROCS(0)) { // they wait for the disk, too
+	for range min(len(targets), 2*runtime.NumCPU()) { // they wait for the disk, too
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(targets)); i = next.Add(1) - 1 {
 				list, err := view.loadTarget(targets[i])
