@@ -102,3 +102,17 @@ func TestSysctlDomainname(t *testing.T) {
 	c.Sysctls = map[string]string{"kernel.domainname": "example.org"}
 	require.Equal(t, "example.org\n", output(t, c))
 }
+
+// TestLowerOOMScore takes CAP_SYS_RESOURCE, which root lacks on some machines; then the start says what failed.
+func TestLowerOOMScore(t *testing.T) {
+	resource, err := namespace.ParseCapabilities("SYS_RESOURCE")
+	require.NoError(t, err)
+	score := -500
+	c := newContainer(t, "read", "/proc/self/oom_score_adj")
+	c.OOMScoreAdj = &score
+	if namespace.OwnCapabilities()&resource == 0 {
+		require.ErrorContains(t, c.Run(t.Context()), "/proc/self/oom_score_adj: permission denied")
+		return
+	}
+	require.Equal(t, "-500\n", output(t, c))
+}
