@@ -265,7 +265,8 @@ func attackCrypto([]string) error {
 			return fmt.Errorf("%s by i386's socket: %w", name, errno)
 		}
 		// socketcall's arguments lie where an address of 32 bits reaches.
-		page, err := unix.MmapPtr(-1, 0, nil, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_32BIT)
+		const map32bit = 0x40 // MAP_32BIT, which only x86 has
+		page, err := unix.MmapPtr(-1, 0, nil, 4096, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|map32bit)
 		if err != nil {
 			return err
 		}
