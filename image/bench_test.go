@@ -134,6 +134,9 @@ func TestPullMemory(t *testing.T) {
 		"zstd with large windows": {"zstd32", 6, 12, 64 << 20},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() { // as many layers, and as large windows
+				c.mb = min(c.mb, 4)
+			}
 			f := newFakeRegistry(t)
 			i := testImage{compress: c.compress}
 			for n := range c.layers {

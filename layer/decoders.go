@@ -97,11 +97,13 @@ func (c *decoding) grow() error {
 // close ends it, and keeps the decoder for the next one.
 func (c *decoding) close() {
 	d := c.all
+	dropped := false
 	d.mu.Lock()
 	d.active--
 	switch {
 	case d.active == 0:
-		d.small, d.large = nil, nil
+		dropped = c.big || d.large != nil
+		d.small, d.large, c.z = nil, nil, nil
 	case c.z == nil || c.z.Reset(nil) != nil:
 	case c.big:
 		d.large = c.z
@@ -109,6 +111,9 @@ func (c *decoding) close() {
 		d.small = append(d.small, c.z)
 	}
 	d.mu.Unlock()
+	if dropped {
+		runtime.GC() // before the next stream allocates a large window: garbage counts as long as it is not collected
+	}
 	if c.big {
 		<-d.turn
 	}
