@@ -72,7 +72,7 @@ func (p *Process) Start(ctx context.Context) (err error) {
 	if _, err := p.in.alive("enter"); err != nil {
 		return &StartError{Step: "enter", Path: p.in.String(), Err: err}
 	}
-	if err := p.spawn(ctx, l, func(*namespace.Process) error { return nil }); err != nil {
+	if err := p.spawn(ctx, l, nil); err != nil {
 		return err
 	}
 	go p.watch(func(s *State) error {

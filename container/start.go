@@ -190,20 +190,37 @@ func (p *Process) begin() error {
 	return nil
 }
 
-// spawn starts the process with its standard files. held is called when it exists and has not executed anything yet.
+// spawn starts the process with its standard files. held, if it is not nil, is called when it exists and has not executed
+// anything yet.
 func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*namespace.Process) error) error {
 	if l.Keep == nil {
 		if err := p.useFiles(l); err != nil {
 			return err
 		}
 	}
+	if held != nil {
+		closeGate, err := hold(l, held)
+		if err != nil {
+			return err
+		}
+		defer closeGate()
+	}
+	proc, err := l.Start(ctx)
+	if err != nil {
+		return startError(err)
+	}
+	p.began(proc, time.Now())
+	p.attach(proc.TTY())
+	return nil
+}
+
+// hold lets the process of l wait until held has returned.
+func hold(l *namespace.Launch, held func(*namespace.Process) error) (closeGate func(), err error) {
 	// The gate's other end is ours alone: the process does not get past it if we die before we have taken care of it.
 	gate, open, err := os.Pipe()
 	if err != nil {
-		return &StartError{Step: "pipe", Path: "gate", Err: err}
+		return nil, &StartError{Step: "pipe", Path: "gate", Err: err}
 	}
-	defer gate.Close()
-	defer open.Close()
 	l.Gate = gate
 	l.Created = func(proc *namespace.Process) error {
 		if err := held(proc); err != nil {
@@ -214,13 +231,10 @@ func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*nam
 		}
 		return nil
 	}
-	proc, err := l.Start(ctx)
-	if err != nil {
-		return startError(err)
-	}
-	p.began(proc, time.Now())
-	p.attach(proc.TTY())
-	return nil
+	return func() {
+		gate.Close()
+		open.Close()
+	}, nil
 }
 
 // useFiles opens the standard files for the launch.

@@ -115,7 +115,7 @@ func peers(dir, rootfs string) (cases []*bench.Case) {
 		return exec.Command("bwrap", "--unshare-all", "--bind", rootfs, "/", "--proc", "/proc", "--dev", "/dev",
 			"--hostname", "box", "--cap-drop", "ALL", "/bin/true")
 	})
-	oci := inMountNamespace()
+	oci := bench.WithoutUnified()
 	i := 0
 	for _, name := range []string{"crun", "runc"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -130,36 +130,6 @@ func peers(dir, rootfs string) (cases []*bench.Case) {
 		}})
 	}
 	return cases
-}
-
-// inMountNamespace returns a function that calls others on a thread whose mounts have no unified hierarchy, since crun
-// refuses a host with both kinds.
-func inMountNamespace() func(func() error) error {
-	calls, results := make(chan func() error), make(chan error)
-	var serve func()
-	serve = func() {
-		runtime.LockOSThread()
-		if syscall.Gettid() == syscall.Getpid() { // the first thread's mounts are the whole program's in /proc/self
-			go serve()
-			select {}
-		}
-		err := syscall.Unshare(syscall.CLONE_NEWNS | syscall.CLONE_FS)
-		if err == nil {
-			err = syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
-		}
-		if err == nil {
-			_ = syscall.Unmount("/sys/fs/cgroup/unified", syscall.MNT_DETACH)
-		}
-		for f := range calls {
-			if err == nil {
-				results <- f()
-			} else {
-				results <- err
-			}
-		}
-	}
-	go serve()
-	return func(f func() error) error { calls <- f; return <-results }
 }
 
 func command(cmd *exec.Cmd) error {

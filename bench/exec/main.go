@@ -1,0 +1,134 @@
+//go:build linux
+
+// Command exec times a command in a running container, from the call to the end of /bin/true, in turns with crun exec and
+// runc exec. The aim is an eighth of crun's time at most. The peers' containers have no seccomp filter and no limits: so
+// they have less to do.
+//
+//	go run ./bench/exec -n 300
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/internal/bench"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+func main() {
+	n := flag.Int("n", 300, "runs of each")
+	busybox := flag.String("busybox", "/bin/busybox", "a static executable that is /bin/true under that name")
+	flag.Parse()
+	if err := run(*n, *busybox); err != nil {
+		fmt.Fprintln(os.Stderr, "exec:", err)
+		os.Exit(1)
+	}
+}
+
+func run(n int, busybox string) (err error) {
+	dir, err := os.MkdirTemp("", "caisson-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	rootfs := filepath.Join(dir, "rootfs")
+	if err := bench.Rootfs(rootfs, busybox); err != nil {
+		return err
+	}
+	ctx := context.Background()
+	c := container.New(namespace.Dir(rootfs), "/bin/sleep", "100000")
+	if err := c.Start(ctx); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, c.Kill())
+		_ = c.Wait(ctx) // killed
+	}()
+	cases := []*bench.Case{{Name: "caisson, Command.Run", Prepare: bench.Rest, Run: func() error { return c.Command("/bin/true").Run(ctx) }}}
+	oci := bench.WithoutUnified()
+	for _, name := range []string{"crun", "runc"} {
+		if _, err := exec.LookPath(name); err != nil {
+			continue
+		}
+		p := peer{name: name, dir: dir, rootfs: rootfs, in: oci}
+		if err := p.start(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.command("delete", "--force", p.id())) }()
+		cases = append(cases, &bench.Case{Name: name + " exec", Prepare: bench.Rest, Run: func() error { return p.command("exec", p.id(), "/bin/true") }})
+	}
+	if err := bench.InTurns(n, cases...); err != nil {
+		return err
+	}
+	fmt.Printf("%s, %d runs each\n\n", bench.Machine(), n)
+	return bench.Table(os.Stdout, cases...)
+}
+
+// A peer is an OCI runtime with a container of its own.
+type peer struct {
+	name, dir, rootfs string
+	in                func(func() error) error
+}
+
+func (p *peer) id() string { return fmt.Sprintf("caisson-bench-%s-%d", p.name, os.Getpid()) }
+
+// start starts a container by the runtime's own example of a configuration.
+func (p *peer) start() error {
+	bundle := filepath.Join(p.dir, p.name)
+	if err := os.Mkdir(bundle, 0o755); err != nil {
+		return err
+	}
+	spec := exec.Command(p.name, "spec")
+	spec.Dir = bundle
+	if out, err := spec.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", spec, err, bytes.TrimSpace(out))
+	}
+	file := filepath.Join(bundle, "config.json")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var config map[string]any
+	if err := json.Unmarshal(b, &config); err != nil {
+		return err
+	}
+	process, ok := config["process"].(map[string]any)
+	if !ok {
+		return fmt.Errorf("%s: no process", file)
+	}
+	process["terminal"], process["args"] = false, []string{"/bin/sleep", "100000"}
+	config["root"] = map[string]any{"path": p.rootfs}
+	if b, err = json.Marshal(config); err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		return err
+	}
+	return p.command("run", "--detach", "--bundle", bundle, p.id())
+}
+
+func (p *peer) command(args ...string) error {
+	return p.in(func() error {
+		cmd := exec.Command(p.name, append([]string{"--root", filepath.Join(p.dir, p.name+"-state")}, args...)...)
+		stderr, err := os.CreateTemp(p.dir, "stderr-") // a detached container would hold a pipe open
+		if err != nil {
+			return err
+		}
+		defer os.Remove(stderr.Name())
+		defer stderr.Close()
+		cmd.Stderr = stderr
+		if err := cmd.Run(); err != nil {
+			text, _ := os.ReadFile(stderr.Name())
+			return fmt.Errorf("%s: %w: %s", cmd, err, bytes.TrimSpace(text))
+		}
+		return nil
+	})
+}
