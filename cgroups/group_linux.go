@@ -155,6 +155,16 @@ func (g *Group) Tasks() ([]*os.File, error) {
 	return slices.Clone(files), nil
 }
 
+// CloseTasks closes the files that Tasks returned, to save descriptors. Tasks opens them again.
+func (g *Group) CloseTasks() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, f := range g.tasks {
+		_ = f.Close()
+	}
+	g.tasks = nil
+}
+
 // Add moves the process pid with all its threads into the group. On v1 that waits for a grace period in each
 // hierarchy, some 10 ms; a process that is to start in the group does better with Dir or Tasks.
 func (g *Group) Add(pid int) error {

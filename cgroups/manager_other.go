@@ -57,6 +57,9 @@ func (g *Group) Dir() (f *os.File, ok bool) { return nil, false }
 // Tasks is not supported on this system.
 func (g *Group) Tasks() ([]*os.File, error) { return nil, errOtherSystem }
 
+// CloseTasks does nothing.
+func (g *Group) CloseTasks() {}
+
 // Add is not supported on this system.
 func (g *Group) Add(pid int) error { return errOtherSystem }
 

@@ -70,8 +70,19 @@ func (c *Container) Start(ctx context.Context) (err error) {
 	if c.Keep != nil { // from here on it outlives the program
 		_ = ward.Release()
 	}
+	c.closeTasks()
 	go c.watch(func(s *State) error { return c.ended(s, ward) })
 	return nil
+}
+
+// closeTasks gives up the descriptors by which a process enters the control group, one a hierarchy, if no command is on its
+// way in: only containers in which commands are executed need them again.
+func (c *Container) closeTasks() {
+	c.groupMu.Lock()
+	defer c.groupMu.Unlock()
+	if c.group != nil && c.setUps.n == 0 {
+		c.group.CloseTasks()
+	}
 }
 
 // startWhole starts a container of which there is nothing yet.

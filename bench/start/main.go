@@ -29,7 +29,13 @@ import (
 func main() {
 	n := flag.Int("n", 300, "runs of each")
 	busybox := flag.String("busybox", "/bin/busybox", "a static executable that is /bin/true under that name")
+	heap := flag.Int("heap", 0, "MB that this program holds in memory meanwhile: a start costs the same")
 	flag.Parse()
+	held := make([]byte, *heap<<20)
+	for i := 0; i < len(held); i += os.Getpagesize() {
+		held[i] = 1
+	}
+	defer runtime.KeepAlive(held)
 	if err := run(*n, *busybox); err != nil {
 		fmt.Fprintln(os.Stderr, "start:", err)
 		os.Exit(1)
