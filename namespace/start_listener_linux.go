@@ -17,43 +17,47 @@ func (s *starter) handOver(ctx context.Context, p *Process, over <-chan struct{}
 	}
 	var word [8]byte
 	own := s.l.userMode().own
-	number := func() (int, error) {
-		_, err := readMemory(p.pid, word[:], s.p.address(s.p.handed[0]))
-		switch {
+	// take returns the listener, or 0 if the process does not have it yet or has ended.
+	take := func() (fd int, err error) {
+		_, err = readMemory(p.pid, word[:], s.p.address(s.p.handed[0]))
+		switch fd = int(binary.NativeEndian.Uint64(word[:])); {
 		case errors.Is(err, unix.EFAULT): // it is being executed: the stub's memory is not there yet
 			return 0, nil
 		case errors.Is(err, unix.EPERM) && own: // it lets us when it has the listener
 			return 0, nil
+		case errors.Is(err, unix.ESRCH): // it has ended, and says why elsewhere
+			return 0, nil
+		case err != nil:
+			return 0, fail("read", err)
+		case fd == 0:
+			return 0, nil
 		}
-		return int(binary.NativeEndian.Uint64(word[:])), err
+		err = withDescriptor(p.pidfd, func(pidfd int) (err error) {
+			fd, err = unix.PidfdGetfd(pidfd, fd, 0)
+			return err
+		})
+		switch {
+		case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EBADF):
+			return 0, nil
+		case err != nil:
+			return 0, fail("pidfd_getfd", err)
+		}
+		return fd, nil
 	}
 	// The process cannot tell us that it has it: the filter may be in the way.
 	const often = 50 * time.Microsecond
 	tick := time.NewTicker(often)
 	defer tick.Stop()
-	fd, err := number()
-	for ; fd == 0 && err == nil; fd, err = number() {
+	fd, err := take()
+	for ; fd == 0 && err == nil; fd, err = take() {
 		select {
 		case <-tick.C:
 		case <-over:
 			return nil
 		}
 	}
-	if errors.Is(err, unix.ESRCH) {
-		return nil // it has ended, and says why elsewhere
-	}
 	if err != nil {
-		return fail("read", err)
-	}
-	err = withDescriptor(p.pidfd, func(pidfd int) (err error) {
-		fd, err = unix.PidfdGetfd(pidfd, fd, 0)
 		return err
-	})
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EBADF) {
-		return nil
-	}
-	if err != nil {
-		return fail("pidfd_getfd", err)
 	}
 	if err := s.l.SeccompNotify(ctx, newListener(fd, p.pid)); err != nil {
 		var start *StartError
