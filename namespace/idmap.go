@@ -104,9 +104,6 @@ func (l *Launch) validateUser() error {
 		return bad("TimeOffsets", "the time namespace is not the process's own")
 	}
 	if l.newUser() || n.User.Join != nil {
-		if l.Keep != nil {
-			return bad("Keep", "a process in a user namespace cannot outlive the program yet")
-		}
 		for i := range l.Mounts {
 			if l.Mounts[i].CopyUp {
 				return bad(fmt.Sprintf("Mounts[%d].CopyUp", i), "it is the host's root that copies, not the user namespace's")
