@@ -191,12 +191,9 @@ func tmpfs(m *Mount) (container.Mount, error) {
 
 // writeEtc writes the files that are bound into the container's /etc.
 func (rec *Container) writeEtc(dir string) error {
-	hosts := "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-	resolv := "# There is no network but loopback.\n"
-	if rec.Config.Network == "host" {
-		hosts, resolv = hostFile("/etc/hosts", hosts), hostFile("/etc/resolv.conf", "")
-	}
-	for name, text := range map[string]string{"hosts": hosts, "resolv.conf": resolv, "hostname": rec.Hostname + "\n"} {
+	for name, text := range map[string]string{
+		"hosts": rec.hosts(), "resolv.conf": rec.resolvConf(), "hostname": rec.Hostname + "\n",
+	} {
 		if err := writePlain(filepath.Join(dir, name), text); err != nil {
 			return err
 		}

@@ -1,9 +1,12 @@
 package engine
 
 import (
+	"net/netip"
+
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/network"
 )
 
 // A Config says what container to make. Image is required; the zero value of every other field is Docker's default.
@@ -42,8 +45,24 @@ type Config struct {
 
 	// Hostname in the container. Empty means the first twelve digits of its ID, or the host's name if Network is "host".
 	Hostname string `json:",omitempty"`
-	// Network is "none" (loopback only) or "host". Empty means "none".
+	// Network is "none" (loopback only), "host", "container:" and the name or ID of a running container, or the name of
+	// a network. Empty means "bridge", a network that is made when it is first needed.
 	Network string `json:",omitempty"`
+	// Networks are what the container is connected to, in place of the network that Network names, with the settings of
+	// each.
+	Networks []Connection `json:",omitempty"`
+	// Ports are published on the host, by the first of the networks. See [network.ParsePorts].
+	Ports []network.Port `json:",omitempty"`
+	// Expose are ports, "80" or "53/udp", that PublishAll publishes besides those that the image exposes, on free ports of
+	// the host.
+	Expose     []string `json:",omitempty"`
+	PublishAll bool     `json:",omitempty"`
+	// DNS are the servers that answer for names that are no container's. Nil means the host's. DNSSearch are the domains
+	// that names are looked up in, "." alone for none; nil means the host's. DNSOptions are those of resolv.conf.
+	DNS                   []netip.Addr `json:",omitempty"`
+	DNSSearch, DNSOptions []string     `json:",omitempty"`
+	// ExtraHosts are lines of /etc/hosts, "name:address".
+	ExtraHosts []string `json:",omitempty"`
 	// Mounts are binds, volumes and tmpfs.
 	Mounts []Mount `json:",omitempty"`
 	// ReadOnlyRoot makes the root file system read-only.

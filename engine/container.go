@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"github.com/caisson-engine/caisson/network"
 )
 
 // A Status is where a container is in its life.
@@ -38,6 +40,11 @@ type Container struct {
 	Mounts     []Mount           `json:",omitempty"`
 	// AnonymousVolumes were made for this container and go with it.
 	AnonymousVolumes []string `json:",omitempty"`
+	// Networks are what it is connected to when it starts, and Ports are published then.
+	Networks []Connection   `json:",omitempty"`
+	Ports    []network.Port `json:",omitempty"`
+	// Endpoints are its interfaces, while it runs, as they were when it started.
+	Endpoints []network.Endpoint `json:",omitempty"`
 }
 
 // A State is a container's status and what came of it.

@@ -78,16 +78,16 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 		ID: newID(), Created: time.Now().UTC(), Config: *cfg, ImageID: img.ID, State: State{Status: Created},
 		Hostname: cfg.Hostname,
 	}
-	switch cfg.Network {
-	case "", "none":
-	case "host":
-		if c.Hostname == "" {
-			if c.Hostname, err = os.Hostname(); err != nil {
-				return nil, nil, err
-			}
+	if cfg.Network == "host" && c.Hostname == "" {
+		if c.Hostname, err = os.Hostname(); err != nil {
+			return nil, nil, err
 		}
-	default:
-		return nil, nil, fmt.Errorf("network %s: not implemented (none and host are): %w", cfg.Network, errors.ErrUnsupported)
+	}
+	if err := cfg.checkNames(); err != nil {
+		return nil, nil, err
+	}
+	if err := e.prepareNetwork(ctx, c, img.Config.Config.ExposedPorts); err != nil {
+		return nil, nil, err
 	}
 	if c.Hostname == "" {
 		c.Hostname = c.ShortID()

@@ -39,6 +39,7 @@ func (e *Engine) keepDir(id string) string { return e.path(id, "keep") }
 // Leave lets go of a container that was started with StartOptions.Detach, or adopted, which runs on. Wait is not called any
 // more.
 func (r *Run) Leave() error {
+	r.forget()
 	err := r.release()
 	if r.lock != nil {
 		err = errors.Join(err, r.lock.Close())

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/network"
 	"github.com/caisson-engine/caisson/registry"
 	"github.com/caisson-engine/caisson/volume"
 )
@@ -29,6 +30,9 @@ type Options struct {
 	CgroupParent string
 	// NoHelloWorld turns the carried registry off, so that hello-world comes from Docker Hub.
 	NoHelloWorld bool
+	// NetworkNamespace is the path of the network namespace in which bridges, rules and published ports are, in place of
+	// the program's own: that of [network.Options].
+	NetworkNamespace string
 }
 
 // An Engine is a complete container engine with its state in one folder. Its methods may be called by several
@@ -42,6 +46,8 @@ type Engine struct {
 
 	parentOnce sync.Once
 	parent     string // see cgroupParent
+
+	networks *network.Store
 
 	deleting sync.WaitGroup // files of what is out of sight already
 }
@@ -97,6 +103,10 @@ func open(ctx context.Context, dir string, o *Options) (*Engine, error) {
 	if e.volumes, err = volume.Open(filepath.Join(dir, "volumes")); err != nil {
 		return nil, err
 	}
+	e.networks, err = network.Open(filepath.Join(dir, "networks"), &network.Options{Namespace: o.NetworkNamespace})
+	if err != nil {
+		return nil, err
+	}
 	if err := e.sweep(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -107,7 +117,7 @@ func open(ctx context.Context, dir string, o *Options) (*Engine, error) {
 // of the process the next Open deletes. Containers that were started must have been waited for.
 func (e *Engine) Close() error {
 	e.deleting.Wait()
-	return nil
+	return e.networks.Close()
 }
 
 // Root returns the folder that the engine's state is in.

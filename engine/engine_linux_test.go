@@ -40,7 +40,7 @@ func newEngine(t *testing.T) *Engine {
 	t.Helper()
 	testenv.RequireRoot(t)
 	dir := t.TempDir()
-	e, err := Open(t.Context(), dir, nil)
+	e, err := Open(t.Context(), dir, &Options{NetworkNamespace: testenv.NewNetns(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, e.Close())

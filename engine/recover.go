@@ -96,6 +96,7 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 	if err := e.killInit(c); err != nil {
 		e.log.Warn("left-over process", "id", c.ID, "pid", c.State.Pid, "error", err)
 	}
+	c.Endpoints = nil // the next Open of the networks takes them back
 	state := State{
 		Status: Exited, ExitCode: 137, Started: c.State.Started, Finished: time.Now().UTC(),
 		Error: "ended with the program that ran it",

@@ -11,6 +11,7 @@ import (
 	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/internal/kernel"
 	"github.com/caisson-engine/caisson/namespace"
+	"github.com/caisson-engine/caisson/network"
 )
 
 // StartOptions wire a container's standard files, as the fields of [container.Process] of the same names.
@@ -35,6 +36,9 @@ type Run struct {
 
 	record *Container
 	before State // that of the record before the start
+
+	reserved *network.Reservation // until it is the sandbox's
+	sandbox  *network.Sandbox     // nil without networks of its own
 }
 
 // Start starts the container that ref names. ctx bounds the set-up. If the command cannot be executed the error is a
@@ -73,6 +77,9 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 			err = errors.Join(err, r.release())
 		}
 	}()
+	if err := r.reserve(); err != nil {
+		return err
+	}
 	if err := r.mount(ctx); err != nil {
 		return err
 	}
@@ -84,8 +91,19 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 		if err := r.keep(); err != nil {
 			return err
 		}
+		if err := r.aloneFiles(); err != nil {
+			return err
+		}
 	}
-	r.c.Setup = func(_ context.Context, pid int) error { return r.runs(pid) }
+	if err := r.joinNetwork(ctx, &r.c.Namespaces.Network); err != nil {
+		return err
+	}
+	r.c.Setup = func(ctx context.Context, pid int) error {
+		if err := r.connect(ctx, pid); err != nil {
+			return err
+		}
+		return r.runs(pid)
+	}
 	return r.c.Start(ctx)
 }
 
@@ -161,9 +179,9 @@ func (r *Run) Wait(ctx context.Context) error {
 
 // release lets go of the root file system and what is mounted in it.
 func (r *Run) release() error {
-	var err error
+	err := r.disconnect()
 	if r.root != nil {
-		err = r.root.Close()
+		err = errors.Join(err, r.root.Close())
 		r.root = nil
 	}
 	for _, h := range r.held {

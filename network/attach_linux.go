@@ -39,12 +39,13 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 	}
 	e := &Endpoint{
 		ID: randomID(16), Network: n.Name, Sandbox: b.o.ID, Names: slices.Clone(o.Names), Ports: r.list(),
-		Created: time.Now().UTC().Round(0),
+		Created: time.Now().UTC().Round(0), Owner: b.owner, Host: s.hostNS(),
 	}
 	if n.Driver == Bridge {
 		e.HostInterface = vethPrefix + e.ID[:12]
-	} else {
-		e.Owner = b.owner
+	}
+	if err := s.portsFree(ctx, e.Ports); err != nil {
+		return nil, err
 	}
 	if err := s.allocate(ctx, x, n, o, e); err != nil {
 		return nil, err
@@ -81,6 +82,44 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 		settle(h.link, bridge)
 	}
 	return e, s.keepEndpoint(x, e) // with the interface's name
+}
+
+// portsFree tells whether no other endpoint publishes the ports. Most such are bound, and Reserve has seen it; not those of a
+// process that has ended before its sandbox.
+func (s *Store) portsFree(ctx context.Context, ports []Port) error {
+	err := s.portsClash(ports)
+	if errors.Is(err, ErrPortInUse) {
+		if err := s.reclaim(ctx); err != nil {
+			return err
+		}
+		err = s.portsClash(ports)
+	}
+	return err
+}
+
+func (s *Store) portsClash(ports []Port) error {
+	if len(ports) == 0 {
+		return nil
+	}
+	names, err := s.names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		x, err := s.index(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, p := range ports {
+			if x.publishes(p) {
+				return fmt.Errorf("publish %s: %w", p, ErrPortInUse)
+			}
+		}
+	}
+	return nil
 }
 
 // allocate chooses the endpoint's addresses.
@@ -326,19 +365,29 @@ func (b *Sandbox) routes(h *netlink.Handle, n *Network, o *EndpointOptions, link
 	}
 	for _, sub := range n.Subnets {
 		r := &netlink.Route{
-			LinkIndex: link.Attrs().Index, Gw: sub.Gateway.AsSlice(),
-			Priority: (maxPriority-o.GatewayPriority)*16 + min(len(b.attached), 15),
+			LinkIndex: link.Attrs().Index, Gw: sub.Gateway.AsSlice(), Priority: (maxPriority - o.GatewayPriority) * perPriority,
 		}
 		if n.Driver == Ipvlan && n.Mode != "" && n.Mode != "l2" {
 			r.Gw, r.Scope = nil, netlink.SCOPE_LINK
 			r.Dst = ipNet(netip.PrefixFrom(unspecified(sub.Gateway.Is6()), 0))
 		}
-		if err := h.RouteAdd(r); err != nil {
+		err := h.RouteAdd(r)
+		for range perPriority {
+			if !errors.Is(err, unix.EEXIST) {
+				break
+			}
+			r.Priority++ // another network's, attached before
+			err = h.RouteAdd(r)
+		}
+		if err != nil {
 			return fmt.Errorf("default route by %s: %w", sub.Gateway, err)
 		}
 	}
 	return nil
 }
+
+// perPriority is how many networks of one gateway priority have an order among them.
+const perPriority = 64
 
 func unspecified(ipv6 bool) netip.Addr {
 	if ipv6 {

@@ -32,6 +32,14 @@
 // nothing is attached any more. It is never turned off, since others may rely on it by then. The same holds for IPv6, where
 // interfaces that accept router advertisements go on accepting them (accept_ra=2).
 //
+// # Names
+//
+// A sandbox asks the resolver at 127.0.0.11 for names. It listens inside the sandbox, on ports that were free; port 53 of that
+// address is translated to them there, so that a container may use port 53. It knows the names of all endpoints on the
+// sandbox's networks, whichever process attached them, alone or followed by a dot and the network's name, and the names of their
+// addresses. Other questions are forwarded as they come, by udp or tcp, from the host to its own servers; none is where
+// all networks are internal. The process that made the [Sandbox] serves it.
+//
 // # On disk
 //
 //	.lock                           locked while networks or endpoints are changed

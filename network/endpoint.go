@@ -30,8 +30,10 @@ type Endpoint struct {
 	// Ports are the published ports, each one bound.
 	Ports   []Port    `json:"ports,omitempty"`
 	Created time.Time `json:"created"`
-	// Owner is the process whose end is the endpoint's, where the kernel does not tell by HostInterface.
-	Owner owner `json:"owner,omitzero"`
+	// Owner is the process whose end is the endpoint's, where the kernel does not tell by HostInterface. Host is the network
+	// namespace that HostInterface is in, as /proc/PID/ns/net reads.
+	Owner owner  `json:"owner,omitzero"`
+	Host  string `json:"host,omitempty"`
 }
 
 // An owner is a process: the start time and the boot tell it from a later one with the same number.

@@ -28,14 +28,17 @@ type index struct {
 	all   map[string]*Endpoint
 	addrs map[netip.Addr]*Endpoint
 	macs  map[string]*Endpoint
+	boxes map[string]*Endpoint // by sandbox
 	names map[string][]*Endpoint
+	ports map[portKey][]*Endpoint
 	last  map[bool]netip.Addr // the address given out last, by family
 }
 
 func newIndex() *index {
 	return &index{
 		all: make(map[string]*Endpoint), addrs: make(map[netip.Addr]*Endpoint), macs: make(map[string]*Endpoint),
-		names: make(map[string][]*Endpoint), last: make(map[bool]netip.Addr),
+		names: make(map[string][]*Endpoint), boxes: make(map[string]*Endpoint),
+		ports: make(map[portKey][]*Endpoint), last: make(map[bool]netip.Addr),
 	}
 }
 
@@ -175,6 +178,9 @@ func (s *Store) dropEndpoint(x *index, e *Endpoint) error {
 // add and remove need mu.
 func (x *index) add(e *Endpoint) {
 	x.all[e.ID] = e
+	if e.Sandbox != "" {
+		x.boxes[e.Sandbox] = e
+	}
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
 		if p.IsValid() {
 			x.addrs[p.Addr()] = e
@@ -188,6 +194,38 @@ func (x *index) add(e *Endpoint) {
 		key := strings.ToLower(name)
 		x.names[key] = append(x.names[key], e)
 	}
+	for _, p := range e.Ports {
+		key := portKey{p.Protocol, p.Host}
+		x.ports[key] = append(x.ports[key], e)
+	}
+}
+
+// A portKey is a published port, on whatever address.
+type portKey struct {
+	protocol string
+	host     uint16
+}
+
+// publishes tells whether an endpoint publishes a port that clashes with p.
+func (x *index) publishes(p Port) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, e := range x.ports[portKey{p.Protocol, p.Host}] {
+		for _, o := range e.Ports {
+			if o.Protocol == p.Protocol && o.Host == p.Host && sameAddress(o.Address, p.Address) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// sameAddress tells whether two addresses to publish on have one in common.
+func sameAddress(a, b netip.Addr) bool {
+	if !a.IsValid() || !b.IsValid() {
+		return true
+	}
+	return a.Is4() == b.Is4() && (a == b || a.IsUnspecified() || b.IsUnspecified())
 }
 
 func (x *index) remove(id string) {
@@ -196,6 +234,9 @@ func (x *index) remove(id string) {
 		return
 	}
 	delete(x.all, id)
+	if x.boxes[e.Sandbox] == e {
+		delete(x.boxes, e.Sandbox)
+	}
 	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
 		if x.addrs[p.Addr()] == e {
 			delete(x.addrs, p.Addr())
@@ -203,6 +244,15 @@ func (x *index) remove(id string) {
 	}
 	if x.macs[e.MAC] == e {
 		delete(x.macs, e.MAC)
+	}
+	for _, p := range e.Ports {
+		key := portKey{p.Protocol, p.Host}
+		left := slices.DeleteFunc(slices.Clone(x.ports[key]), func(o *Endpoint) bool { return o == e })
+		if len(left) == 0 {
+			delete(x.ports, key)
+		} else {
+			x.ports[key] = left
+		}
 	}
 	for _, name := range e.Names {
 		key := strings.ToLower(name)

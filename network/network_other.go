@@ -5,6 +5,9 @@ package network
 import (
 	"context"
 	"errors"
+	"net"
+	"net/http"
+	"net/netip"
 )
 
 // Options are the optional settings of Open.
@@ -62,8 +65,10 @@ func (r *Reservation) Close() {}
 
 // SandboxOptions are the settings of a sandbox.
 type SandboxOptions struct {
-	// ID is the container's.
-	ID string
+	// ID is the container's. The others are Linux's.
+	ID         string
+	Servers    []netip.AddrPort
+	NoResolver bool
 }
 
 // Sandbox returns errors.ErrUnsupported on this system.
@@ -83,5 +88,26 @@ func (b *Sandbox) Detach(context.Context, string) error { return errors.ErrUnsup
 // Endpoints returns errors.ErrUnsupported on this system.
 func (b *Sandbox) Endpoints() ([]Endpoint, error) { return nil, errors.ErrUnsupported }
 
+// Forget does nothing.
+func (b *Sandbox) Forget() {}
+
 // Close does nothing.
 func (b *Sandbox) Close() error { return nil }
+
+// Dial returns errors.ErrUnsupported on this system.
+func (b *Sandbox) Dial(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Listen returns errors.ErrUnsupported on this system.
+func (b *Sandbox) Listen(context.Context, string, string) (net.Listener, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// ListenPacket returns errors.ErrUnsupported on this system.
+func (b *Sandbox) ListenPacket(context.Context, string, string) (net.PacketConn, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Transport returns a transport whose connections cannot be made.
+func (b *Sandbox) Transport() *http.Transport { return &http.Transport{DialContext: b.Dial} }

@@ -17,7 +17,7 @@ type Port struct {
 	// Host is the port of the host. Zero means any that is free; the endpoint's Ports have what it became.
 	Host uint16 `json:"host"`
 	// HostEnd, if it is not zero, makes Host and HostEnd a range from which the first free port is taken.
-	HostEnd uint16 `json:"-"`
+	HostEnd uint16 `json:"hostEnd,omitempty"`
 	// Address is the host's address that it is published on. The zero value means all of them, IPv4 and IPv6.
 	// 0.0.0.0 means all of IPv4, and :: all of IPv6.
 	Address netip.Addr `json:"address,omitzero"`
@@ -128,6 +128,6 @@ func parseRange(text string) (first, last uint16, ok bool) {
 }
 
 func parsePort(text string) (uint16, bool) {
-	n, err := strconv.ParseUint(text, 10, 16)
-	return uint16(n), err == nil && text[0] != '+'
+	n, err := strconv.ParseUint(text, 10, 16) // which takes no sign
+	return uint16(n), err == nil
 }

@@ -130,7 +130,8 @@ func (s *Store) reclaimNetwork(h *host, n *Network, links map[string]bool) error
 
 // alive tells whether an endpoint's sandbox is there: with a network namespace the kernel deletes what is in it.
 func (s *Store) alive(e *Endpoint, links map[string]bool) bool {
-	if e.HostInterface != "" {
+	// Whoever opened the store with another namespace knows what is in that one.
+	if e.HostInterface != "" && (e.Host == s.hostNS() || e.Host == "") {
 		return links[e.HostInterface]
 	}
 	if e.Owner.Boot != s.boot || e.Owner.PID == 0 {
@@ -138,6 +139,16 @@ func (s *Store) alive(e *Endpoint, links map[string]bool) bool {
 	}
 	start, err := startTime(e.Owner.PID)
 	return err == nil && start == e.Owner.Start
+}
+
+// hostNS names the network namespace that the store's bridges are in.
+func (s *Store) hostNS() string {
+	path := "/proc/thread-self/ns/net"
+	if s.ns != nil {
+		path = fmt.Sprintf("/proc/self/fd/%d", s.ns.Fd())
+	}
+	name, _ := os.Readlink(path) // "" is none's
+	return name
 }
 
 // takeBack removes an endpoint: its interface, its elements, its document.

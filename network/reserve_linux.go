@@ -47,6 +47,9 @@ func (s *Store) Reserve(ports []Port) (*Reservation, error) {
 
 // Close unbinds the ports and ends the connections that came by them.
 func (r *Reservation) Close() {
+	if r == nil {
+		return
+	}
 	r.mu.Lock()
 	r.done = true
 	for c := range r.conns {

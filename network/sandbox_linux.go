@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -17,6 +18,11 @@ import (
 type SandboxOptions struct {
 	// ID is the container's, 1 to 128 of [a-zA-Z0-9_.-]. It is required.
 	ID string
+	// Servers answer the questions for names that are no container's. Nil means those of the host's /etc/resolv.conf, three at
+	// most, as they are when a question comes. They are asked from the host, and so may listen on its loopback.
+	Servers []netip.AddrPort
+	// NoResolver leaves out the resolver at 127.0.0.11: for a sandbox that another process serves.
+	NoResolver bool
 }
 
 // A Sandbox is the network namespace of a container, and what is attached to it. Its methods may be called by several
@@ -30,6 +36,10 @@ type Sandbox struct {
 	mu       sync.Mutex
 	attached map[string]*attachment // by network
 	closed   bool
+	resolver *resolver
+
+	viewMu sync.Mutex
+	seen   *view
 }
 
 // An attachment is an endpoint that this process attached, with the sockets of its ports.
@@ -98,9 +108,29 @@ func (b *Sandbox) Attach(ctx context.Context, network string, o *EndpointOptions
 	if err != nil {
 		return Endpoint{}, err
 	}
+	b.forgetView()
+	if err := b.serveNames(); err != nil {
+		return Endpoint{}, errors.Join(err, b.undo(n, e))
+	}
 	reserved.serve(e)
 	b.attached[network] = &attachment{e, reserved}
 	return *e, nil
+}
+
+// undo takes back an endpoint that was just attached. The caller holds the store's lock.
+func (b *Sandbox) undo(n *Network, e *Endpoint) error {
+	x, err := b.s.index(n.Name)
+	if err != nil {
+		return err
+	}
+	h, err := b.s.openHost()
+	if err != nil {
+		return err
+	}
+	if e.HostInterface == "" {
+		err = b.removeInterface(e)
+	}
+	return errors.Join(err, b.s.release(h, n, x, e))
 }
 
 func short(id string) string { return id[:min(12, len(id))] }
@@ -150,6 +180,7 @@ func (b *Sandbox) detach(ctx context.Context, network string) error {
 			return err
 		}
 	}
+	b.forgetView()
 	return c.s.release(h, n, x, e)
 }
 
@@ -185,12 +216,7 @@ func (b *Sandbox) removeInterface(e *Endpoint) error {
 func (x *index) of(sandbox string) *Endpoint {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	for _, e := range x.all {
-		if e.Sandbox == sandbox {
-			return e
-		}
-	}
-	return nil
+	return x.boxes[sandbox]
 }
 
 // Endpoints returns what is attached to the sandbox, by whomever, in the order of attaching.
@@ -216,6 +242,24 @@ func (b *Sandbox) Endpoints() ([]Endpoint, error) {
 	return all, nil
 }
 
+// Forget gives back what this value holds, and leaves attached what is, by whomever: for a sandbox that another process
+// serves. Ports that this value published are published no more.
+func (b *Sandbox) Forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return
+	}
+	b.closed = true
+	if b.resolver != nil {
+		b.resolver.close()
+	}
+	for _, a := range b.attached {
+		a.reserved.Close()
+	}
+	_ = b.ns.Close()
+}
+
 // Close detaches the sandbox from the networks that it was attached to by this value, and by others under its ID, and
 // gives back what it holds. The container may have ended before.
 func (b *Sandbox) Close() error {
@@ -225,6 +269,9 @@ func (b *Sandbox) Close() error {
 		return nil
 	}
 	b.closed = true
+	if b.resolver != nil {
+		b.resolver.close()
+	}
 	var errs []error
 	networks := slices.Sorted(maps.Keys(b.attached))
 	all, err := b.Endpoints()

@@ -22,6 +22,7 @@ type runFlags struct {
 	memory, swap, reservation, shm string
 	security, ulimits, sysctls     []string
 	oomScoreAdj                    int
+	network                        networkFlags
 	flags                          *pflag.FlagSet
 	resources                      resourceFlags
 	isolationFlags
@@ -54,9 +55,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&r.entrypoint, "entrypoint", "", "Overwrite the default ENTRYPOINT of the image")
 	f.StringVarP(&c.Hostname, "hostname", "h", "", "Container host name")
 	f.StringVar(&c.StopSignal, "stop-signal", "", "Signal to stop the container")
-	f.StringVar(&c.Network, "network", "none", `Connect the container to a network ("none", "host")`)
-	f.StringVar(&c.Network, "net", "none", "")
-	_ = f.MarkHidden("net")
+	r.network.add(f, c)
 
 	f.StringArrayVarP(&r.volumes, "volume", "v", nil, "Bind mount a volume")
 	f.StringArrayVar(&r.mounts, "mount", nil, "Attach a filesystem mount to the container")

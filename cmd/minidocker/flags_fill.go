@@ -35,7 +35,7 @@ func (r *runFlags) fill() error {
 			return err
 		}
 	}
-	return nil
+	return r.network.fill(c)
 }
 
 // fillEnv reads the environment: files first, then -e. A name without a value takes over that of this program, if it has

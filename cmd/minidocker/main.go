@@ -32,6 +32,7 @@ type app struct {
 
 	root      string
 	noHello   bool
+	netns     string
 	mirrors   []string
 	insecures []string
 }
@@ -92,6 +93,8 @@ func (a *app) command() *cobra.Command {
 		dir = "/var/lib/caisson"
 	}
 	f.StringVar(&a.root, "root", dir, "The folder that images and containers are kept in ($CAISSON_ROOT)")
+	f.StringVar(&a.netns, "network-namespace", os.Getenv("CAISSON_NETWORK_NAMESPACE"),
+		"The network namespace, a path, that bridges and published ports are in ($CAISSON_NETWORK_NAMESPACE)")
 	f.BoolVar(&a.noHello, "no-hello-world", false,
 		"Ask Docker Hub for hello-world:latest, not the registry carried in this program")
 	f.StringArrayVar(&a.mirrors, "registry-mirror", nil, "Ask this URL first for images of Docker Hub")
@@ -100,6 +103,7 @@ func (a *app) command() *cobra.Command {
 		a.tagCommand(), a.inspectCommand(), a.volumeCommand(), a.versionCommand(), a.infoCommand())
 	root.AddCommand(a.logsCommand(), a.attachCommand(), a.execCommand(), a.stopCommand(), a.killCommand(), a.waitCommand(),
 		a.pauseCommand(), a.unpauseCommand())
+	root.AddCommand(a.networkCommand(), a.portCommand())
 	root.AddCommand(a.imageCommands()...)
 	return root
 }

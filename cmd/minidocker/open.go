@@ -20,7 +20,7 @@ func (a *app) open() (*engine.Engine, error) {
 		return nil, fmt.Errorf("minidocker must be run as root, this is user %d: without root, namespaces, mounts and "+
 			"control groups cannot be made, and user namespaces are not used yet; try sudo", uid)
 	}
-	return engine.Open(a.ctx, a.root, &engine.Options{Client: a.client(), NoHelloWorld: a.noHello})
+	return engine.Open(a.ctx, a.root, &engine.Options{Client: a.client(), NoHelloWorld: a.noHello, NetworkNamespace: a.netns})
 }
 
 // client makes a client of registries, with the credentials that login keeps.

@@ -75,8 +75,8 @@ func (a *app) ps(e *engine.Engine, f *psFlags) error {
 			fmt.Fprintln(w, id)
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\t\t%s\n", id, c.Config.Image, strconv.Quote(command),
-			engine.Ago(time.Since(c.Created)), c.State.String(), c.Name)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\t%s\t%s\n", id, c.Config.Image, strconv.Quote(command),
+			engine.Ago(time.Since(c.Created)), c.State.String(), portColumn(c), c.Name)
 	}
 	return w.Flush()
 }

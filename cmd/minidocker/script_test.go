@@ -36,6 +36,7 @@ func TestScript(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", filepath.Dir(command)+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("CAISSON_ROOT", filepath.Join(e.WorkDir, "root"))
+			e.Setenv("CAISSON_NETWORK_NAMESPACE", os.Getenv("CAISSON_NETWORK_NAMESPACE"))
 			e.Setenv("REG", host)
 			e.Setenv("AUTHREG", auth)
 			e.Setenv("DOCKER_CONFIG", filepath.Join(e.WorkDir, "docker"))

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/caisson-engine/caisson/engine"
+	"github.com/caisson-engine/caisson/network"
+)
+
+func (a *app) networkCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "network", Short: "Manage networks", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.networkListCommand(), a.networkCreateCommand(), a.networkRemoveCommand(), a.networkInspectCommand(),
+		a.networkConnectCommand(), a.networkDisconnectCommand(), a.networkPruneCommand())
+	return c
+}
+
+func (a *app) networkListCommand() *cobra.Command {
+	var quiet, noTrunc bool
+	c := &cobra.Command{
+		Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List networks", Args: cobra.NoArgs,
+		DisableFlagsInUseLine: true,
+		RunE: func(*cobra.Command, []string) error {
+			return a.withEngine(func(e *engine.Engine) error {
+				list, err := e.Networks().List()
+				if err != nil {
+					return err
+				}
+				w := table(a.stdout)
+				if !quiet {
+					fmt.Fprintln(w, "NETWORK ID\tNAME\tDRIVER\tSCOPE")
+				}
+				for _, n := range list {
+					id := n.ID
+					if !noTrunc {
+						id = id[:min(12, len(id))]
+					}
+					if quiet {
+						fmt.Fprintln(w, id)
+						continue
+					}
+					fmt.Fprintf(w, "%s\t%s\t%s\tlocal\n", id, n.Name, n.Driver)
+				}
+				return w.Flush()
+			})
+		},
+	}
+	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Only display network IDs")
+	c.Flags().BoolVar(&noTrunc, "no-trunc", false, "Do not truncate the output")
+	return c
+}
+
+// createFlags are the flags of network create.
+type createFlags struct {
+	driver                                     string
+	subnets, gateways, ranges, options, labels []string
+	internal, ipv6, ipv4                       bool
+}
+
+func (a *app) networkCreateCommand() *cobra.Command {
+	f := &createFlags{}
+	c := &cobra.Command{
+		Use: "create [OPTIONS] NETWORK", Short: "Create a network", Args: cobra.ExactArgs(1),
+		DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			o, err := f.parse()
+			if err != nil {
+				return err
+			}
+			return a.withEngine(func(e *engine.Engine) error {
+				n, err := e.CreateNetwork(a.ctx, args[0], o)
+				if err == nil {
+					say(a.stdout, "%s", n.ID)
+				}
+				return err
+			})
+		},
+	}
+	c.Flags().StringVarP(&f.driver, "driver", "d", "bridge", "Driver to manage the Network: bridge, macvlan or ipvlan")
+	c.Flags().StringArrayVar(&f.subnets, "subnet", nil, "Subnet in CIDR format that represents a network segment")
+	c.Flags().StringArrayVar(&f.gateways, "gateway", nil, "IPv4 or IPv6 Gateway for the subnet")
+	c.Flags().StringArrayVar(&f.ranges, "ip-range", nil, "Allocate container ip from a sub-range")
+	c.Flags().BoolVar(&f.internal, "internal", false, "Restrict external access to the network")
+	c.Flags().BoolVar(&f.ipv6, "ipv6", false, "Enable IPv6 address assignment")
+	c.Flags().BoolVar(&f.ipv4, "ipv4", true, "Enable IPv4 address assignment")
+	c.Flags().StringArrayVarP(&f.options, "opt", "o", nil, "Set driver specific options: those of Docker's drivers")
+	c.Flags().StringArrayVar(&f.labels, "label", nil, "Set metadata on a network")
+	return c
+}
+
+func (f *createFlags) parse() (*network.CreateOptions, error) {
+	o := &network.CreateOptions{
+		Driver: network.Driver(f.driver), Internal: f.internal, IPv6: f.ipv6, NoIPv4: !f.ipv4, Labels: map[string]string{},
+	}
+	for _, l := range f.labels {
+		name, value, _ := strings.Cut(l, "=")
+		o.Labels[name] = value
+	}
+	for _, text := range f.subnets {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("invalid subnet %s", text)
+		}
+		o.Subnets = append(o.Subnets, network.Subnet{Prefix: p})
+	}
+	// A gateway and a range belong to the subnet that they are in.
+	of := func(what, text string, a netip.Addr) (*network.Subnet, error) {
+		for i := range o.Subnets {
+			if o.Subnets[i].Prefix.Contains(a) {
+				return &o.Subnets[i], nil
+			}
+		}
+		return nil, fmt.Errorf("no matching subnet for %s %s", what, text)
+	}
+	for _, text := range f.gateways {
+		gw, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fmt.Errorf("invalid gateway %s", text)
+		}
+		s, err := of("gateway", text, gw)
+		if err != nil {
+			return nil, err
+		}
+		s.Gateway = gw
+	}
+	for _, text := range f.ranges {
+		r, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("invalid range %s", text)
+		}
+		s, err := of("range", text, r.Addr())
+		if err != nil {
+			return nil, err
+		}
+		s.Range = r.Masked()
+	}
+	for _, text := range f.options {
+		name, value, _ := strings.Cut(text, "=")
+		if err := setDriverOption(o, name, value); err != nil {
+			return nil, fmt.Errorf("invalid option %q: %w", text, err)
+		}
+	}
+	return o, nil
+}
+
+// setDriverOption translates an option of Docker's drivers.
+func setDriverOption(o *network.CreateOptions, name, value string) (err error) {
+	boolean := func(to *bool, sense bool) error {
+		b, err := strconv.ParseBool(value)
+		*to = b == sense
+		return err
+	}
+	switch name {
+	case "com.docker.network.bridge.name", "parent":
+		o.Interface = value
+	case "com.docker.network.driver.mtu":
+		o.MTU, err = strconv.Atoi(value)
+	case "com.docker.network.bridge.enable_icc":
+		err = boolean(&o.Isolated, false)
+	case "com.docker.network.bridge.enable_ip_masquerade":
+		err = boolean(&o.NoMasquerade, false)
+	case "macvlan_mode", "ipvlan_mode":
+		o.Mode = value
+	default:
+		return fmt.Errorf("there is no such option here")
+	}
+	return err
+}
+
+func (a *app) networkRemoveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rm NETWORK [NETWORK...]", Aliases: []string{"remove"}, Short: "Remove one or more networks",
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.withEngine(func(e *engine.Engine) error {
+				return a.each(args, func(name string) error {
+					err := e.RemoveNetwork(a.ctx, name)
+					if err == nil {
+						say(a.stdout, "%s", name)
+					}
+					return err
+				})
+			})
+		},
+	}
+}
+
+func (a *app) networkPruneCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "prune [OPTIONS]", Short: "Remove all networks that no container names", Args: cobra.NoArgs,
+		DisableFlagsInUseLine: true,
+		RunE: func(*cobra.Command, []string) error {
+			return a.withEngine(func(e *engine.Engine) error {
+				names, err := e.PruneNetworks(a.ctx)
+				if len(names) > 0 {
+					say(a.stdout, "Deleted Networks:\n%s\n", strings.Join(names, "\n"))
+				}
+				return err
+			})
+		},
+	}
+	c.Flags().BoolP("force", "f", false, "Do not prompt for confirmation (there is none)")
+	return c
+}
+
+func (a *app) networkConnectCommand() *cobra.Command {
+	f := &networkFlags{}
+	c := &cobra.Command{
+		Use: "connect [OPTIONS] NETWORK CONTAINER", Short: "Connect a container to a network", Args: cobra.ExactArgs(2),
+		DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			at := &engine.Connection{Network: args[0]}
+			if err := f.settings(at); err != nil {
+				return err
+			}
+			return a.withEngine(func(e *engine.Engine) error { return e.Connect(a.ctx, args[1], at) })
+		},
+	}
+	c.Flags().StringArrayVar(&f.aliases, "alias", nil, "Add network-scoped alias for the container")
+	c.Flags().StringVar(&f.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
+	c.Flags().StringVar(&f.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
+	return c
+}
+
+func (a *app) networkDisconnectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "disconnect NETWORK CONTAINER", Short: "Disconnect a container from a network", Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.withEngine(func(e *engine.Engine) error { return e.Disconnect(a.ctx, args[1], args[0]) })
+		},
+	}
+}
+
+// A networkView is a network in the form in which Docker shows it.
+type networkView struct {
+	Name, ID, Scope, Driver string
+	Created                 time.Time
+	EnableIPv6, Internal    bool
+	IPAM                    struct{ Config []subnetView }
+	Containers              map[string]endpointView
+	Labels                  map[string]string
+}
+
+type subnetView struct {
+	Subnet, Gateway string
+	IPRange         string `json:",omitempty"`
+}
+
+type endpointView struct {
+	Name, EndpointID, MacAddress, IPv4Address, IPv6Address string
+}
+
+func viewNetwork(n *network.Network, endpoints []network.Endpoint) networkView {
+	v := networkView{
+		Name: n.Name, ID: n.ID, Scope: "local", Driver: string(n.Driver), Created: n.Created, Internal: n.Internal,
+		Containers: map[string]endpointView{}, Labels: n.Labels,
+	}
+	_, v.EnableIPv6 = n.Subnet(true)
+	for _, s := range n.Subnets {
+		sub := subnetView{Subnet: s.Prefix.String(), Gateway: s.Gateway.String()}
+		if s.Range.IsValid() {
+			sub.IPRange = s.Range.String()
+		}
+		v.IPAM.Config = append(v.IPAM.Config, sub)
+	}
+	for _, e := range endpoints {
+		at := endpointView{EndpointID: e.ID, MacAddress: e.MAC}
+		if len(e.Names) > 0 {
+			at.Name = e.Names[0]
+		}
+		if e.IPv4.IsValid() {
+			at.IPv4Address = e.IPv4.String()
+		}
+		if e.IPv6.IsValid() {
+			at.IPv6Address = e.IPv6.String()
+		}
+		v.Containers[e.Sandbox] = at
+	}
+	return v
+}
+
+func (a *app) networkInspectCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "inspect NETWORK [NETWORK...]", Short: "Print what is known of networks, as JSON", Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.withEngine(func(e *engine.Engine) error {
+				list := []networkView{}
+				err := a.each(args, func(name string) error {
+					n, err := e.Networks().Get(name)
+					if err != nil {
+						return err
+					}
+					endpoints, err := e.Networks().Endpoints(name)
+					list = append(list, viewNetwork(&n, endpoints))
+					return err
+				})
+				if e := a.printJSON(list); e != nil {
+					return e
+				}
+				return err
+			})
+		},
+	}
+}

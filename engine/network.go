@@ -1,0 +1,432 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/caisson-engine/caisson/namespace"
+	"github.com/caisson-engine/caisson/network"
+)
+
+// A Connection says how a container is connected to a network.
+type Connection struct {
+	// Network is the network's name.
+	Network string
+	// Aliases are names that the container has there besides its own and the first twelve digits of its ID.
+	Aliases []string `json:",omitempty"`
+	// IPv4 and IPv6 are addresses of the network's subnets. The zero value means any that is free.
+	IPv4 netip.Addr `json:",omitzero"`
+	IPv6 netip.Addr `json:",omitzero"`
+	// MAC is the hardware address, "02:42:ac:11:00:02". Empty means one made of the address.
+	MAC string `json:",omitempty"`
+	// GatewayPriority is that of [network.EndpointOptions].
+	GatewayPriority int `json:",omitempty"`
+}
+
+// defaultNetwork is made when it is first needed.
+const defaultNetwork = "bridge"
+
+// Networks returns the store of the engine's networks.
+func (e *Engine) Networks() *network.Store { return e.networks }
+
+// predefined are networks' names that have a meaning of their own.
+func predefined(name string) bool {
+	return name == defaultNetwork || name == "host" || name == "none" || name == "default" || strings.HasPrefix(name, "container:")
+}
+
+// CreateNetwork makes a network. One that is there is a [Conflict].
+func (e *Engine) CreateNetwork(ctx context.Context, name string, o *network.CreateOptions) (network.Network, error) {
+	if predefined(name) {
+		return network.Network{}, conflict("operation is not permitted on predefined %s network", name)
+	}
+	n, err := e.networks.Create(ctx, name, o)
+	if errors.Is(err, network.ErrExists) {
+		return n, conflict("network with name %s already exists", name)
+	}
+	return n, err
+}
+
+// RemoveNetwork removes a network. One that a running container is connected to is a [Conflict].
+func (e *Engine) RemoveNetwork(ctx context.Context, name string) error {
+	if predefined(name) {
+		return conflict("operation is not permitted on predefined %s network", name)
+	}
+	err := e.networks.Remove(ctx, name)
+	switch {
+	case errors.Is(err, network.ErrNotFound):
+		return notFound("network %s not found", name)
+	case errors.Is(err, network.ErrInUse):
+		return &Error{Kind: Conflict, Message: fmt.Sprintf("error while removing network: network %s has active endpoints", name), Err: err}
+	}
+	return err
+}
+
+// PruneNetworks removes the networks that no running container is connected to and no other names, and returns their names.
+func (e *Engine) PruneNetworks(ctx context.Context) ([]string, error) {
+	list, err := e.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	removed, err := e.networks.Prune(ctx, &network.PruneOptions{Keep: func(n network.Network) bool {
+		return predefined(n.Name) || slices.ContainsFunc(list, func(c *Container) bool {
+			return slices.ContainsFunc(c.Networks, func(at Connection) bool { return at.Network == n.Name })
+		})
+	}})
+	var names []string
+	for _, n := range removed {
+		names = append(names, n.Name)
+	}
+	return names, err
+}
+
+// network returns a network by its name; the default one is made if it is not there.
+func (e *Engine) network(ctx context.Context, name string) (network.Network, error) {
+	n, err := e.networks.Get(name)
+	if !errors.Is(err, network.ErrNotFound) {
+		return n, err
+	}
+	if name != defaultNetwork {
+		return n, notFound("network %s not found", name)
+	}
+	n, err = e.networks.Create(ctx, name, nil)
+	if errors.Is(err, network.ErrExists) {
+		return e.networks.Get(name)
+	}
+	return n, err
+}
+
+// prepareNetwork works out how the container is connected. What can be refused is refused here.
+func (e *Engine) prepareNetwork(ctx context.Context, c *Container, exposed map[string]struct{}) error {
+	cfg := &c.Config
+	mode := cmp.Or(cfg.Network, defaultNetwork)
+	if mode == "default" {
+		mode = defaultNetwork
+	}
+	other := mode == "none" || mode == "host" || strings.HasPrefix(mode, "container:")
+	if other {
+		if len(cfg.Networks) > 0 || len(cfg.Ports) > 0 || cfg.PublishAll {
+			return invalid("conflicting options: networks or published ports and the network mode %s", mode)
+		}
+		if ref, ok := strings.CutPrefix(mode, "container:"); ok {
+			id, err := e.resolve(ref)
+			if err != nil {
+				return err
+			}
+			cfg.Network = "container:" + id
+			if cfg.Hostname != "" || len(cfg.DNS)+len(cfg.ExtraHosts) > 0 {
+				return invalid("conflicting options: hostname, dns or extra hosts and the network mode %s", mode)
+			}
+		}
+		return nil
+	}
+	cfg.Network = mode
+	c.Networks = slices.Clone(cfg.Networks)
+	if len(c.Networks) == 0 {
+		c.Networks = []Connection{{Network: mode}}
+	}
+	cfg.Network = c.Networks[0].Network
+	for i, at := range c.Networks {
+		if at.Network == "default" {
+			c.Networks[i].Network = defaultNetwork
+		}
+		if name := c.Networks[i].Network; name != defaultNetwork {
+			if _, err := e.network(ctx, name); err != nil {
+				return err
+			}
+		}
+		if _, err := at.mac(); err != nil {
+			return err
+		}
+	}
+	var err error
+	c.Ports, err = c.ports(exposed)
+	return err
+}
+
+func (at *Connection) mac() (net.HardwareAddr, error) {
+	if at.MAC == "" {
+		return nil, nil
+	}
+	mac, err := net.ParseMAC(at.MAC)
+	if err != nil || len(mac) != 6 {
+		return nil, invalid("invalid MAC address: %s", at.MAC)
+	}
+	return mac, nil
+}
+
+// ports are those that are asked for, and with PublishAll those that are exposed.
+func (c *Container) ports(exposed map[string]struct{}) ([]network.Port, error) {
+	all := slices.Clone(c.Config.Ports)
+	if !c.Config.PublishAll {
+		return all, nil
+	}
+	specs := slices.Clone(c.Config.Expose)
+	for spec := range exposed {
+		specs = append(specs, spec)
+	}
+	slices.Sort(specs)
+	for _, spec := range slices.Compact(specs) {
+		if strings.Contains(spec, ":") {
+			return nil, invalid("invalid exposed port: %s", spec)
+		}
+		ports, err := network.ParsePorts(spec)
+		if err != nil {
+			return nil, invalid("invalid exposed port: %v", err)
+		}
+		for _, p := range ports {
+			same := func(o network.Port) bool { return o.Container == p.Container && o.Protocol == p.Protocol }
+			if !slices.ContainsFunc(all, same) {
+				all = append(all, p)
+			}
+		}
+	}
+	return all, nil
+}
+
+// options translates a connection. The first one publishes the ports.
+func (c *Container) options(at *Connection) (*network.EndpointOptions, error) {
+	mac, err := at.mac()
+	if err != nil {
+		return nil, err
+	}
+	names := []string{c.Name, c.ShortID()}
+	for _, name := range append(slices.Clone(at.Aliases), c.Hostname) {
+		if !slices.Contains(names, name) && !strings.ContainsAny(name, " /") {
+			names = append(names, name)
+		}
+	}
+	return &network.EndpointOptions{
+		Names: names, IPv4: at.IPv4, IPv6: at.IPv6, MAC: mac, GatewayPriority: at.GatewayPriority,
+	}, nil
+}
+
+// joinNetwork puts the network namespace of another container, which must run, into c's place of it.
+func (r *Run) joinNetwork(ctx context.Context, to *namespace.Namespace) error {
+	id, ok := strings.CutPrefix(r.record.Config.Network, "container:")
+	if !ok {
+		return nil
+	}
+	other, err := r.e.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	if other.State.Status != Running {
+		return conflict("cannot join network of a non running container: %s", other.Name)
+	}
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", other.State.Pid))
+	if err != nil {
+		return conflict("cannot join network of container %s: %v", other.Name, err)
+	}
+	r.held = append(r.held, ns)
+	p, err := other.process() // still the one whose namespace was opened
+	if err != nil {
+		return conflict("cannot join network of a non running container: %s", other.Name)
+	}
+	_ = p.Release()
+	to.Join = ns
+	// The same machine to others, so the same files.
+	for _, name := range []string{"hosts", "resolv.conf", "hostname"} {
+		text := hostFile(r.e.path(other.ID, name), "")
+		if err := writePlain(r.e.path(r.record.ID, name), text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reserve binds the ports, before anything else is made.
+func (r *Run) reserve() (err error) {
+	if len(r.record.Ports) == 0 {
+		return nil
+	}
+	r.reserved, err = r.e.networks.Reserve(r.record.Ports)
+	if errors.Is(err, network.ErrPortInUse) {
+		return &Error{Kind: Conflict, Message: "driver failed programming external connectivity", Err: err}
+	}
+	return err
+}
+
+// connect connects the process that waits to be executed, and writes down its addresses.
+func (r *Run) connect(ctx context.Context, pid int) error {
+	rec := r.record
+	if len(rec.Networks) == 0 {
+		return nil
+	}
+	var err error
+	o := &network.SandboxOptions{ID: rec.ID, NoResolver: r.c.Keep != nil}
+	for _, a := range rec.Config.DNS {
+		o.Servers = append(o.Servers, netip.AddrPortFrom(a, 53))
+	}
+	if r.sandbox, err = r.e.networks.Sandbox(pid, o); err != nil {
+		return err
+	}
+	rec.Endpoints = nil
+	for i := range rec.Networks {
+		at := &rec.Networks[i]
+		options, err := rec.options(at)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			options.Reserved, r.reserved = r.reserved, nil
+		}
+		if _, err := r.e.network(ctx, at.Network); err != nil {
+			options.Reserved.Close()
+			return err
+		}
+		e, err := r.sandbox.Attach(ctx, at.Network, options)
+		if errors.Is(err, network.ErrNotFound) {
+			return notFound("network %s not found", at.Network)
+		}
+		if err != nil && rec.Config.Network == defaultNetwork {
+			return fmt.Errorf("%w (the network \"none\" needs nothing of that)", err)
+		}
+		if err != nil {
+			return err
+		}
+		rec.Endpoints = append(rec.Endpoints, e)
+	}
+	return rec.writeHosts(r.e.path(rec.ID))
+}
+
+// aloneFiles writes the resolv.conf of a container that outlives this program, and with it the resolver: the host's servers.
+func (r *Run) aloneFiles() error {
+	rec := r.record
+	if len(rec.Networks) == 0 {
+		return nil
+	}
+	return writePlain(r.e.path(rec.ID, "resolv.conf"), rec.resolvConfAlone())
+}
+
+// forget lets go of the networks of a container that runs on. Its ports are translated still, but by the host's loopback they
+// are not reached, and nobody answers for names.
+func (r *Run) forget() {
+	if r.sandbox != nil {
+		r.sandbox.Forget()
+		r.sandbox = nil
+	}
+}
+
+// disconnect gives back what connect and reserve took.
+func (r *Run) disconnect() error {
+	if r.reserved != nil {
+		r.reserved.Close()
+		r.reserved = nil
+	}
+	r.record.Endpoints = nil
+	if r.sandbox == nil {
+		return nil
+	}
+	err := r.sandbox.Close()
+	r.sandbox = nil
+	return err
+}
+
+// Sandbox returns the network namespace of the container that runs and what is attached to it: for Dial, Listen and
+// Transport. It is nil for a container without networks of its own. Wait closes it.
+func (r *Run) Sandbox() *network.Sandbox { return r.sandbox }
+
+// Connect connects a container to a network: at once if it runs, else when it starts.
+func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error {
+	if _, err := e.network(ctx, at.Network); err != nil {
+		return err
+	}
+	if _, err := at.mac(); err != nil {
+		return err
+	}
+	return e.changeNetworks(ctx, ref, func(c *Container) error {
+		if slices.ContainsFunc(c.Networks, func(o Connection) bool { return o.Network == at.Network }) {
+			return conflict("endpoint with name %s already exists in network %s", c.Name, at.Network)
+		}
+		c.Networks = append(c.Networks, *at)
+		return nil
+	}, func(c *Container, box *network.Sandbox) error {
+		o, err := c.options(at)
+		if err == nil {
+			_, err = box.Attach(ctx, at.Network, o)
+		}
+		if errors.Is(err, network.ErrExists) {
+			return conflict("endpoint with name %s already exists in network %s", c.Name, at.Network)
+		}
+		return err
+	})
+}
+
+// Disconnect disconnects a container from a network.
+func (e *Engine) Disconnect(ctx context.Context, ref, name string) error {
+	missing := func(c *Container) error {
+		return notFound("container %s is not connected to network %s", c.Name, name)
+	}
+	return e.changeNetworks(ctx, ref, func(c *Container) error {
+		before := len(c.Networks)
+		c.Networks = slices.DeleteFunc(c.Networks, func(o Connection) bool { return o.Network == name })
+		if len(c.Networks) == before {
+			return missing(c)
+		}
+		return nil
+	}, func(c *Container, box *network.Sandbox) error {
+		err := box.Detach(ctx, name)
+		if errors.Is(err, network.ErrNotFound) {
+			return missing(c)
+		}
+		return err
+	})
+}
+
+// changeNetworks changes the document of a container that does not run, or what a running one is attached to.
+func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*Container) error,
+	running func(*Container, *network.Sandbox) error,
+) error {
+	c, err := e.Inspect(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if len(c.Networks) == 0 && c.Config.Network != defaultNetwork {
+		if mode := c.Config.Network; mode == "host" || mode == "none" || strings.HasPrefix(mode, "container:") {
+			return conflict("container %s has the network mode %s and cannot be connected to networks", c.Name, mode)
+		}
+	}
+	if c.State.Status != Running {
+		return e.changeStopped(ctx, c, stopped)
+	}
+	box, err := e.networks.Sandbox(c.State.Pid, &network.SandboxOptions{ID: c.ID, NoResolver: true})
+	if err != nil {
+		return err
+	}
+	defer box.Forget()
+	p, err := c.process() // still the one whose namespace was opened
+	if err != nil {
+		return conflict("container %s is not running", c.Name)
+	}
+	_ = p.Release()
+	return running(c, box)
+}
+
+func (e *Engine) changeStopped(ctx context.Context, c *Container, change func(*Container) error) error {
+	l, held, err := e.tryLockContainer(c.ID)
+	if errors.Is(err, fs.ErrNotExist) {
+		return notFound("No such container: %s", c.Name)
+	}
+	if err != nil {
+		return err
+	}
+	if held {
+		return conflict("container %s is being started or removed", c.Name)
+	}
+	defer l.Close()
+	if c, err = e.reread(ctx, c.ID); err != nil {
+		return err
+	}
+	if err := change(c); err != nil {
+		return err
+	}
+	return e.write(c)
+}

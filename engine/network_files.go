@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/caisson-engine/caisson/internal/durable"
+)
+
+const localHosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+
+// resolvConf is the content of the container's /etc/resolv.conf.
+func (rec *Container) resolvConf() string {
+	cfg := &rec.Config
+	if cfg.Network == "host" && len(cfg.DNS)+len(cfg.DNSSearch)+len(cfg.DNSOptions) == 0 {
+		return hostFile("/etc/resolv.conf", "")
+	}
+	var b strings.Builder
+	host := hostFile("/etc/resolv.conf", "")
+	switch {
+	case len(rec.Networks) > 0:
+		b.WriteString("nameserver 127.0.0.11\n")
+	case cfg.Network == "host" && len(cfg.DNS) > 0:
+		for _, a := range cfg.DNS {
+			fmt.Fprintln(&b, "nameserver", a)
+		}
+	case cfg.Network == "host":
+		b.WriteString(linesOf(host, "nameserver"))
+	default:
+		return "# There is no network but loopback.\n"
+	}
+	switch search := cfg.DNSSearch; {
+	case len(search) == 1 && search[0] == ".":
+	case len(search) > 0:
+		fmt.Fprintln(&b, "search", strings.Join(search, " "))
+	default:
+		b.WriteString(linesOf(host, "search"))
+	}
+	options := cfg.DNSOptions
+	if len(rec.Networks) > 0 && !slices.ContainsFunc(options, func(o string) bool { return strings.HasPrefix(o, "ndots:") }) {
+		options = append(slices.Clone(options), "ndots:0") // a container's name is whole as it is
+	}
+	if len(options) > 0 {
+		fmt.Fprintln(&b, "options", strings.Join(options, " "))
+	}
+	return b.String()
+}
+
+// resolvConfAlone is that of a container whose program may end before it: it asks the servers itself.
+func (rec *Container) resolvConfAlone() string {
+	var b strings.Builder
+	for _, a := range rec.Config.DNS {
+		fmt.Fprintln(&b, "nameserver", a)
+	}
+	if len(rec.Config.DNS) == 0 {
+		for line := range strings.Lines(linesOf(hostFile("/etc/resolv.conf", ""), "nameserver")) {
+			if a, err := netip.ParseAddr(strings.Fields(line)[1]); err == nil && !a.IsLoopback() {
+				b.WriteString(line)
+			}
+		}
+	}
+	for line := range strings.Lines(rec.resolvConf()) {
+		if !strings.HasPrefix(line, "nameserver") && !strings.HasPrefix(line, "options ndots:0") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
+// linesOf returns the lines of a resolv.conf that begin with the keyword.
+func linesOf(text, keyword string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == keyword {
+			fmt.Fprintln(&b, strings.Join(fields, " "))
+		}
+	}
+	return b.String()
+}
+
+// hosts is the content of the container's /etc/hosts, with the addresses that it has by now.
+func (rec *Container) hosts() string {
+	if rec.Config.Network == "host" {
+		return hostFile("/etc/hosts", localHosts) + rec.extraHosts()
+	}
+	var b strings.Builder
+	b.WriteString(localHosts)
+	b.WriteString(rec.extraHosts())
+	for _, e := range rec.Endpoints {
+		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+			if p.IsValid() {
+				fmt.Fprintf(&b, "%s\t%s\n", p.Addr(), rec.Hostname)
+			}
+		}
+	}
+	return b.String()
+}
+
+func (rec *Container) extraHosts() string {
+	var b strings.Builder
+	for _, h := range rec.Config.ExtraHosts {
+		name, address, _ := strings.Cut(h, ":")
+		fmt.Fprintf(&b, "%s\t%s\n", address, name)
+	}
+	return b.String()
+}
+
+// writeHosts writes the file anew in its place: it is bound into the container already.
+func (rec *Container) writeHosts(dir string) error {
+	return writePlain(filepath.Join(dir, "hosts"), rec.hosts())
+}
+
+// checkNames looks at what goes into the files.
+func (cfg *Config) checkNames() error {
+	for _, h := range cfg.ExtraHosts {
+		name, address, _ := strings.Cut(h, ":")
+		if _, err := netip.ParseAddr(address); name == "" || strings.ContainsAny(name, " \t\n#") || err != nil {
+			return invalid("bad format for add-host: %q", h)
+		}
+	}
+	for _, a := range cfg.DNS {
+		if !a.IsValid() {
+			return invalid("invalid DNS server")
+		}
+	}
+	for _, list := range [][]string{cfg.DNSSearch, cfg.DNSOptions} {
+		for _, s := range list {
+			if s == "" || strings.ContainsAny(s, " \t\n#;") {
+				return invalid("invalid DNS search domain or option: %q", s)
+			}
+		}
+	}
+	return nil
+}
+
+// tryLockContainer takes a container's lock if nobody has it.
+func (e *Engine) tryLockContainer(id string) (*durable.Lock, bool, error) {
+	return durable.TryAcquire(e.path(id, "lock"), true)
+}

@@ -1,0 +1,341 @@
+package network
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	dnsTimeout  = 3 * time.Second // of one server's answer
+	dnsQueries  = 256             // of one sandbox at a time
+	dnsConns    = 32              // of one sandbox by tcp
+	dnsIdle     = 10 * time.Second
+	maxDatagram = 64 << 10
+)
+
+// dnsAddr is where a sandbox finds its resolver, by port 53.
+var dnsAddr = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+
+// A resolver answers a sandbox's questions for names. It listens inside the sandbox, on ports that were free, and port 53 of
+// 127.0.0.11 is translated to them there, so that the container may use port 53 for itself.
+type resolver struct {
+	b      *Sandbox
+	packet net.PacketConn
+	stream net.Listener
+	ctx    context.Context
+	cancel context.CancelFunc
+	slots  chan struct{}
+	group  sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool // nil when it is closed
+}
+
+// serveNames starts the sandbox's resolver, once.
+func (b *Sandbox) serveNames() error {
+	if b.o.NoResolver || b.resolver != nil {
+		return nil
+	}
+	r := &resolver{b: b, slots: make(chan struct{}, dnsQueries), conns: make(map[net.Conn]bool)}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	err := inside(b.ns, func() (err error) {
+		if err := loopbackUp(); err != nil { // the container's launch does it too, about now
+			return err
+		}
+		at := netip.AddrPortFrom(dnsAddr, 0).String()
+		if r.packet, err = net.ListenPacket("udp4", at); err != nil {
+			return err
+		}
+		if r.stream, err = net.Listen("tcp4", at); err != nil {
+			return err
+		}
+		return r.redirect()
+	})
+	if err != nil {
+		r.close()
+		return fmt.Errorf("resolver: %w", err)
+	}
+	r.group.Go(r.packets)
+	r.group.Go(r.streams)
+	b.resolver = r
+	return nil
+}
+
+func loopbackUp() error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open rtnetlink: %w", err)
+	}
+	defer h.Close()
+	lo, err := h.LinkByName("lo")
+	if err == nil && lo.Attrs().Flags&net.FlagUp == 0 {
+		err = h.LinkSetUp(lo)
+	}
+	if err != nil {
+		return fmt.Errorf("set lo up: %w", err)
+	}
+	return nil
+}
+
+func (r *resolver) close() {
+	r.cancel()
+	if r.packet != nil {
+		_ = r.packet.Close()
+	}
+	if r.stream != nil {
+		_ = r.stream.Close()
+	}
+	r.mu.Lock()
+	for c := range r.conns {
+		_ = c.Close()
+	}
+	r.conns = nil
+	r.mu.Unlock()
+	r.group.Wait()
+}
+
+// redirect translates port 53 in the calling thread's namespace, the sandbox's.
+func (r *resolver) redirect() error {
+	conn, err := nftables.New(nftables.AsLasting())
+	if err != nil {
+		return fmt.Errorf("open nftables: %w", err)
+	}
+	defer func() { _ = conn.CloseLasting() }()
+	t := &nftables.Table{Name: "caisson-dns", Family: nftables.TableFamilyIPv4}
+	conn.AddTable(t)
+	conn.DelTable(t) // an earlier resolver's
+	conn.AddTable(t)
+	priority, policy := dstnatOut, nftables.ChainPolicyAccept
+	chain := conn.AddChain(&nftables.Chain{
+		Name: "output", Table: t, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: &priority,
+		Policy: &policy,
+	})
+	_, udp, _ := net.SplitHostPort(r.packet.LocalAddr().String())
+	_, tcp, _ := net.SplitHostPort(r.stream.Addr().String())
+	for proto, port := range map[byte]string{unix.IPPROTO_UDP: udp, unix.IPPROTO_TCP: tcp} {
+		to, _ := parsePort(port)
+		conn.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: rule(
+			daddr4.equals(dnsAddr.AsSlice()), meta(expr.MetaKeyL4PROTO, proto), dport.equals(port16(53)),
+			[]expr.Any{
+				&expr.Immediate{Register: 1, Data: dnsAddr.AsSlice()},
+				&expr.Immediate{Register: 2, Data: port16(to)},
+				&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2, Specified: true},
+			},
+		)})
+	}
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("translate port 53: %w", explain(err, "nf_tables with nat"))
+	}
+	return nil
+}
+
+// packets answers datagrams.
+func (r *resolver) packets() {
+	b := make([]byte, maxDatagram)
+	for {
+		n, from, err := r.packet.ReadFrom(b)
+		if r.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		query := append([]byte(nil), b[:n]...)
+		select {
+		case r.slots <- struct{}{}:
+		default:
+			continue // too many: it will ask again
+		}
+		r.group.Go(func() {
+			defer func() { <-r.slots }()
+			if answer := r.answer(query, "udp"); answer != nil {
+				_, _ = r.packet.WriteTo(answer, from)
+			}
+		})
+	}
+}
+
+// streams answers what comes by tcp: messages with their length before them.
+func (r *resolver) streams() {
+	for {
+		c, err := r.stream.Accept()
+		if r.ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		r.mu.Lock()
+		full := r.conns == nil || len(r.conns) >= dnsConns
+		if !full {
+			r.conns[c] = true
+		}
+		r.mu.Unlock()
+		if full {
+			_ = c.Close()
+			continue
+		}
+		r.group.Go(func() {
+			r.stream1(c)
+			r.mu.Lock()
+			delete(r.conns, c)
+			r.mu.Unlock()
+			_ = c.Close()
+		})
+	}
+}
+
+func (r *resolver) stream1(c net.Conn) {
+	for {
+		_ = c.SetDeadline(time.Now().Add(dnsIdle))
+		query, err := readMessage(c)
+		if err != nil {
+			return
+		}
+		answer := r.answer(query, "tcp")
+		if answer == nil || writeMessage(c, answer) != nil {
+			return
+		}
+	}
+}
+
+func readMessage(c io.Reader) ([]byte, error) {
+	var size [2]byte
+	if _, err := io.ReadFull(c, size[:]); err != nil {
+		return nil, err
+	}
+	b := make([]byte, binary.BigEndian.Uint16(size[:]))
+	_, err := io.ReadFull(c, b)
+	return b, err
+}
+
+func writeMessage(c io.Writer, message []byte) error {
+	_, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(message))), message...))
+	return err
+}
+
+// answer returns the answer to a query, or nil if it is none.
+func (r *resolver) answer(query []byte, network string) []byte {
+	var p dnsmessage.Parser
+	h, err := p.Start(query)
+	if err != nil || h.Response {
+		return nil
+	}
+	q, err := p.Question()
+	if err != nil {
+		return reply(h, nil, dnsmessage.RCodeFormatError, nil)
+	}
+	if h.OpCode != 0 {
+		return reply(h, &q, dnsmessage.RCodeNotImplemented, nil)
+	}
+	found, known := r.b.view().find(q)
+	switch {
+	case known && found == nil && q.Type == dnsmessage.TypePTR:
+		return reply(h, &q, dnsmessage.RCodeNameError, nil)
+	case known:
+		return reply(h, &q, dnsmessage.RCodeSuccess, found)
+	case !r.b.view().forwards:
+		// Not even the question leaves an internal network.
+		return reply(h, &q, dnsmessage.RCodeRefused, nil)
+	}
+	answer, err := r.forward(query, h.ID, network)
+	if err != nil {
+		return reply(h, &q, dnsmessage.RCodeServerFailure, nil)
+	}
+	return answer
+}
+
+// ttl of our own answers in seconds: a container's address is another's soon after.
+const ttl = 10
+
+func reply(h dnsmessage.Header, q *dnsmessage.Question, code dnsmessage.RCode, answers []dnsmessage.ResourceBody) []byte {
+	b := dnsmessage.NewBuilder(make([]byte, 0, 512), dnsmessage.Header{
+		ID: h.ID, Response: true, OpCode: h.OpCode, RecursionDesired: h.RecursionDesired, RecursionAvailable: true, RCode: code,
+		Authoritative: code == dnsmessage.RCodeSuccess,
+	})
+	b.EnableCompression()
+	err := b.StartQuestions()
+	if q != nil {
+		err = errors.Join(err, b.Question(*q))
+	}
+	err = errors.Join(err, b.StartAnswers())
+	for _, a := range answers {
+		rh := dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: ttl}
+		switch a := a.(type) {
+		case *dnsmessage.AResource:
+			err = errors.Join(err, b.AResource(rh, *a))
+		case *dnsmessage.AAAAResource:
+			err = errors.Join(err, b.AAAAResource(rh, *a))
+		case *dnsmessage.PTRResource:
+			err = errors.Join(err, b.PTRResource(rh, *a))
+		}
+	}
+	out, e := b.Finish()
+	if errors.Join(err, e) != nil {
+		return nil
+	}
+	return out
+}
+
+// forward asks the servers, one after the other, from the host.
+func (r *resolver) forward(query []byte, id uint16, network string) ([]byte, error) {
+	servers, err := r.b.servers()
+	if err != nil {
+		return nil, err
+	}
+	err = errors.New("there is no server")
+	for _, server := range servers {
+		var answer []byte
+		if answer, err = r.exchange(query, id, network, server); err == nil {
+			return answer, nil
+		}
+	}
+	return nil, err
+}
+
+func (r *resolver) exchange(query []byte, id uint16, network string, server netip.AddrPort) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(r.ctx, dnsTimeout)
+	defer cancel()
+	c, err := r.b.s.dial(ctx, network, server)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Now()) })
+	defer stop()
+	if network == "tcp" {
+		if err := writeMessage(c, query); err != nil {
+			return nil, err
+		}
+		return readMessage(c)
+	}
+	if _, err := c.Write(query); err != nil {
+		return nil, err
+	}
+	b := make([]byte, maxDatagram)
+	for {
+		n, err := c.Read(b)
+		if err != nil {
+			return nil, err
+		}
+		var p dnsmessage.Parser
+		if h, err := p.Start(b[:n]); err == nil && h.ID == id && h.Response {
+			return b[:n], nil
+		}
+	}
+}

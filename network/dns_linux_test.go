@@ -1,0 +1,203 @@
+package network
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// upstream answers every question for A with 192.0.2.1 by udp, and 192.0.2.2 by tcp; it counts them.
+func upstream(m *machine) *atomic.Int32 {
+	m.t.Helper()
+	asked := &atomic.Int32{}
+	answer := func(query []byte, last byte) []byte {
+		var p dnsmessage.Parser
+		h, err := p.Start(query)
+		q, err2 := p.Question()
+		if errors.Join(err, err2) != nil {
+			return nil
+		}
+		asked.Add(1)
+		var all []dnsmessage.ResourceBody
+		if q.Type == dnsmessage.TypeA {
+			all = append(all, &dnsmessage.AResource{A: [4]byte{192, 0, 2, last}})
+		}
+		return reply(h, &q, dnsmessage.RCodeSuccess, all)
+	}
+	m.in(func() error {
+		c, err := net.ListenPacket("udp", ":53")
+		if err != nil {
+			return err
+		}
+		l, err := net.Listen("tcp", ":53")
+		if err != nil {
+			return err
+		}
+		m.t.Cleanup(func() { _, _ = c.Close(), l.Close() })
+		go func() {
+			b := make([]byte, 2000)
+			for {
+				n, from, err := c.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				_, _ = c.WriteTo(answer(b[:n], 1), from)
+			}
+		}()
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				if query, err := readMessage(c); err == nil {
+					_ = writeMessage(c, answer(query, 2))
+				}
+				_ = c.Close()
+			}
+		}()
+		return nil
+	})
+	return asked
+}
+
+// dig looks a name up in the container, as its programs do.
+func (m *machine) dig(args ...string) string {
+	m.t.Helper()
+	return m.command("dig", append([]string{"+short", "+time=2", "+tries=1", "@127.0.0.11"}, args...)...)
+}
+
+func TestNames(t *testing.T) {
+	host, _, client := world(t)
+	asked := upstream(client)
+	s := newStore(t, host)
+	for name, o := range map[string]*CreateOptions{
+		"front": {IPv6: true}, "back": {}, "inner": {Internal: true},
+	} {
+		_, err := s.Create(t.Context(), name, o)
+		require.NoError(t, err)
+	}
+	other, err := Open(s.dir, &Options{Namespace: host.path(), Table: "caisson"}) // as another process
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, other.Close()) })
+	box := func(s *Store, id string) (*Sandbox, *machine) {
+		m, pid := newBox(t)
+		b, err := s.Sandbox(pid, &SandboxOptions{ID: id, Servers: []netip.AddrPort{
+			netip.MustParseAddrPort("10.1.0.1:53"), netip.MustParseAddrPort("10.2.0.2:53"), // the first refuses
+		}})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, b.Close()) })
+		return b, m
+	}
+	web, m := box(s, "web1")
+	e := attach(t, web, "front", &EndpointOptions{Names: []string{"web", "Www"}})
+	db, dbm := box(other, "db1")
+	e2 := attach(t, db, "front", &EndpointOptions{Names: []string{"db", "www"}})
+	hidden, _ := box(s, "hidden1")
+	attach(t, hidden, "back", &EndpointOptions{Names: []string{"hidden"}})
+
+	require.Equal(t, e2.IPv4.Addr().String()+"\n", m.dig("db"))
+	require.Equal(t, e2.IPv4.Addr().String()+"\n", m.dig("+tcp", "DB."))
+	require.Equal(t, e2.IPv6.Addr().String()+"\n", m.dig("db", "AAAA"))
+	require.Equal(t, e2.IPv4.Addr().String()+"\n", m.dig("db.front"))
+	require.Equal(t, e.IPv4.Addr().String()+"\n", dbm.dig("web"))
+	both := dbm.dig("www")
+	require.Contains(t, both, e.IPv4.Addr().String())
+	require.Contains(t, both, e2.IPv4.Addr().String())
+	require.Equal(t, "db.front.\n", m.dig("-x", e2.IPv4.Addr().String()))
+	require.Equal(t, "db.front.\n", m.dig("-x", e2.IPv6.Addr().String()))
+	require.Zero(t, asked.Load())
+	require.Empty(t, m.dig("db", "MX"), "it has no other records, and nobody else is asked for them")
+	require.Contains(t, m.command("dig", "@127.0.0.11", "-x", "172.17.99.99"), "NXDOMAIN")
+	require.Zero(t, asked.Load())
+	// What is no container's is forwarded, as it came.
+	require.Equal(t, "192.0.2.1\n", m.dig("hidden"))
+	require.Equal(t, "192.0.2.1\n", m.dig("example.org"))
+	require.Equal(t, "192.0.2.2\n", m.dig("+tcp", "example.org"))
+	require.EqualValues(t, 3, asked.Load())
+	m.in(func() error {
+		// Port 53 is the container's own.
+		c, err := net.ListenPacket("udp", ":53")
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	})
+
+	// Nothing leaves an internal network, and it is on no other.
+	inner, im := box(s, "inner1")
+	attach(t, inner, "inner", &EndpointOptions{Names: []string{"inner"}})
+	require.Contains(t, im.command("dig", "@127.0.0.11", "example.org"), "REFUSED")
+	require.Contains(t, im.command("dig", "+tcp", "@127.0.0.11", "secret.example.org"), "REFUSED")
+	require.Contains(t, im.command("dig", "@127.0.0.11", "-x", "192.0.2.7"), "REFUSED")
+	require.EqualValues(t, 3, asked.Load())
+	im.cannot("udp", "10.2.0.2:53")
+	// Connected to another, by another process, it sees both.
+	joined, err := other.Sandbox(inner.owner.PID, &SandboxOptions{ID: "inner1", NoResolver: true})
+	require.NoError(t, err)
+	attach(t, joined, "back", &EndpointOptions{Names: []string{"inner"}})
+	require.Eventually(t, func() bool { return im.dig("hidden") == "172.18.0.2\n" || im.dig("hidden") == "172.17.0.2\n" },
+		3*viewTime, viewTime/10)
+	require.Equal(t, "192.0.2.1\n", im.dig("example.org"))
+	all, err := inner.Endpoints()
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Equal(t, "eth1", all[1].Interface)
+	require.NoError(t, joined.Detach(t.Context(), "back"))
+	require.Eventually(t, func() bool { return im.dig("hidden") == "" }, 3*viewTime, viewTime/10)
+	joined.Forget()
+
+	// A name goes with its container.
+	require.NoError(t, db.Close())
+	require.Equal(t, "192.0.2.1\n", m.dig("db"))
+}
+
+// TestDial: the host's Go code in a container's network.
+func TestDial(t *testing.T) {
+	host := newMachine(t)
+	s := newStore(t, host)
+	_, err := s.Create(t.Context(), "inner", &CreateOptions{Internal: true})
+	require.NoError(t, err)
+	a, _ := newSandbox(t, s, "a")
+	b, mb := newSandbox(t, s, "b")
+	attach(t, a, "inner", &EndpointOptions{Names: []string{"web"}})
+	attach(t, b, "inner", nil)
+	l, err := a.Listen(t.Context(), "tcp", ":80")
+	require.NoError(t, err)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.RemoteAddr)
+	})}
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	transport := b.Transport()
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get("http://web/")
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Contains(t, string(body), "172.17.0.3:")
+	c, err := a.Dial(t.Context(), "tcp", "localhost:80")
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	p, err := b.ListenPacket(t.Context(), "udp", "172.17.0.3:5000")
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
+	for _, address := range []string{"example.org:80", "web:http", "web", "web:99999"} {
+		_, err = b.Dial(t.Context(), "tcp", address)
+		require.Error(t, err, address)
+	}
+	_, err = b.Dial(t.Context(), "unix", "/x:1")
+	require.Error(t, err)
+	// Inside, the network reaches neither the host nor the world; the host's own Go code does reach it.
+	mb.cannot("tcp", "172.17.0.1:22")
+	require.NotEmpty(t, mb.command("ip", "route"))
+	require.NotContains(t, mb.command("ip", "route"), "default")
+}
