@@ -154,7 +154,7 @@ func TestCreateRefuses(t *testing.T) {
 		"image":   {Image: "nosuch"},
 		"name":    {Image: "hello-world", Name: "taken"},
 		"badname": {Image: "hello-world", Name: "../up"},
-		"network": {Image: "hello-world", Network: "bridge"},
+		"network": {Image: "hello-world", Network: "nosuch"},
 		"dir":     {Image: "hello-world", Dir: "relative"},
 		"bind": {Image: "hello-world", Mounts: []Mount{
 			{Type: "volume", Target: "/v"}, {Type: "bind", Source: missing, Target: "/b"},
