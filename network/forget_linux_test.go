@@ -15,7 +15,7 @@ func TestForget(t *testing.T) {
 	m, pid, end := startBox(t)
 	b, err := s.Sandbox(pid, &SandboxOptions{ID: "left", NoResolver: true})
 	require.NoError(t, err)
-	m.serve(80)
+	stop := m.serve(80)
 	attach(t, b, "net", &EndpointOptions{Ports: []Port{{Host: 8080, Container: 80}}})
 	b.Forget()
 	client.sees("tcp", "10.1.0.2:8080", "10.2.0.2")
@@ -24,6 +24,7 @@ func TestForget(t *testing.T) {
 	_, err = other.Attach(t.Context(), "net", &EndpointOptions{Ports: []Port{{Host: 8080, Container: 81}}})
 	require.ErrorIs(t, err, ErrPortInUse)
 	client.sees("tcp", "10.1.0.2:8080", "10.2.0.2")
+	stop()
 	end()
 	require.Eventually(t, func() bool {
 		_, err = other.Attach(t.Context(), "net", &EndpointOptions{Ports: []Port{{Host: 8080, Container: 81}}})

@@ -131,7 +131,8 @@ func (m *machine) route(to, via string) {
 }
 
 // serve answers each connection of TCP to the port with the client's address and a newline, and each datagram alike.
-func (m *machine) serve(port int) {
+// Its sockets keep the machine's namespace until stop is called, or the test ends.
+func (m *machine) serve(port int) (stop func()) {
 	m.t.Helper()
 	m.in(func() error {
 		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
@@ -142,7 +143,8 @@ func (m *machine) serve(port int) {
 		if err != nil {
 			return err
 		}
-		m.t.Cleanup(func() { _, _ = l.Close(), p.Close() })
+		stop = func() { _, _ = l.Close(), p.Close() }
+		m.t.Cleanup(stop)
 		go func() {
 			for {
 				c, err := l.Accept()
@@ -165,6 +167,7 @@ func (m *machine) serve(port int) {
 		}()
 		return nil
 	})
+	return stop
 }
 
 func ipOf(a net.Addr) string {

@@ -92,7 +92,7 @@ func TestExhausted(t *testing.T) {
 
 	// One address besides the gateway's. A dead container's is taken back when it is needed.
 	_, pid, end := startBox(t)
-	b, err := s.Sandbox(pid, &SandboxOptions{ID: "dead"})
+	b, err := s.Sandbox(pid, &SandboxOptions{ID: "dead", NoResolver: true})
 	require.NoError(t, err)
 	e := attach(t, b, "n4", nil)
 	require.Equal(t, "10.8.0.6/30", e.IPv4.String())
