@@ -198,7 +198,7 @@ func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions) (string, 
 // job calls a method that returns a job, and waits for the job's end.
 func (c *systemdConn) job(ctx context.Context, method string, args ...any) error {
 	if err := c.manager().CallWithContext(ctx, systemdManager+".Subscribe", 0).Err; err != nil {
-		return fmt.Errorf("Subscribe: %w", err)
+		return fmt.Errorf("subscribe: %w", err)
 	}
 	var job dbus.ObjectPath
 	if err := c.manager().CallWithContext(ctx, systemdManager+"."+method, 0, args...).Store(&job); err != nil {

@@ -26,7 +26,9 @@ func everySpecLimit() *specs.LinuxResources {
 			{Allow: false, Access: "rwm"}, {Allow: true, Type: "c", Major: ptr(int64(10)), Minor: ptr(int64(229)), Access: "rw"},
 		},
 		Memory: &specs.LinuxMemory{
-			Limit: ptr(int64(64 << 20)), Reservation: ptr(int64(32 << 20)), Swap: ptr(int64(-1)), Kernel: ptr(int64(5)),
+			Limit: ptr(int64(64 << 20)), Reservation: ptr(int64(32 << 20)), Swap: ptr(int64(-1)),
+			//lint:ignore SA1019 it is read, so that it is refused or left out knowingly
+			Kernel:    ptr(int64(5)),
 			KernelTCP: ptr(int64(1 << 20)), Swappiness: ptr(uint64(0)), DisableOOMKiller: ptr(false),
 			UseHierarchy: ptr(true), CheckBeforeUpdate: ptr(true),
 		},

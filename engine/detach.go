@@ -214,7 +214,7 @@ func (e *Engine) WaitFor(ctx context.Context, ref string) (int, error) {
 	if c.State.Status == Running && c.State.Detached {
 		r, err := e.Adopt(ctx, c.ID)
 		if err == nil {
-			err = r.Wait(ctx)
+			_ = r.Wait(ctx) // how it ended is in the record
 			if ctx.Err() != nil && r.c.State == nil {
 				return 0, ctx.Err()
 			}

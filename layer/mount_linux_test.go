@@ -88,10 +88,10 @@ func TestMountDetached(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		s := newStore(t)
 		layers := newLayers(t, s, []entry{file("a", "1")}, []entry{file("b", "2")})
-		before, namespaceBefore := mountinfo(t), readlink(t, "/proc/self/ns/mnt")
+		namespaceBefore := readlink(t, "/proc/self/ns/mnt")
 		root, err := Mount(t.Context(), layers, nil)
 		require.NoError(t, err)
-		require.Equal(t, before, mountinfo(t))
+		require.NotContains(t, mountinfo(t), os.TempDir()) // nor among the lower folders of any
 		require.Equal(t, namespaceBefore, readlink(t, "/proc/self/ns/mnt"))
 		require.NoError(t, root.Close())
 		require.NoError(t, root.Close())
