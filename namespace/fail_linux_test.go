@@ -25,8 +25,11 @@ func failEachStep(t *testing.T, l *Launch) {
 	require.NoError(t, err)
 	run(t, l)
 	before := descriptors(t)
-	ran := 0
-	for k := range p.Len() {
+	ran, stride := 0, 1
+	if testing.Short() {
+		stride = 5
+	}
+	for k := 0; k < p.Len(); k += stride {
 		name := ""
 		l.edit = func(p *Program) {
 			s := &p.steps[k]
@@ -47,7 +50,7 @@ func failEachStep(t *testing.T, l *Launch) {
 		require.ErrorIs(t, err, syscall.EUCLEAN)
 		require.Equal(t, name, start.Step)
 	}
-	require.Greater(t, ran, p.Len()/2)
+	require.Greater(t, ran, p.Len()/2/stride)
 	require.Equal(t, before, descriptors(t))
 }
 

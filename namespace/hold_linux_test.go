@@ -107,8 +107,11 @@ func TestHeldFailEachStep(t *testing.T) {
 	set, rest := newProgram(), newProgram()
 	require.NoError(t, l.compileHold(set))
 	require.NoError(t, l.compileHeld(rest))
-	failed, wanted := 0, set.Len()/2+rest.Len()/2
-	for k := range max(set.Len(), rest.Len()) {
+	failed, wanted, stride := 0, set.Len()/2+rest.Len()/2, 1
+	if testing.Short() {
+		stride = 5
+	}
+	for k := 0; k < max(set.Len(), rest.Len()); k += stride {
 		var start *StartError
 		var first, second string
 		a, b := *l, *l
@@ -135,7 +138,7 @@ func TestHeldFailEachStep(t *testing.T) {
 		require.Equal(t, second, start.Step)
 		failed++
 	}
-	require.Greater(t, failed, wanted)
+	require.Greater(t, failed, wanted/stride)
 	require.Equal(t, before, descriptors(t))
 }
 
