@@ -32,7 +32,7 @@ func TestFailedStartsLeaveNothing(t *testing.T) {
 		"closed extra":     {func(c *C) { c.ExtraFiles = []*os.File{closed} }, "open"},
 		"no device":        {func(c *C) { c.Devices = []container.Device{{Source: "/dev/no-such"}} }, "look up device"},
 		"no file system":   {func(c *C) { c.Mounts = []container.Mount{{Type: "nofs", Target: "/a"}} }, "fsopen"},
-		"no sysctl":        {func(c *C) { c.Sysctls = map[string]string{"net.no.such": "1"} }, "openat"},
+		"no sysctl":        {func(c *C) { c.Sysctls = map[string]string{"net.no.such": "1"} }, "openat2"},
 		"no such cpu":      {func(c *C) { c.CpusetCPUs = "4000" }, "limit CpusetCPUs"},
 		"closed namespace": {func(c *C) { c.Namespaces.Network.Join = closed }, "open"},
 		"no namespace":     {func(c *C) { c.Namespaces.Network.Join = os.Stdin }, "setns"},

@@ -78,7 +78,7 @@ func TestCgroupOfABusyProgram(t *testing.T) {
 	require.NoError(t, err)
 	defer m.Close()
 	if m.Mode() != cgroups.V2 {
-		testenv.Skip(t, "pure cgroup v2")
+		t.Skip("pure cgroup v2")
 	}
 	_, err = e.Pull(t.Context(), "hello-world", nil)
 	require.NoError(t, err)
