@@ -131,6 +131,11 @@ type Container struct {
 	// opening device nodes: CAP_MKNOD is not among the default capabilities. It needs a new PID namespace.
 	NoCgroup bool
 
+	// Init runs a small init as the container's first process, which passes signals on to the command and reaps the
+	// processes that nobody waits for. A command that a signal ends has the Code 128 and its number then. The PID
+	// namespace is a new one.
+	Init bool
+
 	// Keep, if it is not nil, detaches the container: it outlives the host program, its output goes to a log, and
 	// [Container.Adopt] finds it again. Stdin, Stdout, Stderr and ExtraFiles are not set then; Cgroup is, unless
 	// NoCgroup is.

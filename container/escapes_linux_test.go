@@ -72,6 +72,9 @@ func TestEscapesFromUserNamespace(t *testing.T) {
 // TestSecurityTable holds SECURITY.md's table against the tests: every escape has a row, and every test that a row names is
 // there.
 func TestSecurityTable(t *testing.T) {
+	if testenv.VM() {
+		t.Skip("the sources are not here")
+	}
 	b, err := os.ReadFile("../SECURITY.md")
 	require.NoError(t, err)
 	rows := map[string]string{}

@@ -17,6 +17,13 @@ type Keep = namespace.Keep
 // OpenLog opens the log of the container that has dir as the folder of its Keep.
 func OpenLog(dir string) (*namespace.LogReader, error) { return namespace.OpenLog(dir) }
 
+func (c *Container) checkInit() error {
+	if c.Init && !isNew(c.Namespaces.PID) {
+		return wrong("Init", "an init needs a PID namespace of the container's own")
+	}
+	return nil
+}
+
 func (c *Container) checkKeep() error {
 	switch k := c.Keep; {
 	case k == nil:

@@ -29,7 +29,7 @@ func (c *Container) launch() (*namespace.Launch, error) {
 		return nil, err
 	}
 	l.Root, l.ReadOnlyRoot = c.Root, c.ReadOnlyRoot
-	l.Namespaces, l.Keep = c.Namespaces, c.Keep
+	l.Namespaces, l.Keep, l.Init = c.Namespaces, c.Keep, c.Init
 	l.UIDMappings, l.GIDMappings, l.TimeOffsets = c.uids, c.gids, c.TimeOffsets
 	l.RootIDMap = c.rootIDMap()
 	l.Mounts = c.allMounts()

@@ -85,6 +85,7 @@ func (rec *Container) container(root *namespace.Root) (*container.Container, err
 	c.Sysctls = cfg.Sysctls
 	c.Memory, c.MemorySwap, c.MemoryReservation = cfg.Memory, cfg.MemorySwap, cfg.MemoryReservation
 	c.CPUs, c.CPUShares, c.CpusetCPUs, c.CpusetMems = cfg.CPUs, cfg.CPUShares, cfg.CpusetCPUs, cfg.CpusetMems
+	c.Init = cfg.Init
 	c.PidsLimit, c.OOMScoreAdj = cfg.PidsLimit, cfg.OOMScoreAdj
 	c.Resources = cfg.Resources
 	switch cfg.CgroupNamespace {

@@ -38,6 +38,8 @@ type Config struct {
 	Groups []string `json:",omitempty"`
 	// TTY gives the command a terminal.
 	TTY bool `json:",omitempty"`
+	// Init runs an init that passes signals on to the command and reaps processes.
+	Init bool `json:",omitempty"`
 	// OpenStdin keeps the command's standard input open when it is started with StartOptions.Detach.
 	OpenStdin bool `json:",omitempty"`
 	// StopSignal is a name ("SIGINT", "int") or number. Empty means the image's, else SIGTERM.

@@ -81,6 +81,7 @@ func (c *compiler) execute() {
 	if !c.l.NewPrivileges {
 		c.seccomp()
 	}
+	c.initProcess()
 	name, search := c.command()
 	if search == nil {
 		c.call("execve", unix.SYS_EXECVE, c.str(name), argv, envp).about(name)

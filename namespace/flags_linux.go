@@ -67,6 +67,6 @@ var (
 	statxNames = &flagNames{{unix.STATX_MNT_ID, "STATX_MNT_ID"}}
 	ioctlNames = &flagNames{
 		{unix.SIOCSIFFLAGS, "=SIOCSIFFLAGS"}, {unix.TIOCSPTLCK, "=TIOCSPTLCK"}, {unix.TIOCGPTPEER, "=TIOCGPTPEER"},
-		{unix.TIOCSWINSZ, "=TIOCSWINSZ"}, {unix.TIOCSCTTY, "=TIOCSCTTY"},
+		{unix.TIOCSPGRP, "=TIOCSPGRP"}, {unix.TIOCSWINSZ, "=TIOCSWINSZ"}, {unix.TIOCSCTTY, "=TIOCSCTTY"},
 	}
 )

@@ -120,6 +120,11 @@ type Launch struct {
 	// (vm.memfd_noexec=2). It must not be mounted noexec. Default os.TempDir.
 	StubDir string
 
+	// Init makes the process the command's parent, which passes signals on to it, reaps what ends in the PID namespace,
+	// and ends as the command does: with its exit status, or 128 and the number of the signal that ended it. The PID
+	// namespace is a new one.
+	Init bool
+
 	// Keep, if it is not nil, lets the process outlive the program. Stdin, Stdout and Stderr are nil then, and the mount
 	// and PID namespaces are not joined.
 	Keep *Keep

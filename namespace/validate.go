@@ -65,6 +65,9 @@ func (l *Launch) validate() error {
 	if err := l.CheckAttributes(); err != nil {
 		return err
 	}
+	if l.Init && !n.PID.isNew() {
+		return bad("Init", "the PID namespace is not the process's own")
+	}
 	if err := l.validateKeep(); err != nil {
 		return err
 	}

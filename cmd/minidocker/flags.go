@@ -11,7 +11,6 @@ type runFlags struct {
 	config      engine.Config
 	interactive bool
 	detach      bool
-	init        bool
 	explain     bool
 	quiet       bool
 	pull        string
@@ -36,7 +35,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVarP(&r.interactive, "interactive", "i", false, "Keep STDIN open")
 	f.BoolVarP(&c.TTY, "tty", "t", false, "Allocate a pseudo-TTY")
 	f.BoolVarP(&r.detach, "detach", "d", false, "Run container in background and print container ID")
-	f.BoolVar(&r.init, "init", false, "Run an init that forwards signals and reaps processes (not implemented)")
+	f.BoolVar(&c.Init, "init", false, "Run an init that forwards signals and reaps processes")
 	f.BoolVar(&c.AutoRemove, "rm", false, "Remove the container and its anonymous volumes when it exits")
 	f.StringVar(&c.Name, "name", "", "Assign a name to the container")
 	f.BoolVar(&r.explain, "explain", false,

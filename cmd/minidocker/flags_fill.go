@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -17,9 +16,6 @@ import (
 
 // fill puts the flags into the configuration.
 func (r *runFlags) fill() error {
-	if r.init {
-		return fmt.Errorf("--init is not implemented yet: %w", errors.ErrUnsupported)
-	}
 	if !slices.Contains([]string{"always", "missing", "never"}, r.pull) {
 		return fmt.Errorf(`invalid pull option: '%s': must be one of "always", "missing" or "never"`, r.pull)
 	}
