@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/caisson-engine/caisson/container"
 )
 
