@@ -177,6 +177,7 @@ func TestSkopeoArchives(t *testing.T) {
 type archived struct {
 	name, body, target string
 	typ                byte
+	holes              int // how long the member is by its header, which has nothing of it
 }
 
 func newArchive(t *testing.T, list ...archived) []byte {
@@ -184,6 +185,11 @@ func newArchive(t *testing.T, list ...archived) []byte {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, m := range list {
+		if m.holes > 0 { // which archive/tar does not write
+			require.NoError(t, w.Flush())
+			b.Write(newSparse(t, m.name, m.holes))
+			continue
+		}
 		h := &tar.Header{Name: m.name, Mode: 0o644, Size: int64(len(m.body)), Linkname: m.target, Typeflag: m.typ}
 		if m.typ == 0 {
 			h.Typeflag = tar.TypeReg
@@ -194,6 +200,26 @@ func newArchive(t *testing.T, list ...archived) []byte {
 	}
 	require.NoError(t, w.Close())
 	return b.Bytes()
+}
+
+// newSparse is a member in GNU's old format for sparse files, all of it a hole.
+func newSparse(t *testing.T, name string, size int) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	require.NoError(t, w.WriteHeader(&tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, Format: tar.FormatGNU}))
+	require.NoError(t, w.Flush())
+	h := b.Bytes()
+	h[156] = tar.TypeGNUSparse
+	copy(h[386:], fmt.Sprintf("%011o\x00%011o\x00", size, 0)) // where its data is
+	copy(h[483:], fmt.Sprintf("%011o\x00", size))
+	copy(h[148:], "        ")
+	sum := 0
+	for _, c := range h {
+		sum += int(c)
+	}
+	copy(h[148:], fmt.Sprintf("%06o\x00", sum))
+	return h
 }
 
 // oldConfig is a configuration for layers.
@@ -280,6 +306,7 @@ func TestLoadHostile(t *testing.T) {
 		"blob of another digest": {index(`{"schemaVersion":2,"manifests":[{"mediaType":%q,"size":2,"digest":%q}]}`, ocispec.MediaTypeImageManifest,
 			digest.FromString("x")), {name: blobName(digest.FromString("x")), body: "{}"}},
 		"layer that escapes": escapes(t),
+		"much of little":     {config, good, docker(c, "l.tar"), {name: "big", holes: sparseFree + 1<<20}},
 	} {
 		for _, how := range []string{"plain", ""} {
 			_, err := s.Load(t.Context(), bytes.NewReader(compress(t, how, newArchive(t, list...))), nil)

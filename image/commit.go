@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -244,7 +245,7 @@ func newDocument(mediaType string, b []byte) document {
 }
 
 // store makes all durable and names the image, in the order of a pull.
-func (c *committing) store(ctx context.Context, b *newBlob, p *layer.Pending) (*Image, error) {
+func (c *committing) store(ctx context.Context, b *newBlob, p *layer.Pending) (_ *Image, err error) {
 	s := c.s
 	l, err := s.lease(ctx, leaseFile{
 		Blobs: []digest.Digest{c.config.desc.Digest, c.root.desc.Digest, b.sum.Digest()}, Layers: []digest.Digest{p.DiffID},
@@ -252,21 +253,36 @@ func (c *committing) store(ctx context.Context, b *newBlob, p *layer.Pending) (*
 	if err != nil {
 		return nil, err
 	}
-	c.releases = append(c.releases, l.release)
+	var blobs, layers []digest.Digest // that were not in the store before
+	defer func() {
+		if err = errors.Join(err, l.release()); err != nil {
+			err = errors.Join(err, s.discard(context.WithoutCancel(ctx), blobs, layers))
+		}
+	}()
 	if !sameFileSystem(s.dir, s.layers.Dir()) {
 		if err := b.file.Sync(); err != nil {
 			return nil, err
 		}
 	}
+	if _, err := s.layers.Get(p.DiffID); err != nil {
+		layers = append(layers, p.DiffID)
+	}
 	if _, err := s.layers.Commit(ctx, p); err != nil {
 		return nil, err
+	}
+	if _, err := os.Lstat(s.blobPath(b.sum.Digest())); err != nil {
+		blobs = append(blobs, b.sum.Digest())
 	}
 	if err := b.commit(); err != nil {
 		return nil, err
 	}
 	for _, d := range []document{c.config, c.root} {
-		if _, err := s.putBlob(d.desc, d.bytes); err != nil {
+		wrote, err := s.putBlob(d.desc, d.bytes)
+		if err != nil {
 			return nil, err
+		}
+		if wrote {
+			blobs = append(blobs, d.desc.Digest)
 		}
 	}
 	if err := s.syncBlobs(); err != nil {

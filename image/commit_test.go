@@ -112,6 +112,7 @@ func TestCommitFails(t *testing.T) {
 		"digest":   {writes(good), CommitOptions{Name: "a@" + parent.Digest.String()}, registry.ErrInvalidReference},
 		"change":   {writes(good), CommitOptions{Changes: []string{"RUN x"}}, ErrInvalid},
 		"platform": {writes(good), CommitOptions{Platform: "a/b/c/d"}, nil},
+		"windows":  {writes(good), CommitOptions{Platform: "windows/amd64"}, ErrNotImage}, // found out when all is stored
 		"gone":     {writes(good), CommitOptions{Parent: &Image{ID: parent.ID, Layers: []layer.Layer{{DiffID: parent.ID}}}}, ErrNotFound},
 	} {
 		_, err := s.Commit(t.Context(), c.tar, &c.o)

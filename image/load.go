@@ -245,7 +245,11 @@ func (l *loader) run(ctx context.Context) (_ []Loaded, err error) {
 	defer func() {
 		err = errors.Join(err, lease.release())
 		if err != nil {
-			err = errors.Join(err, l.s.discard(context.WithoutCancel(ctx), l.added, images))
+			var layers []digest.Digest
+			for _, i := range images {
+				layers = append(layers, i.Config.RootFS.DiffIDs...)
+			}
+			err = errors.Join(err, l.s.discard(context.WithoutCancel(ctx), l.added, layers))
 		}
 	}()
 	for _, d := range im.blobs {
@@ -349,8 +353,8 @@ func (l *loader) extract(ctx context.Context) (done []Loaded, all []*Image, err 
 	return done, all, nil
 }
 
-// discard deletes blobs and images' layers that nothing leads to.
-func (s *Store) discard(ctx context.Context, blobs []digest.Digest, images []*Image) error {
+// discard deletes those of the blobs and layers that nothing leads to.
+func (s *Store) discard(ctx context.Context, blobs, layers []digest.Digest) error {
 	return s.locked(ctx, func() error {
 		x, err := s.readIndex()
 		if err != nil {
@@ -371,11 +375,9 @@ func (s *Store) discard(ctx context.Context, blobs []digest.Digest, images []*Im
 				errs = append(errs, del.blob(d))
 			}
 		}
-		for _, i := range images {
-			for _, d := range i.Config.RootFS.DiffIDs {
-				if !alive.layers[d] && !used.layers[d] {
-					errs = append(errs, del.layer(ctx, d))
-				}
+		for _, d := range layers {
+			if !alive.layers[d] && !used.layers[d] {
+				errs = append(errs, del.layer(ctx, d))
 			}
 		}
 		return errors.Join(errs...)

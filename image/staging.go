@@ -32,6 +32,7 @@ const (
 	maxArchive     = 128 << 30 // bytes of all members
 	maxArchiveRate = 250       // bytes that one compressed byte may become, once there are more than rateFree
 	rateFree       = 1 << 30
+	sparseFree     = 16 << 20 // the same for what sparse members become
 	stagingPrefix  = "load-"
 )
 
@@ -105,7 +106,7 @@ func decompress(r io.Reader) (io.Reader, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &rated{r: z, in: count}, done, nil
+	return &rated{r: z, in: count, free: rateFree}, done, nil
 }
 
 type counter struct {
@@ -122,23 +123,25 @@ func (c *counter) Read(p []byte) (int, error) {
 
 // A rated reader fails when too much comes out of too little.
 type rated struct {
-	r   io.Reader
-	in  *counter
-	out int64
+	r         io.Reader
+	in        *counter
+	free, out int64
 }
 
 // Read implements io.Reader.
 func (r *rated) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
-	if r.out += int64(n); r.out > rateFree && r.out/maxArchiveRate > r.in.n {
+	if r.out += int64(n); r.out > r.free && r.out/maxArchiveRate > r.in.n {
 		return n, invalid("archive inflates by more than %d to 1", maxArchiveRate)
 	}
 	return n, err
 }
 
 func (st *staging) read(r io.Reader, limit int64) error {
-	left := limit
-	for t := tar.NewReader(r); ; {
+	left, count := limit, &counter{r: r}
+	t := tar.NewReader(count)
+	content := &rated{r: t, in: count, free: sparseFree}
+	for {
 		h, err := t.Next()
 		if err == io.EOF {
 			return nil
@@ -165,7 +168,7 @@ func (st *staging) read(r io.Reader, limit int64) error {
 				return invalid("archive of more than %d bytes", limit)
 			}
 			left -= h.Size
-			err = st.file(name, t)
+			err = st.file(name, content)
 		default:
 			err = invalid("archive member %q is of type %q", name, h.Typeflag)
 		}
