@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -84,6 +85,11 @@ func (h *hostTransport) transport(host string) (*http.Transport, error) {
 // loadCertificates reads a folder as Docker does: NAME.crt are authorities that are trusted besides the system's,
 // NAME.cert with NAME.key a client's certificate.
 func loadCertificates(c *tls.Config, dir string, entries []fs.DirEntry) error {
+	// The configuration is a copy, but not what it refers to: that is the other hosts', too.
+	if c.RootCAs != nil {
+		c.RootCAs = c.RootCAs.Clone()
+	}
+	c.Certificates = slices.Clip(c.Certificates)
 	has := map[string]bool{}
 	for _, e := range entries {
 		has[e.Name()] = true

@@ -116,6 +116,23 @@ func TestCertsDir(t *testing.T) {
 	require.Error(t, ping(), "without its certificate")
 }
 
+// TestCertsDirOfOneHost: a pool that the caller's transport has does not get the authorities of single hosts.
+func TestCertsDirOfOneHost(t *testing.T) {
+	dir := t.TempDir()
+	const host, elsewhere = "example.com", "sub.example.com"
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("{}")) }))
+	defer s.Close()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, host), 0o755))
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	require.NoError(t, os.WriteFile(filepath.Join(dir, host, "ca.crt"), ca, 0o600))
+	h := onHost(t, map[string]*httptest.Server{host: s, elsewhere: s})
+	h.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: x509.NewCertPool()}
+	c := &Client{HTTP: h, CertsDir: dir, Retries: -1}
+	defer c.CloseIdleConnections()
+	require.NoError(t, c.Ping(t.Context(), host))
+	require.ErrorContains(t, c.Ping(t.Context(), elsewhere), "certificate")
+}
+
 func dialTo(servers map[string]*httptest.Server) func(ctx context.Context, network, address string) (net.Conn, error) {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		host, _, err := net.SplitHostPort(address)
