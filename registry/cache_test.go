@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -202,4 +203,20 @@ func TestReferrersByTag(t *testing.T) {
 		_, err = c.Referrers(t.Context(), ref, "")
 		require.ErrorContains(t, err, "list of referrers")
 	}
+}
+
+// TestReferrersMemory: a registry cannot fill the memory by pages that say little at length.
+func TestReferrersMemory(t *testing.T) {
+	d := digest.FromString("subject")
+	pages, pad := 0, strings.Repeat("x", 3<<20)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if pages++; pages < 20 {
+			w.Header().Set("Link", fmt.Sprintf(`</v2/app/referrers/%s?n=%d>; rel="next"`, d, pages))
+		}
+		_, _ = fmt.Fprintf(w, `{"manifests":[{"digest":%q,"size":1,"annotations":{"a":"%s"}}]}`, d, pad)
+	}))
+	defer s.Close()
+	_, err := newClient(t).Referrers(t.Context(), Reference{Host: strings.TrimPrefix(s.URL, "http://"), Repository: "app", Digest: d}, "")
+	require.ErrorContains(t, err, "longer than")
+	require.Equal(t, maxReferrersSize/len(pad)+1, pages)
 }

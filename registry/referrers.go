@@ -17,6 +17,7 @@ import (
 const (
 	maxReferrerPages = 1000
 	maxReferrers     = 1 << 16
+	maxReferrersSize = 32 << 20 // bytes of all pages
 )
 
 // Referrers lists the manifests whose subject is the manifest of ref's digest, which must be set: signatures, bills of
@@ -53,7 +54,7 @@ func (c *Client) referrers(ctx context.Context, e *endpoint, ref Reference, arti
 		q.query.Set("artifactType", artifactType)
 	}
 	var all []ocispec.Descriptor
-	seen := map[string]bool{}
+	seen, size := map[string]bool{}, 0
 	for range maxReferrerPages {
 		resp, err := c.do(ctx, e, q)
 		if err != nil {
@@ -65,6 +66,9 @@ func (c *Client) referrers(ctx context.Context, e *endpoint, ref Reference, arti
 		page, err := c.readCapped(resp, c.maxManifestSize())
 		if err != nil {
 			return nil, describe(e, q, fmt.Errorf("list of referrers: %w", err))
+		}
+		if size += len(page); size > maxReferrersSize {
+			return nil, describe(e, q, refuse("the list of referrers is longer than %d bytes", maxReferrersSize))
 		}
 		list, err := readReferrers(page)
 		if err != nil {
