@@ -14,6 +14,9 @@ import (
 // errReserved is of a file that a layer cannot hold: extraction would take it for a whiteout.
 var errReserved = errors.New("names that start with " + whiteoutPrefix + " mean something else in a layer")
 
+// errXattrName is of an extended attribute that pax records would give another name and value.
+var errXattrName = errors.New("extended attributes with an equals sign in their names have no place in a tar stream")
+
 // An archiver writes the files of a folder as a tar stream.
 type archiver struct {
 	ctx   context.Context
@@ -35,7 +38,8 @@ func newArchiver(ctx context.Context, w io.Writer) *archiver {
 // stream is uncompressed, in the format of pax(1), its entries sorted by name. dir is resolved once, links in it are not
 // followed, and file systems mounted below it are archived too.
 //
-// A file that gets shorter while it is read is an *EntryError; ctx bounds all of it but for a Write of w that waits.
+// A file that gets shorter while it is read is an *EntryError, and so is one of whose extended attributes one has an equals
+// sign in its name, which the format cannot hold; ctx bounds all of it but for a Write of w that waits.
 func Archive(ctx context.Context, w io.Writer, dir string) error {
 	a := newArchiver(ctx, w)
 	if err := a.run(dir, a.all); err != nil {
@@ -238,6 +242,11 @@ func (a *archiver) isWhiteout(n *node) bool {
 func (a *archiver) check(name string, n *node) error {
 	if len(name) > maxName {
 		return errLongName
+	}
+	for k := range n.xattrs {
+		if strings.Contains(k, "=") && a.xattrName(k) != "" {
+			return fmt.Errorf("%w: %.80q", errXattrName, k)
+		}
 	}
 	if !a.layer {
 		return nil
