@@ -395,3 +395,32 @@ func TestLoadSwept(t *testing.T) {
 	openStore(t, dir)
 	requireEmpty(t, s, "tmp")
 }
+
+// TestSaveSHA512: of an image whose blobs are named by SHA-512 the names are longer than ustar has room for.
+func TestSaveSHA512(t *testing.T) {
+	testenv.RequireRoot(t)
+	l := testLayer{"a": "1"}.tar(t)
+	_, config := oldConfig(t, l)
+	var list []archived
+	add := func(mediaType, body string) ocispec.Descriptor {
+		d := ocispec.Descriptor{MediaType: mediaType, Digest: digest.SHA512.FromString(body), Size: int64(len(body))}
+		list = append(list, archived{name: blobName(d.Digest), body: body})
+		return d
+	}
+	document := func(v any) string {
+		b, err := json.Marshal(v)
+		require.NoError(t, err)
+		return string(b)
+	}
+	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: add(ocispec.MediaTypeImageConfig, config),
+		Layers: []ocispec.Descriptor{add(ocispec.MediaTypeImageLayer, string(l))}}
+	m.SchemaVersion = 2
+	root := add(m.MediaType, document(m))
+	root.Annotations = map[string]string{ocispec.AnnotationRefName: "app:1"}
+	list = append(list, archived{name: "index.json", body: document(ocispec.Index{Manifests: []ocispec.Descriptor{root}})})
+	s := openStore(t, t.TempDir())
+	_, err := s.Load(t.Context(), bytes.NewReader(newArchive(t, list...)), nil)
+	require.NoError(t, err)
+	_, err = openStore(t, t.TempDir()).Load(t.Context(), bytes.NewReader(mustSave(t, s, nil, "app:1")), nil)
+	require.NoError(t, err)
+}

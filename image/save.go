@@ -256,7 +256,7 @@ func (v *saver) blob(ctx context.Context, t *tar.Writer, d ocispec.Descriptor) e
 	}
 	defer f.Close()
 	h := memberHeader(blobName(d.Digest), d.Size)
-	if d.Size >= 8<<30 {
+	if d.Size >= 8<<30 || len(h.Name) > 100 { // a name by SHA-512 is longer
 		h.Format = tar.FormatPAX
 	}
 	if err := t.WriteHeader(h); err != nil {
