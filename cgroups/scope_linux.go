@@ -22,8 +22,8 @@ const (
 )
 
 // CreateScope has systemd make a scope with the processes in it, and waits until it is there. ctx bounds that: when it
-// ends first, the scope is stopped. The error is ErrNoSystemd without systemd, satisfies fs.ErrExist if there is a unit
-// of that name, and is ErrNotDelegated if the program may not.
+// ends first, the scope is stopped, if systemd says within two seconds that it is being made. The error is ErrNoSystemd
+// without systemd, satisfies fs.ErrExist if there is a unit of that name, and is ErrNotDelegated if the program may not.
 func CreateScope(ctx context.Context, o *ScopeOptions) (*Scope, error) {
 	if o == nil {
 		o = &ScopeOptions{}
@@ -51,7 +51,7 @@ func (s *Scope) Stop(ctx context.Context) error {
 		return fmt.Errorf("stop scope %s: %w", s.Name, err)
 	}
 	defer c.close()
-	err = c.job(ctx, "StopUnit", s.Name, "replace")
+	_, err = c.job(ctx, 0, "StopUnit", s.Name, "replace")
 	var de dbus.Error
 	if errors.As(err, &de) && de.Name == "org.freedesktop.systemd1.NoSuchUnit" {
 		return nil
@@ -68,6 +68,7 @@ type systemdConn struct {
 	end     context.CancelFunc
 	address string
 	private bool
+	owner   string // systemd's own name on the bus
 	signals chan *dbus.Signal
 }
 
@@ -116,8 +117,11 @@ func dialAddress(ctx context.Context, address string, private bool) (*systemdCon
 	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))})
 	if err == nil && !private { // a bus gives names and passes on what it is asked for
 		if err = conn.Hello(); err == nil {
-			err = conn.AddMatchSignalContext(ctx, dbus.WithMatchInterface(systemdManager),
+			err = conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(systemdName), dbus.WithMatchInterface(systemdManager),
 				dbus.WithMatchMember("JobRemoved"), dbus.WithMatchObjectPath(systemdPath))
+		}
+		if err == nil {
+			err = conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, systemdName).Store(&c.owner)
 		}
 	}
 	if err != nil {
@@ -180,9 +184,9 @@ func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions) (string, 
 	if o.Slice != "" {
 		properties = append(properties, unitProperty{"Slice", dbus.MakeVariant(o.Slice)})
 	}
-	err := c.job(ctx, "StartTransientUnit", o.Name, "fail", properties, []auxUnit{})
+	began, err := c.job(ctx, undoWait, "StartTransientUnit", o.Name, "fail", properties, []auxUnit{})
 	if err != nil {
-		if ctx.Err() != nil { // it may come into being yet
+		if began && ctx.Err() != nil { // it may come into being yet
 			c.undo(o.Name)
 		}
 		return "", err
@@ -195,15 +199,35 @@ func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions) (string, 
 	return group, nil
 }
 
-// job calls a method that returns a job, and waits for the job's end.
-func (c *systemdConn) job(ctx context.Context, method string, args ...any) error {
+// job calls a method that returns a job, and waits for the job's end. began says whether there is one: when ctx ends
+// before the answer, that is waited for a while longer to know it. What is not begun must not be undone: the unit may be
+// another's.
+func (c *systemdConn) job(ctx context.Context, longer time.Duration, method string, args ...any) (began bool, err error) {
 	if err := c.manager().CallWithContext(ctx, systemdManager+".Subscribe", 0).Err; err != nil {
-		return fmt.Errorf("subscribe: %w", err)
+		return false, fmt.Errorf("subscribe: %w", err)
+	}
+	call := c.manager().Go(systemdManager+"."+method, 0, make(chan *dbus.Call, 1), args...)
+	select {
+	case <-call.Done:
+	case <-ctx.Done():
+		select {
+		case <-call.Done:
+		case <-time.After(longer):
+			return false, fmt.Errorf("%s: %w", method, context.Cause(ctx))
+		}
 	}
 	var job dbus.ObjectPath
-	if err := c.manager().CallWithContext(ctx, systemdManager+"."+method, 0, args...).Store(&job); err != nil {
-		return fmt.Errorf("%s: %w", method, err)
+	if err := call.Store(&job); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return false, fmt.Errorf("%s: %w", method, err)
 	}
+	return true, c.ended(ctx, method, job)
+}
+
+// ended waits for a job's end.
+func (c *systemdConn) ended(ctx context.Context, method string, job dbus.ObjectPath) error {
 	for {
 		select {
 		case s, ok := <-c.signals:
@@ -213,6 +237,9 @@ func (c *systemdConn) job(ctx context.Context, method string, args ...any) error
 			var id uint32
 			var of dbus.ObjectPath
 			var unit, result string
+			if !c.private && s.Sender != c.owner { // anybody can send a signal over a bus
+				continue
+			}
 			if s.Name != systemdManager+".JobRemoved" || dbus.Store(s.Body, &id, &of, &unit, &result) != nil || of != job {
 				continue
 			}

@@ -50,6 +50,7 @@ type fakeSystemd struct {
 
 	mu      sync.Mutex
 	result  string // of the next job; empty never ends it
+	slow    time.Duration
 	scopes  map[string]*Group
 	asked   map[string]dbus.Variant
 	stopped []string
@@ -81,6 +82,7 @@ func (s *fakeSystemd) Subscribe() *dbus.Error { return nil }
 func (s *fakeSystemd) StartTransientUnit(name, mode string, properties []unitProperty, aux []auxUnit) (dbus.ObjectPath, *dbus.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	time.Sleep(s.slow)
 	if s.scopes[name] != nil {
 		return "", dbus.NewError("org.freedesktop.systemd1.UnitExists", []any{"Unit " + name + " was already loaded."})
 	}
@@ -211,6 +213,52 @@ func TestScopeFails(t *testing.T) {
 	s.result, o.Name = "done", "caisson-4.scope"
 	_, err = CreateScope(t.Context(), o)
 	require.NoError(t, err, "found by the environment")
+}
+
+// TestScopeOfAnother: when ctx ends first, only a scope is stopped that came into being by this call.
+func TestScopeOfAnother(t *testing.T) {
+	m := newManager(t)
+	address := newBus(t)
+	holder := newHelper(t, nil, "cg-sleep")
+	s := newSystemd(t, address, m)
+	o := &ScopeOptions{Name: "caisson-5.scope", PIDs: []int{holder.pid()}, Address: address}
+	_, err := CreateScope(t.Context(), o)
+	require.NoError(t, err)
+	start := func() []string {
+		s.slow, s.stopped = 300*time.Millisecond, nil
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err = CreateScope(ctx, o)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.stopped
+	}
+	require.Empty(t, start(), "it is another's")
+	o.Name = "caisson-6.scope"
+	require.Equal(t, []string{o.Name}, start())
+}
+
+// TestScopeForged: a job's end counts only when systemd tells of it.
+func TestScopeForged(t *testing.T) {
+	m := newManager(t)
+	address := newBus(t)
+	holder := newHelper(t, nil, "cg-sleep")
+	s := newSystemd(t, address, m)
+	s.result = ""
+	forger, err := dbus.Connect(address)
+	require.NoError(t, err)
+	defer forger.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			_ = forger.Emit(systemdPath, systemdManager+".JobRemoved", uint32(7), systemdPath+"/job/7", "x", "failed")
+			time.Sleep(20 * time.Millisecond)
+		}
+	}()
+	_, err = CreateScope(ctx, &ScopeOptions{Name: "caisson-7.scope", PIDs: []int{holder.pid()}, Address: address})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 }
 
 func TestScopeOptions(t *testing.T) {
