@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
 // An escape is a way that containers of one engine or another were left by. try makes a container that goes it, and fails

@@ -214,7 +214,7 @@ func TestPoolReplacesTheDead(t *testing.T) {
 		require.NoError(t, err)
 		defer c.Close()
 		return c.Cgroup != dead
-	}, 5*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 }
 
 // killGroup kills the processes of a group.

@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -18,7 +19,7 @@ import (
 var wanted = []string{
 	"virtio_pci", "virtio_blk", "overlay", "veth", "bridge", "br_netfilter", "dummy", "tun", "loop",
 	"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_redir", "nft_reject", "nft_reject_inet", "nft_fib_inet",
-	"nft_chain_nat", "nft_log", "nft_limit",
+	"nft_chain_nat", "nft_log", "nft_limit", "nft_meta_bridge", "macvlan", "ipvlan",
 }
 
 // A kernel lies unpacked in the cache.
@@ -30,7 +31,10 @@ type kernel struct {
 
 // kernel returns Debian's newest cloud kernel of a series such as 6.12.
 func (a *archive) kernel(ctx context.Context, series string) (*kernel, error) {
-	dir, err := a.cached("linux-"+series, func(dir string) error {
+	// What is kept holds just the modules that were wanted.
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(strings.Join(wanted, " ")))
+	dir, err := a.cached(fmt.Sprintf("linux-%s-%08x", series, h.Sum32()), func(dir string) error {
 		name := `^linux-image-` + regexp.QuoteMeta(series) + `\.[0-9].*-cloud-` + a.arch + `$`
 		name, err := a.find(ctx, name)
 		if err != nil {
