@@ -32,6 +32,8 @@ func (c *Container) checkKeep() error {
 		return wrong("Keep", "the output of a container that outlives the program goes to its log: leave Stdin, Stdout and Stderr nil")
 	case len(c.ExtraFiles) > 0:
 		return wrong("Keep", "ExtraFiles cannot be given to a container that outlives the program")
+	case len(c.UIDMappings)+len(c.GIDMappings) > 0 || c.UserNamespace != "" || c.Namespaces.User.Join != nil:
+		return wrong("Keep", "a container in a user namespace of its own cannot outlive the program yet: %w", errors.ErrUnsupported)
 	case c.Cgroup == "" && !c.NoCgroup:
 		return wrong("Cgroup", "a container that outlives the program is found again by its control group: give that a name")
 	}
@@ -47,7 +49,8 @@ func (c *Container) Adopt(ctx context.Context) error {
 	if c.Keep == nil {
 		return wrong("Keep", "there is none to adopt the container by")
 	}
-	if err := c.check(); err != nil {
+	// Not what was looked at when it was started: the source of a bind, say, need not be there any more.
+	if err := firstError(c.Process.check, c.checkIsolation, c.checkKeep); err != nil {
 		return err
 	}
 	if err := c.begin(); err != nil {

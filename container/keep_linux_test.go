@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -124,8 +125,18 @@ func TestStopAdopted(t *testing.T) {
 	require.True(t, errors.As(c.Wait(t.Context()), &exit))
 }
 
+// What was bound when the container was started need not be there any more.
+func TestAdoptWithoutSource(t *testing.T) {
+	root, dir, group := leave(t, "sleep")
+	c := kept(root, dir, group, "sleep")
+	c.Mounts = []container.Mount{container.Bind(t.TempDir()+"/gone", "/mnt")}
+	require.NoError(t, c.Adopt(t.Context()))
+	require.NoError(t, c.Stop(t.Context()))
+}
+
 func TestKeepRefuses(t *testing.T) {
 	for field, change := range map[string]func(*container.Container){
+		"Keep ":  func(c *container.Container) { c.UserNamespace = "somebody" },
 		"Keep":   func(c *container.Container) { c.Stdout = io.Discard },
 		"Cgroup": func(c *container.Container) { c.Cgroup = "" },
 	} {
@@ -133,7 +144,7 @@ func TestKeepRefuses(t *testing.T) {
 		change(c)
 		var start *container.StartError
 		require.True(t, errors.As(c.Check(), &start))
-		require.Equal(t, field, start.Path)
+		require.Equal(t, strings.TrimSpace(field), start.Path)
 	}
 	testenv.RequireRoot(t)
 	c := kept("/", t.TempDir(), testenv.CgroupName(t), "true")
