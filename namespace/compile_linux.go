@@ -118,12 +118,12 @@ func (c *compiler) seal() {
 // finish is the command's part.
 func (c *compiler) finish() error {
 	c.workingDirectory()
+	if err := c.landlock(); err != nil { // which opens files, as many as the limits may not allow
+		return err
+	}
 	c.rlimits()
 	c.signals()
 	c.attributes()
-	if err := c.landlock(); err != nil {
-		return err
-	}
 	c.credentials()
 	c.gate()
 	c.execute()

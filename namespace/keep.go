@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -43,6 +44,8 @@ func (l *Launch) validateKeep() error {
 		return bad("Keep", "a process in another user namespace cannot be detached: not implemented: %w", errors.ErrUnsupported)
 	case k.Dir == "":
 		return bad("Keep.Dir", "no folder")
+	case slices.Contains(k.Hold, nil):
+		return bad("Keep.Hold", "a file is nil")
 	case k.LogSize != 0 && (k.LogSize < minLogSize || k.LogSize > maxLogSize):
 		return bad("Keep.LogSize", "%d is not between %d and %d bytes", k.LogSize, minLogSize, int64(maxLogSize))
 	}

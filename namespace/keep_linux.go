@@ -169,10 +169,12 @@ func (k *keeper) makePipes(l *Launch) error {
 		return err
 	}
 	k.out, l.Stdout = k.hold(r), os.NewFile(uintptr(w), "stdout")
+	_ = unix.SetNonblock(r, true) // the process can open its pipes anew, and take out what the keeper was told of
 	if r, w, err = pipe("stderr"); err != nil {
 		return err
 	}
 	k.err, l.Stderr = k.hold(r), os.NewFile(uintptr(w), "stderr")
+	_ = unix.SetNonblock(r, true)
 	if !k.hasInput {
 		return nil
 	}
@@ -203,6 +205,9 @@ func (k *keeper) meet(ctx context.Context, first *Process, s *starter) (*Process
 	if err == nil {
 		return p, nil
 	}
+	if ctx.Err() != nil { // the process is there, and goes on if nobody ends it
+		k.abandon(ctx)
+	}
 	// The keeper has ended, and may have said why.
 	if _, e := s.result(ctx); e != nil {
 		err = e
@@ -212,6 +217,15 @@ func (k *keeper) meet(ctx context.Context, first *Process, s *starter) (*Process
 		err = &StartError{Step: "start", Path: "keeper", Err: err}
 	}
 	return nil, err
+}
+
+// abandon ends a process whose start was given up before it was met.
+func (k *keeper) abandon(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), discarding)
+	defer cancel()
+	if p, err := adopt(ctx, k.path); err == nil {
+		p.discard()
+	}
 }
 
 // A kept is a Process's way to its keeper.

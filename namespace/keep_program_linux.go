@@ -130,6 +130,8 @@ func (k *keeperCompiler) receiveTerminal() {
 	k.call("dup3", unix.SYS_DUP3, fd, k.out, num(unix.O_CLOEXEC))
 	k.call("close", unix.SYS_CLOSE, fd)
 	k.call("dup3", unix.SYS_DUP3, k.out, k.input, num(unix.O_CLOEXEC))
+	// The process may flush what the keeper was told of.
+	k.call("fcntl", unix.SYS_FCNTL, k.out, num(unix.F_SETFL), num(unix.O_RDWR|unix.O_NONBLOCK))
 	k.place(none)
 }
 
@@ -231,7 +233,11 @@ func (k *keeperCompiler) copy(from arg, at int, n arg) {
 // rotate begins a new log.
 func (k *keeperCompiler) rotate(end int) {
 	fd := k.variable("new log", 8)
-	k.rename(keepLog, keepOldLog).orElse(end, anyError)
+	renamed, failed := k.label(), k.label()
+	k.rename(keepLog, keepOldLog).goTo(renamed).orElse(failed, anyError)
+	k.place(failed) // ENOENT: it was renamed before, but then no new one could be made
+	k.is(arg{kind: argErrno}, num(int(unix.ENOENT)), all, end)
+	k.place(renamed)
 	fl := unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY | unix.O_APPEND | unix.O_CLOEXEC
 	k.call("openat", unix.SYS_OPENAT, k.dir, k.str(keepLog), num(fl), octal(0o600)).to(fd).orElse(end, anyError)
 	k.call("dup3", unix.SYS_DUP3, fd, k.log, num(unix.O_CLOEXEC))

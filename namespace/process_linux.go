@@ -97,6 +97,9 @@ func (p *Process) Wait(ctx context.Context) (*State, error) {
 		}
 		return nil, fmt.Errorf("wait for process %d: %w", p.pid, err)
 	}
+	if p.kept != nil && waitErr != nil && ctx.Err() != nil { // its keeper has not written down yet how it ended
+		return nil, ctx.Err()
+	}
 	if waitErr != nil {
 		waitErr = fmt.Errorf("wait for process %d: %w", p.pid, waitErr)
 	}
