@@ -123,11 +123,19 @@ func (s *Store) Hold(ctx context.Context, img *Image) (release func() error, err
 	if err != nil {
 		return nil, fmt.Errorf("hold %s: %w", img.ID, err)
 	}
+	// Its layers alone do not tell: another image may have them.
+	manifest, err := s.OpenBlob(img.Manifest)
+	if err == nil {
+		_ = manifest.Close()
+	}
 	for _, y := range img.Layers {
-		if _, err := s.layers.Get(y.DiffID); err != nil {
-			err = fmt.Errorf("hold %s: %w: %w", img.ID, ErrNotFound, err)
-			return nil, errors.Join(err, l.release())
+		if err == nil {
+			_, err = s.layers.Get(y.DiffID)
 		}
+	}
+	if err != nil {
+		err = fmt.Errorf("hold %s: %w: %w", img.ID, ErrNotFound, err)
+		return nil, errors.Join(err, l.release())
 	}
 	s.used(img.Manifest)
 	return l.release, nil

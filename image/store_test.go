@@ -235,6 +235,21 @@ func TestHold(t *testing.T) {
 	require.Empty(t, left(t, s))
 }
 
+// TestHoldWithoutBlobs: an image that was deleted is gone, though another keeps its layers.
+func TestHoldWithoutBlobs(t *testing.T) {
+	s, img, f := pulled(t, testLayer{"a": "1"})
+	f.add(t, testImage{layers: []testLayer{{"a": "1"}}, compress: "zstd"}, "v2")
+	_, err := Pull(t.Context(), s, f.ref("app:v2"), nil)
+	require.NoError(t, err)
+	_, err = s.Remove(t.Context(), f.ref("app:v1"), nil)
+	require.NoError(t, err)
+	_, err = s.Hold(t.Context(), img)
+	require.ErrorIs(t, err, ErrNotFound)
+	_, err = s.Commit(t.Context(), writes(testLayer{"b": "2"}.tar(t)), &CommitOptions{Parent: img})
+	require.ErrorIs(t, err, ErrNotFound)
+	checkStore(t, s)
+}
+
 func TestPruneSparesRunningPull(t *testing.T) {
 	testenv.RequireRoot(t)
 	f, s := newFakeRegistry(t), openStore(t, t.TempDir())
