@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"fmt"
+	"math"
 	"path"
 	"slices"
 	"strconv"
@@ -85,7 +86,8 @@ func parseUntil(s string) (time.Time, error) {
 		return time.Now().Add(-d), nil
 	}
 	if sec, err := strconv.ParseFloat(s, 64); err == nil && sec > -1e11 && sec < 1e11 {
-		return time.Unix(0, 0).Add(time.Duration(sec * float64(time.Second))), nil
+		whole, part := math.Modf(sec)
+		return time.Unix(int64(whole), int64(part*1e9)), nil
 	}
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"} {
 		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {

@@ -52,6 +52,7 @@ func TestSearch(t *testing.T) {
 		{[]string{"reference=quay.io/x/*:3", "reference=one:*"}, []int{0, 2}},
 		{[]string{"until=2020-01-02T12:00:00Z"}, []int{0, 1}},
 		{[]string{"until=1577836800"}, nil},
+		{[]string{"until=20000000000"}, []int{0, 1, 2, 3}}, // longer after 1970 than a Duration can say
 		{[]string{"until=1h"}, []int{0, 1, 2, 3}},
 	} {
 		f, err := ParseFilter(c.filters)
