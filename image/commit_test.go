@@ -94,6 +94,24 @@ func TestCommitKeepsUnknown(t *testing.T) {
 	}
 }
 
+// TestCommitOnNull: a configuration may say null where it has nothing to say.
+func TestCommitOnNull(t *testing.T) {
+	testenv.RequireRoot(t)
+	s := openStore(t, t.TempDir())
+	first, err := s.Commit(t.Context(), writes(testLayer{"a": "1"}.tar(t)), nil)
+	require.NoError(t, err)
+	raw := map[string]any{}
+	require.NoError(t, json.Unmarshal(first.ConfigJSON, &raw))
+	raw["config"] = nil
+	first.ConfigJSON, err = json.Marshal(raw)
+	require.NoError(t, err)
+	second, err := s.Commit(t.Context(), writes(testLayer{"b": "1"}.tar(t)), &CommitOptions{
+		Parent: first, Changes: []string{"CMD a", "ONBUILD RUN b"},
+	})
+	require.NoError(t, err)
+	require.Equal(t, []string{"/bin/sh", "-c", "a"}, second.Config.Config.Cmd)
+}
+
 func TestCommitFails(t *testing.T) {
 	s, parent, _ := pulled(t, testLayer{"a": "1"})
 	good := testLayer{"b": "2"}.tar(t)

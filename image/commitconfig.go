@@ -63,6 +63,9 @@ func (o *CommitOptions) newConfig(diffID digest.Digest) ([]byte, error) {
 		if err := json.Unmarshal(b, &inner); err != nil {
 			return nil, invalid("configuration: %v", err)
 		}
+		if inner == nil { // it is null
+			inner = rawConfig{}
+		}
 	}
 	if err := o.edit(inner); err != nil {
 		return nil, err
