@@ -39,6 +39,9 @@ func (m *Manager) Create(path string, r *Resources) (*Group, error) { return nil
 // Open is not supported on this system.
 func (m *Manager) Open(path string) (*Group, error) { return nil, errOtherSystem }
 
+// OpenPaths is not supported on this system.
+func (m *Manager) OpenPaths(paths []string) (*Group, error) { return nil, errOtherSystem }
+
 // List is not supported on this system.
 func (m *Manager) List(path string) ([]string, error) { return nil, errOtherSystem }
 

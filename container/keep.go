@@ -2,12 +2,15 @@ package container
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -78,17 +81,53 @@ func (c *Container) findGroup() error {
 	if err != nil {
 		return err
 	}
-	g, err := m.Open(c.Cgroup)
+	g, err := c.openGroup(m)
 	if errors.Is(err, fs.ErrNotExist) { // whoever saw the end has removed it
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	paused, _ := g.Frozen() // by another program; what is being removed is not
 	c.groupMu.Lock()
-	c.group = g
+	c.group, c.paused = g, paused
 	c.groupMu.Unlock()
 	return nil
+}
+
+// groupsFile has, in a Keep's folder, the directories of the control group: its name may be relative to the group of the
+// program that started the container, and Adopt is called by another one.
+const groupsFile = "groups"
+
+func (c *Container) noteGroups(dirs []string, u *undo) error {
+	if c.Keep == nil {
+		return nil
+	}
+	path := filepath.Join(c.Keep.Dir, groupsFile)
+	u.add(func() { _ = os.Remove(path) })
+	b, err := json.Marshal(dirs)
+	if err == nil {
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err != nil {
+		return &StartError{Step: "note control group", Path: path, Err: err}
+	}
+	return nil
+}
+
+func (c *Container) openGroup(m *cgroups.Manager) (*cgroups.Group, error) {
+	b, err := os.ReadFile(filepath.Join(c.Keep.Dir, groupsFile))
+	if errors.Is(err, fs.ErrNotExist) { // an older version started it
+		return m.Open(c.Cgroup)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	if err := json.Unmarshal(b, &dirs); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(c.Keep.Dir, groupsFile), err)
+	}
+	return m.OpenPaths(dirs)
 }
 
 // oomFile is there, in a Keep's folder, if the OOM killer struck: the control group that knows is removed by the first

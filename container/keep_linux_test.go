@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/caisson-engine/caisson/namespace"
@@ -39,13 +40,18 @@ func leaver(args []string) int {
 // leave makes another program start a container and end.
 func leave(t *testing.T, args ...string) (root, dir, group string) {
 	t.Helper()
+	return leaveBy(t, "leaver", args...)
+}
+
+func leaveBy(t *testing.T, program string, args ...string) (root, dir, group string) {
+	t.Helper()
 	testenv.RequireRoot(t)
 	testenv.ReapOrphans(t)
 	root, dir, group = testenv.NewRootfs(t, "cat", "echo", "exit", "hog", "sleep"), t.TempDir(), testenv.CgroupName(t)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
-	cmd.Args = append([]string{"leaver", root, dir, group}, args...)
+	cmd.Args = append([]string{program, root, dir, group}, args...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 	return root, dir, group
@@ -149,4 +155,76 @@ func TestKeepRefuses(t *testing.T) {
 	testenv.RequireRoot(t)
 	c := kept("/", t.TempDir(), testenv.CgroupName(t), "true")
 	require.ErrorIs(t, c.Adopt(t.Context()), namespace.ErrNotKept)
+}
+
+// leaverApart starts a container as leaver does, but from a control group of its own, args[3]. The container's is below that.
+func leaverApart(args []string) int {
+	m, err := cgroups.Detect()
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	g, err := m.Create(args[3], nil)
+	if err == nil {
+		err = g.Add(os.Getpid())
+	}
+	if err == nil {
+		c := kept(args[1], args[2], "container", args[4:]...)
+		c.Memory = 0 // cgroup v2 allows no limits below a group with processes
+		err = c.Start(context.Background())
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// Whoever adopts a container finds its control group, whatever group the program that started it was in.
+func TestAdoptFromAnotherGroup(t *testing.T) {
+	root, dir, group := leaveBy(t, "leaver-apart", "cat")
+	m, err := cgroups.Detect()
+	require.NoError(t, err)
+	defer m.Close()
+	outer, err := m.Open(group)
+	require.NoError(t, err)
+	defer outer.Close()
+	defer func() {
+		require.Eventually(t, func() bool { return outer.Remove() == nil }, 10*time.Second, 5*time.Millisecond)
+	}()
+	c := kept(root, dir, "container", "cat")
+	require.NoError(t, c.Adopt(t.Context()))
+	groups := func(pid int) string {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+		require.NoError(t, err)
+		return string(b)
+	}
+	require.Contains(t, groups(c.Pid()), group+"/container")
+	inside := c.Command("sleep")
+	require.NoError(t, inside.Start(t.Context()))
+	require.Equal(t, groups(c.Pid()), groups(inside.Pid()))
+	require.NotEmpty(t, c.CgroupPaths())
+	paths := c.CgroupPaths()
+	require.NoError(t, c.Kill())
+	_, _ = inside.Wait(t.Context()), c.Wait(t.Context())
+	for _, path := range paths {
+		require.NoDirExists(t, path)
+	}
+}
+
+// A container that one program paused is paused for another one.
+func TestAdoptPaused(t *testing.T) {
+	root, dir, group := leave(t, "cat")
+	first, second := kept(root, dir, group, "cat"), kept(root, dir, group, "cat")
+	require.NoError(t, first.Adopt(t.Context()))
+	require.NoError(t, first.Pause(t.Context()))
+	require.NoError(t, second.Adopt(t.Context()))
+	require.True(t, second.Paused())
+	require.ErrorContains(t, second.Command("echo").Start(t.Context()), "paused")
+	require.NoError(t, second.Resume())
+	out, err := second.Command("echo", "inside").Output(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "inside\n", string(out))
+	require.NoError(t, second.Kill())
+	_, _ = first.Wait(t.Context()), second.Wait(t.Context())
 }

@@ -149,7 +149,7 @@ func (c *Container) makeGroup(l *namespace.Launch, ward *namespace.Ward, u *undo
 		return err
 	}
 	ward.Folders = g.Paths()
-	return nil
+	return c.noteGroups(ward.Folders, u)
 }
 
 // enter makes the process of l start in the group.
