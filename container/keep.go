@@ -130,6 +130,39 @@ func (c *Container) openGroup(m *cgroups.Manager) (*cgroups.Group, error) {
 	return m.OpenPaths(dirs)
 }
 
+// Discard removes the control group of a container with a Keep that does not run: a program that was killed while it
+// started one leaves that in nobody's care, and it would be in the way of the next Start. The fields are to be those of the
+// start. It is no error if there is none.
+func (c *Container) Discard(ctx context.Context) error {
+	if c.Keep == nil || c.NoCgroup {
+		return nil
+	}
+	m, err := manager()
+	if err != nil {
+		return nil // where there are no control groups, none is left
+	}
+	// It is not noted yet where the program was killed between the making and the noting.
+	for _, open := range []func() (*cgroups.Group, error){
+		func() (*cgroups.Group, error) { return c.openGroup(m) },
+		func() (*cgroups.Group, error) { return m.Open(c.Cgroup) },
+	} {
+		g, err := open()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			if err = g.Remove(); errors.Is(err, cgroups.ErrBusy) {
+				err = errors.Join(g.Kill(ctx), g.Remove())
+			}
+			err = errors.Join(err, g.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("container: discard %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
 // oomFile is there, in a Keep's folder, if the OOM killer struck: the control group that knows is removed by the first
 // program that sees the end.
 const oomFile = "oom"

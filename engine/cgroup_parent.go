@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"path"
@@ -45,4 +46,9 @@ func tryParent(m *cgroups.Manager, parent string) error {
 	}
 	defer g.Close()
 	return g.Remove()
+}
+
+// cgroup is the name of the container's control group.
+func (e *Engine) cgroup(c *Container) string {
+	return path.Join(cmp.Or(c.Config.CgroupParent, e.cgroupParent()), "caisson-"+c.ShortID())
 }

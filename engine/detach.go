@@ -34,6 +34,21 @@ func (r *Run) keep() error {
 	return nil
 }
 
+// discard removes the control group that is left where the last detached start was killed. The caller holds the container's
+// lock: it does not run.
+func (e *Engine) discard(ctx context.Context, c *Container) error {
+	if _, err := os.Lstat(e.keepDir(c.ID)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	left, err := c.container(namespace.Dir("/"))
+	if err != nil {
+		return err
+	}
+	left.Cgroup = e.cgroup(c)
+	left.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
+	return left.Discard(ctx)
+}
+
 func (e *Engine) keepDir(id string) string { return e.path(id, "keep") }
 
 // Leave lets go of a container that was started with StartOptions.Detach, or adopted, which runs on. Wait is not called any
@@ -76,22 +91,36 @@ func (e *Engine) Adopt(ctx context.Context, ref string) (*Run, error) {
 
 // settle writes down how a container ended whose lock is its keeper's.
 func (r *Run) settle(ctx context.Context) error {
-	l, err := durable.Acquire(ctx, r.e.path(r.record.ID, "lock"), true)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // somebody has seen the end, and removed it
+	for nap := time.Millisecond; ; nap = min(2*nap, 50*time.Millisecond) {
+		l, held, err := durable.TryAcquire(r.e.path(r.record.ID, "lock"), true)
+		var c *Container
+		switch {
+		case err != nil:
+		case held:
+			c, err = readRecord(r.e.path(r.record.ID))
+		default:
+			c, err = r.e.reread(ctx, r.record.ID)
+			err = errors.Join(err, l.Close())
+		}
+		was := &r.record.State
+		switch {
+		case errors.Is(err, fs.ErrNotExist): // it is removed
+			r.record = r.Container()
+			r.record.State = r.over()
+			return nil
+		case err != nil:
+			return err
+		case c.State.Status != Running:
+			r.record = c
+			return nil
+		case c.State.Pid != was.Pid || c.State.StartTime != was.StartTime || c.State.BootID != was.BootID:
+			// Somebody has seen the end, and started it again.
+			c.State = r.over()
+			r.record = c
+			return nil
+		}
+		time.Sleep(nap) // its keeper is about to end
 	}
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	c, err := r.e.reread(ctx, r.record.ID)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		r.record = c
-	}
-	return err
 }
 
 // ending reads how a detached container ended from what its keeper wrote, and removes its control group.
@@ -159,6 +188,9 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) er
 
 func (e *Engine) stopKept(ctx, grace context.Context, c *Container) error {
 	r, err := e.Adopt(ctx, c.ID)
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
+		return nil // it has ended meanwhile
+	}
 	if err != nil {
 		return err
 	}

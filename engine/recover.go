@@ -135,6 +135,7 @@ func (e *Engine) killInit(c *Container) error {
 	if err := p.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
+	thaw(c.State.Cgroups) // of a paused one; on cgroup v1 it would not end before
 	return nil
 }
 

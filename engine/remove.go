@@ -83,6 +83,10 @@ func (e *Engine) lockEnded(ctx context.Context, id string, kill bool) (*durable.
 
 // remove removes a container that does not run and whose lock the caller holds: first out of sight, then from disk.
 func (e *Engine) remove(ctx context.Context, c *Container, volumes bool) error {
+	if err := e.discard(ctx, c); err != nil {
+		// A container that cannot be removed would be worse.
+		e.log.Warn("control group of a killed start", "id", c.ID, "error", err)
+	}
 	left, err := e.unlink(ctx, c, volumes)
 	if err == nil {
 		err = e.delete(ctx, left)

@@ -77,6 +77,9 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 			err = errors.Join(err, r.release())
 		}
 	}()
+	if err := r.e.discard(ctx, r.record); err != nil {
+		return err
+	}
 	if err := r.reserve(); err != nil {
 		return err
 	}
@@ -153,10 +156,7 @@ func (r *Run) Wait(ctx context.Context) error {
 	if r.lock == nil {
 		return errors.Join(err, r.settle(ctx))
 	}
-	state := State{Status: Exited, ExitCode: 255, Detached: r.record.State.Detached, Started: r.record.State.Started, Finished: time.Now().UTC()}
-	if s := r.c.State; s != nil {
-		state.ExitCode, state.OOMKilled, state.Finished = stateCode(s), s.OOMKilled, s.Ended.UTC()
-	}
+	state := r.over()
 	var exit *container.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		state.Error = err.Error()
@@ -175,6 +175,15 @@ func (r *Run) Wait(ctx context.Context) error {
 		return errors.Join(err, e)
 	}
 	return err
+}
+
+// over is the state of the container after its end.
+func (r *Run) over() State {
+	state := State{Status: Exited, ExitCode: 255, Detached: r.record.State.Detached, Started: r.record.State.Started, Finished: time.Now().UTC()}
+	if s := r.c.State; s != nil {
+		state.ExitCode, state.OOMKilled, state.Finished = stateCode(s), s.OOMKilled, s.Ended.UTC()
+	}
+	return state
 }
 
 // release lets go of the root file system and what is mounted in it.
