@@ -34,8 +34,18 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 	if err != nil {
 		return nil, err
 	}
-	if x.of(b.o.ID) != nil {
-		return nil, fmt.Errorf("it is attached already: %w", ErrExists)
+	if old := x.of(b.o.ID); old != nil {
+		// A container that was started again has the ID that it had; its first sandbox may not be taken back yet.
+		dead, err := s.dead(old)
+		if err != nil {
+			return nil, err
+		}
+		if !dead {
+			return nil, fmt.Errorf("it is attached already: %w", ErrExists)
+		}
+		if err := s.takeBack(h, x, old); err != nil {
+			return nil, err
+		}
 	}
 	e := &Endpoint{
 		ID: randomID(16), Network: n.Name, Sandbox: b.o.ID, Names: slices.Clone(o.Names), Ports: r.list(),

@@ -141,6 +141,17 @@ func (s *Store) alive(e *Endpoint, links map[string]bool) bool {
 	return err == nil && start == e.Owner.Start
 }
 
+// dead tells whether an endpoint's sandbox is gone for certain. The kernel deletes its interface a moment after its process.
+func (s *Store) dead(e *Endpoint) (bool, error) {
+	if o := e.Owner; o.PID != 0 {
+		if start, err := startTime(o.PID); o.Boot != s.boot || err != nil || start != o.Start {
+			return true, nil
+		}
+	}
+	links, err := s.ourLinks()
+	return err == nil && !s.alive(e, links), err
+}
+
 // hostNS names the network namespace that the store's bridges are in.
 func (s *Store) hostNS() string {
 	path := "/proc/thread-self/ns/net"
