@@ -24,7 +24,7 @@ func (c *compiler) mount(m *Mount) {
 	case "tmpfs":
 		// It is empty: what is mounted below it needs its folders, so it becomes read-only last.
 		if m.CopyUp {
-			fd = c.file(target, func() (int, bool, error) { return c.l.copyUp(m) })
+			fd = c.file(target, func() (int, bool, error) { return c.l.copyUp(m, c.givenUp) })
 		} else {
 			fd = c.fileSystem(m.Type, sourceOf(m, m.Type), m.Data, m.flags()&^ReadOnly)
 		}

@@ -21,7 +21,7 @@ func (l *Launch) label(typ string) string {
 
 // copyUp makes a detached tmpfs with what the root has at the target. All of it happens on descriptors and before the
 // process runs: no name of the image leads out of the root, and no link is followed but on the way to the target.
-func (l *Launch) copyUp(m *Mount) (_ int, _ bool, err error) {
+func (l *Launch) copyUp(m *Mount, givenUp func() error) (_ int, _ bool, err error) {
 	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return -1, false, os.NewSyscallError("fsopen", err)
@@ -86,14 +86,18 @@ func (l *Launch) copyUp(m *Mount) (_ int, _ bool, err error) {
 			return -1, false, err
 		}
 	}
-	return to, true, copyFolder(int(from.Fd()), to, 0)
+	c := &copier{givenUp}
+	return to, true, c.folder(int(from.Fd()), to, 0)
 }
 
 // maxCopyDepth bounds the folders within folders that are copied, each of which has two descriptors open.
 const maxCopyDepth = 256
 
-// copyFolder copies the entries of a folder into another one.
-func copyFolder(from, to, depth int) error {
+// A copier copies until it is told that the start is given up.
+type copier struct{ givenUp func() error }
+
+// folder copies the entries of a folder into another one.
+func (c *copier) folder(from, to, depth int) error {
 	if depth > maxCopyDepth {
 		return fmt.Errorf("copy up: %w", unix.ENAMETOOLONG)
 	}
@@ -106,7 +110,7 @@ func copyFolder(from, to, depth int) error {
 	for {
 		names, err := dir.Readdirnames(256)
 		for _, name := range names {
-			if err := copyEntry(from, to, name, depth); err != nil {
+			if err := c.entry(from, to, name, depth); err != nil {
 				return fmt.Errorf("copy up %q: %w", name, err)
 			}
 		}
@@ -119,7 +123,10 @@ func copyFolder(from, to, depth int) error {
 	}
 }
 
-func copyEntry(from, to int, name string, depth int) error {
+func (c *copier) entry(from, to int, name string, depth int) error {
+	if err := c.givenUp(); err != nil {
+		return err
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(from, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return err
@@ -127,9 +134,9 @@ func copyEntry(from, to int, name string, depth int) error {
 	var err error
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		err = copySubfolder(from, to, name, depth)
+		err = c.subfolder(from, to, name, depth)
 	case unix.S_IFREG:
-		err = copyRegular(from, to, name)
+		err = c.regular(from, to, name)
 	case unix.S_IFLNK:
 		b := make([]byte, unix.PathMax)
 		var n int
@@ -158,7 +165,7 @@ func copyEntry(from, to int, name string, depth int) error {
 	return unix.UtimesNanoAt(to, name, []unix.Timespec{st.Atim, st.Mtim}, unix.AT_SYMLINK_NOFOLLOW)
 }
 
-func copySubfolder(from, to int, name string, depth int) error {
+func (c *copier) subfolder(from, to int, name string, depth int) error {
 	if err := unix.Mkdirat(to, name, 0o700); err != nil {
 		return err
 	}
@@ -172,10 +179,10 @@ func copySubfolder(from, to int, name string, depth int) error {
 		return err
 	}
 	defer unix.Close(out)
-	return copyFolder(in, out, depth+1)
+	return c.folder(in, out, depth+1)
 }
 
-func copyRegular(from, to int, name string) error {
+func (c *copier) regular(from, to int, name string) error {
 	// O_NONBLOCK: somebody may have put a FIFO in its place meanwhile.
 	in, err := openat(from, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
@@ -191,7 +198,15 @@ func copyRegular(from, to int, name string) error {
 		return err
 	}
 	w := os.NewFile(uintptr(out), name)
-	_, err = io.Copy(w, r)
+	const piece = 16 << 20
+	for err = c.givenUp(); err == nil; err = c.givenUp() {
+		if _, err = io.CopyN(w, r, piece); err != nil {
+			break
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
 	return errors.Join(err, w.Close())
 }
 

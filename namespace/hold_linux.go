@@ -34,6 +34,7 @@ func (l *Launch) Hold(ctx context.Context) (*Held, error) {
 	own.Args, own.Path, own.TTY = []string{"held"}, "", false
 	p := takeProgram()
 	defer p.giveBack()
+	p.givenUp = ctx.Err
 	if err := own.compileHold(p); err != nil {
 		return nil, err
 	}

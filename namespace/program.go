@@ -30,6 +30,8 @@ type Program struct {
 
 	sync   int       // the descriptor by which the stub asks for its user namespace's maps, if it does
 	idmaps []idmount // the mounts among the files that are idmapped
+
+	givenUp func() error // why a start is given up, nil as long as it is not; what takes long to open asks it
 }
 
 // An idmount is a mount among the files that shows other owners.

@@ -25,6 +25,7 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	}
 	p := takeProgram()
 	defer p.giveBack()
+	p.givenUp = ctx.Err
 	if err := l.compile(p); err != nil {
 		return nil, err
 	}
