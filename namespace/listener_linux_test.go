@@ -363,3 +363,26 @@ func refuse(_ context.Context, n *SeccompListener) error {
 	}()
 	return nil
 }
+
+// TestListenerIsNone has the process name another descriptor than that of a listener.
+func TestListenerIsNone(t *testing.T) {
+	testenv.RequireRoot(t)
+	l := defaultLaunch(Dir(testenv.NewRootfs(t, "notified")), "notified")
+	listened(t, l, "mkdirat")
+	l.SeccompNotify = func(_ context.Context, n *SeccompListener) error {
+		t.Error("it was handed over")
+		return n.Close()
+	}
+	l.edit = func(p *Program) {
+		for i := range p.steps {
+			if s := &p.steps[i]; s.name == "seccomp" {
+				s.op, s.n, s.first = opSet, 1, len(p.args)
+				p.args = append(p.args, num(1))
+			}
+		}
+	}
+	before := descriptors(t)
+	_, err := l.Start(t.Context())
+	require.ErrorIs(t, err, unix.EBADF)
+	require.Equal(t, before, descriptors(t))
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -59,6 +61,10 @@ func (s *starter) handOver(ctx context.Context, p *Process, over <-chan struct{}
 	if err != nil {
 		return err
 	}
+	if !isListener(fd) {
+		_ = unix.Close(fd)
+		return fail("check", unix.EBADF)
+	}
 	if err := s.l.SeccompNotify(ctx, newListener(fd, p.pid)); err != nil {
 		var start *StartError
 		if errors.As(err, &start) {
@@ -71,6 +77,13 @@ func (s *starter) handOver(ctx context.Context, p *Process, over <-chan struct{}
 		return fail("write", err)
 	}
 	return nil
+}
+
+// isListener says whether a descriptor is one. In a user namespace the process can be traced at that moment, by its equals,
+// and made to name another descriptor of its own.
+func isListener(fd int) bool {
+	what, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	return err == nil && what == "anon_inode:seccomp notify"
 }
 
 // listen starts handOver, if there is a listener to be taken. What it returns ends it and returns its error.
