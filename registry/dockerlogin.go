@@ -23,6 +23,9 @@ import (
 func SaveDockerCredential(ctx context.Context, path, host string, cred Credential) error {
 	err := changeDockerConfig(path, host, func(d *dockerFile) error {
 		if helper := d.helper(host); helper != "" {
+			if cred.RegistryToken != "" {
+				return fmt.Errorf("credential helper %q keeps no registry token: %w", helper, errors.ErrUnsupported)
+			}
 			answer := map[string]string{"ServerURL": dockerKey(host), "Username": cred.Username, "Secret": cred.Password}
 			if cred.IdentityToken != "" {
 				answer["Username"], answer["Secret"] = identityTokenUser, cred.IdentityToken

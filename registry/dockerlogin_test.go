@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -60,6 +61,8 @@ func TestDockerLoginKeeps(t *testing.T) {
 	b, err := os.ReadFile(told)
 	require.NoError(t, err)
 	require.Equal(t, `store {"Secret":"pw","ServerURL":"helped.test","Username":"ann"}`, string(b))
+	err = SaveDockerCredential(t.Context(), path, "helped.test", Credential{RegistryToken: "t"})
+	require.ErrorIs(t, err, errors.ErrUnsupported, "it would be lost")
 	_, err = EraseDockerCredential(t.Context(), path, "helped.test")
 	require.NoError(t, err)
 	b, err = os.ReadFile(told)
