@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,7 +118,8 @@ func lines(b []byte) func(yield func([]byte) bool) {
 
 // tail prints the last n lines.
 func (p *logPrinter) tail(log *namespace.LogReader, n int) error {
-	var last []*namespace.Frame // a line each
+	var last []*namespace.Frame   // a line each
+	var begun [2]*namespace.Frame // by stream: a line that was not written at once
 	err := func() error {
 		for {
 			f, err := log.Next()
@@ -125,7 +127,17 @@ func (p *logPrinter) tail(log *namespace.LogReader, n int) error {
 				return err
 			}
 			for line := range lines(f.Data) {
-				last = append(last, &namespace.Frame{Stream: f.Stream, Time: f.Time, Data: line})
+				l := begun[f.Stream&1]
+				if l != nil {
+					l.Data = slices.Concat(l.Data, line)
+				} else {
+					l = &namespace.Frame{Stream: f.Stream, Time: f.Time, Data: line}
+					last = append(last, l)
+				}
+				begun[f.Stream&1] = l
+				if line[len(line)-1] == '\n' {
+					begun[f.Stream&1] = nil
+				}
 				if len(last) > n {
 					last = last[1:]
 				}
