@@ -1,8 +1,8 @@
 package registry
 
 import (
-	"errors"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
