@@ -88,6 +88,7 @@ func TestRootPropagation(t *testing.T) {
 		shared := p == Slave
 		if shared {
 			require.NoError(t, unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""))
+			require.NoError(t, unix.Mount("", dir, "", unix.MS_REC|unix.MS_PRIVATE, "")) // no peer of what is below it
 			require.NoError(t, unix.Mount("", dir, "", unix.MS_SHARED, ""))
 		}
 		table := mountTable(t, l)
