@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -165,12 +167,36 @@ func (m *machine) boot(ctx context.Context) error {
 		_ = w.Close()
 		ended <- err
 	}()
-	results, begun, done := job.Follow(console, m.job.Token, os.Stdout)
+	trap := &trapFinder{}
+	results, begun, done := job.Follow(io.TeeReader(console, trap), m.job.Token, os.Stdout)
 	err := <-ended
+	if trap.found && ctx.Err() == nil && !done {
+		return errEmulator
+	}
 	if ctx.Err() != nil {
 		begun += fmt.Sprintf(" (%v after %v)", ctx.Err(), time.Since(begin).Round(time.Second))
 	}
 	return m.verdict(results, begun, done && err == nil, time.Since(begin))
+}
+
+// errEmulator is the error of a machine whose kernel died of the emulator: qemu, with a thread for each processor, may run
+// an instruction that another processor is rewriting (the kernel's static keys do that), and then meets its breakpoint when
+// nobody expects it.
+var errEmulator = errors.New("the emulator ran into code that the kernel was rewriting")
+
+// A trapFinder looks for the kernel's message about such a breakpoint.
+type trapFinder struct {
+	tail  []byte
+	found bool
+}
+
+var trapMessage = []byte("Oops: int3")
+
+func (f *trapFinder) Write(b []byte) (int, error) {
+	f.tail = append(f.tail, b...)
+	f.found = f.found || bytes.Contains(f.tail, trapMessage)
+	f.tail = f.tail[max(0, len(f.tail)-len(trapMessage)):]
+	return len(b), nil
 }
 
 func (m *machine) verdict(results []job.Result, begun string, done bool, took time.Duration) error {

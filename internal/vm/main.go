@@ -94,10 +94,19 @@ func run(ctx context.Context, o *options, patterns []string) error {
 	}
 	job := newJob(packages, o)
 	m := &machine{options: o, kernel: k, work: work, job: job}
-	if err := m.prepare(ctx, busybox); err != nil {
-		return err
+	for try := 1; ; try++ {
+		if err := m.prepare(ctx, busybox); err != nil {
+			return err
+		}
+		fmt.Printf("vm: Linux %s on %s, cgroup %s, %d packages, made in %v\n",
+			k.release, o.arch, o.cgroup, len(packages), time.Since(begin).Round(time.Millisecond))
+		err := m.boot(ctx)
+		if !errors.Is(err, errEmulator) || try == tries {
+			return err
+		}
+		fmt.Printf("vm: %v: once more\n", err)
 	}
-	fmt.Printf("vm: Linux %s on %s, cgroup %s, %d packages, made in %v\n",
-		k.release, o.arch, o.cgroup, len(packages), time.Since(begin).Round(time.Millisecond))
-	return m.boot(ctx)
 }
+
+// tries bounds how often a machine is started that its emulator breaks.
+const tries = 3

@@ -124,3 +124,13 @@ func TestVerdict(t *testing.T) {
 		})
 	}
 }
+
+func TestTrapFinder(t *testing.T) {
+	for text, want := range map[string]bool{"[ 41.2] Oops: int3: 0000 [#1]": true, "Oops: 0002": false} {
+		f := &trapFinder{}
+		for _, b := range []byte(text) {
+			_, _ = f.Write([]byte{b})
+		}
+		require.Equal(t, want, f.found, text)
+	}
+}
