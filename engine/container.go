@@ -17,6 +17,8 @@ const (
 	Created Status = "created"
 	Running Status = "running"
 	Exited  Status = "exited"
+	// Dead is one whose document cannot be read: nothing but its ID and name is known, and it can only be removed.
+	Dead Status = "dead"
 )
 
 // A Container is what the engine knows of one container at one moment: the document that it keeps on disk.
@@ -79,6 +81,9 @@ func (s *State) String() string {
 		return "Up " + Ago(time.Since(s.Started))
 	case Exited:
 		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, Ago(time.Since(s.Finished)))
+	}
+	if s.Status == Dead {
+		return "Dead"
 	}
 	return "Created"
 }

@@ -235,6 +235,7 @@ func TestLife(t *testing.T) {
 
 	other, err := Open(t.Context(), e.dir, nil)
 	require.NoError(t, err)
+	defer func() { require.NoError(t, other.Close()) }()
 	seen, err := other.Inspect(t.Context(), c.Name)
 	require.NoError(t, err)
 	require.Equal(t, Running, seen.State.Status)
@@ -344,14 +345,31 @@ func TestDamagedRecord(t *testing.T) {
 	require.NoError(t, err)
 	c, err := e.Create(t.Context(), &Config{Image: "hello-world"})
 	require.NoError(t, err)
-	text, err := os.ReadFile(e.path(c.ID, "container.json"))
+	volume, err := e.CreateVolume("data", nil)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(e.path(c.ID, "container.json"), []byte("{"), 0o600))
-	_, err = Open(t.Context(), e.dir, nil)
+	again, err := Open(t.Context(), e.dir, nil)
 	require.NoError(t, err)
+	require.NoError(t, again.Close())
 	_, err = e.Inspect(t.Context(), c.ID)
 	require.ErrorContains(t, err, "container.json")
-	require.NoError(t, os.WriteFile(e.path(c.ID, "container.json"), text, 0o600))
+
+	// The others are shown, and what it may have used stays.
+	other, err := e.Create(t.Context(), &Config{Image: "hello-world"})
+	require.NoError(t, err)
+	list, err := e.List(t.Context())
+	require.NoError(t, err)
+	require.Len(t, list, 2)
+	require.NoError(t, e.Remove(t.Context(), other.ID, nil))
+	require.ErrorContains(t, e.RemoveVolume(t.Context(), volume), "in use")
+	_, err = e.RemoveImage(t.Context(), "hello-world", nil)
+	require.ErrorContains(t, err, c.ShortID())
+	list, err = e.List(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, Dead, list[0].State.Status)
+	require.Equal(t, c.Name, list[0].Name)
+	require.NoError(t, e.Remove(t.Context(), c.Name, nil))
+	require.NoError(t, e.RemoveVolume(t.Context(), volume))
 }
 
 // TestRefusedValuesLeaveNothing: what could not be started is not made, and its name stays free.

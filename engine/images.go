@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"io/fs"
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/registry"
@@ -104,7 +105,12 @@ func (e *Engine) imageUser(img *image.Image) string {
 		return err.Error() // nobody knows
 	}
 	for _, id := range ids {
-		if c, err := readRecord(e.path(id)); err == nil && c.ImageID == img.ID {
+		c, err := readRecord(e.path(id))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return "container " + shortID(id) + ", which cannot be read, for all that is known"
+		case c.ImageID == img.ID:
 			return "container " + c.ShortID()
 		}
 	}

@@ -48,7 +48,7 @@ func (e *Engine) Remove(ctx context.Context, ref string, o *RemoveOptions) error
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("remove container %s: %w", shortID(id), err)
+		c = e.dead(id, err)
 	}
 	return e.remove(ctx, c, o.Volumes)
 }
@@ -59,10 +59,10 @@ func (e *Engine) lockEnded(ctx context.Context, id string, kill bool) (*durable.
 	deadline := time.Now().Add(removeTimeout)
 	for {
 		c, err := e.load(ctx, id)
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) || err != nil && ctx.Err() != nil {
 			return nil, err
 		}
-		if c.State.Status == Running {
+		if err == nil && c.State.Status == Running {
 			if !kill {
 				return nil, conflict("cannot remove container %q: container is running: stop the container before removing "+
 					"or force remove", "/"+c.Name)

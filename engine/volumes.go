@@ -60,8 +60,11 @@ func (e *Engine) volumeUser(name string) (string, error) {
 	}
 	for _, id := range ids {
 		c, err := readRecord(e.path(id))
-		if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
+		}
+		if err != nil {
+			return id, nil // for all that is known
 		}
 		for _, m := range c.Mounts {
 			if m.Type == "volume" && m.Source == name {

@@ -194,11 +194,11 @@ func (b *Sandbox) lookup(host string) (netip.Addr, error) {
 	if host == "localhost" || host == "" {
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
 	}
-	for _, e := range b.view().endpoints(strings.ToLower(host)) {
-		if e.IPv4.IsValid() {
-			return e.IPv4.Addr(), nil
+	if all := b.view().endpoints(strings.ToLower(host)); len(all) > 0 {
+		if all[0].IPv4.IsValid() {
+			return all[0].IPv4.Addr(), nil
 		}
-		return e.IPv6.Addr(), nil
+		return all[0].IPv6.Addr(), nil
 	}
 	return netip.Addr{}, &net.DNSError{Err: "no container of that name on the sandbox's networks", Name: host, IsNotFound: true}
 }

@@ -13,9 +13,7 @@ import (
 // published lists a container's ports as they are bound, each address on its own.
 func published(c *engine.Container) (all []network.Port) {
 	for _, e := range c.Endpoints {
-		for _, p := range e.Ports {
-			all = append(all, p)
-		}
+		all = append(all, e.Ports...)
 	}
 	return all
 }
