@@ -100,6 +100,7 @@ func attackProcess(pid int) error {
 	_, _ = unix.Wait4(pid, &status, unix.WALL, nil)
 	stub := isStub(proc)
 	_ = unix.PtraceDetach(pid)
+	_ = unix.Kill(pid, unix.SIGCONT) // the stop may have been another than the one that the tracing asked for
 	if stub {
 		return fmt.Errorf("traces the stub %d", pid)
 	}
