@@ -8,6 +8,8 @@ import (
 	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
 var dockerCapabilities = []string{
@@ -16,6 +18,9 @@ var dockerCapabilities = []string{
 }
 
 func TestDefaultProfile(t *testing.T) {
+	if testenv.VM() {
+		t.Skip("the compiler does not depend on the kernel, and an emulated processor takes minutes")
+	}
 	for _, caps := range [][]string{nil, dockerCapabilities, {"CAP_SYS_ADMIN"}, {"CAP_SYS_ADMIN", "CAP_BPF", "CAP_SYS_PTRACE"}} {
 		for _, goarch := range []string{"amd64", "arm64"} {
 			p, err := DefaultProfile(&Target{Capabilities: caps, Arch: goarch})
