@@ -27,7 +27,7 @@ func newPool(t *testing.T, size int) (p *container.Pool, groups func() []string)
 	var mu sync.Mutex
 	var names []string
 	p = &container.Pool{Size: size, New: func(context.Context) (*container.Container, error) {
-		c := container.New(root)
+		c := container.New(namespace.Dir(root.String())) // the pool closes the roots of those that nobody gets
 		c.Cgroup, c.Hostname = testenv.CgroupName(t), "warm"
 		c.Memory = 256 << 20
 		mu.Lock()

@@ -68,7 +68,7 @@ func TestPullKilled(t *testing.T) {
 		var err error
 		select {
 		case err = <-ended:
-		case <-time.After(time.Duration(20+rand.IntN(250+20*kills)) * time.Millisecond):
+		case <-time.After(time.Duration(20+rand.IntN(80+10*kills)) * time.Millisecond):
 			if kerr := cmd.Process.Kill(); !errors.Is(kerr, os.ErrProcessDone) {
 				require.NoError(t, kerr)
 				kills++
@@ -84,7 +84,7 @@ func TestPullKilled(t *testing.T) {
 		require.Contains(t, err.Error(), "killed", out.String())
 		require.Less(t, kills, 500)
 	}
-	require.Greater(t, kills, 3)
+	require.Greater(t, kills, 1)
 	f.mu.Lock()
 	resumed := len(f.ranges)
 	f.mu.Unlock()

@@ -58,7 +58,7 @@ func TestFailEachKeeperStep(t *testing.T) {
 	}
 	require.Greater(t, failed, 10/stride)
 	require.Greater(t, died, 10/stride)
-	require.Equal(t, before, descriptors(t))
+	require.Subset(t, before, descriptors(t)) // an earlier test's terminal may be gone
 }
 
 // A program that is killed at any moment of a start leaves a process that can be adopted, or none.
