@@ -68,6 +68,8 @@ func newSystemd(t testing.TB, address string, m *Manager) *fakeSystemd {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = conn.Close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		for _, g := range s.scopes {
 			require.NoError(t, g.Kill(context.Background()))
 			require.NoError(t, g.Remove())
@@ -75,6 +77,31 @@ func newSystemd(t testing.TB, address string, m *Manager) *fakeSystemd {
 		}
 	})
 	return s
+}
+
+// set changes what the bus's goroutines read.
+func (s *fakeSystemd) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
+}
+
+func (s *fakeSystemd) property(name string) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.asked[name].Value()
+}
+
+func (s *fakeSystemd) scope(name string) *Group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.scopes[name]
+}
+
+func (s *fakeSystemd) stops() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
 }
 
 func (s *fakeSystemd) Subscribe() *dbus.Error { return nil }
@@ -149,10 +176,10 @@ func TestScope(t *testing.T) {
 	scope, err := CreateScope(t.Context(), o)
 	require.NoError(t, err)
 	require.Equal(t, s.top+"/caisson-1.scope", scope.Group)
-	require.Equal(t, true, s.asked["Delegate"].Value())
-	require.Equal(t, "machine.slice", s.asked["Slice"].Value())
-	require.Equal(t, "caisson-1.scope", s.asked["Description"].Value())
-	pids, err := s.scopes[o.Name].Pids()
+	require.Equal(t, true, s.property("Delegate"))
+	require.Equal(t, "machine.slice", s.property("Slice"))
+	require.Equal(t, "caisson-1.scope", s.property("Description"))
+	pids, err := s.scope(o.Name).Pids()
 	require.NoError(t, err)
 	require.Equal(t, []int{holder.pid()}, pids)
 
@@ -173,7 +200,7 @@ func TestScope(t *testing.T) {
 	require.NoError(t, g.Remove())
 
 	require.NoError(t, scope.Stop(t.Context()))
-	require.Equal(t, []string{o.Name}, s.stopped)
+	require.Equal(t, []string{o.Name}, s.stops())
 	require.NoError(t, (&Scope{Name: "ended.scope", address: address}).Stop(t.Context()), "it has ended")
 }
 
@@ -188,18 +215,16 @@ func TestScopeFails(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 
 	s := newSystemd(t, address, m)
-	s.result = "failed"
+	s.set(func() { s.result = "failed" })
 	_, err = CreateScope(t.Context(), o)
 	require.ErrorContains(t, err, `ended as "failed"`)
-	s.result = ""
+	s.set(func() { s.result = "" })
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	o.Name = "caisson-3.scope"
 	_, err = CreateScope(ctx, o)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	s.mu.Lock()
-	require.Equal(t, []string{o.Name}, s.stopped, "it is undone")
-	s.mu.Unlock()
+	require.Equal(t, []string{o.Name}, s.stops(), "it is undone")
 
 	o.Address = "unix:path=" + t.TempDir() + "/none"
 	_, err = CreateScope(t.Context(), o)
@@ -210,7 +235,8 @@ func TestScopeFails(t *testing.T) {
 	_, err = CreateScope(t.Context(), o)
 	require.ErrorIs(t, err, ErrNoSystemd)
 	t.Setenv("DBUS_SESSION_BUS_ADDRESS", address)
-	s.result, o.Name = "done", "caisson-4.scope"
+	s.set(func() { s.result = "done" })
+	o.Name = "caisson-4.scope"
 	_, err = CreateScope(t.Context(), o)
 	require.NoError(t, err, "found by the environment")
 }
@@ -225,14 +251,12 @@ func TestScopeOfAnother(t *testing.T) {
 	_, err := CreateScope(t.Context(), o)
 	require.NoError(t, err)
 	start := func() []string {
-		s.slow, s.stopped = 300*time.Millisecond, nil
+		s.set(func() { s.slow, s.stopped = 300*time.Millisecond, nil })
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		_, err = CreateScope(ctx, o)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.stopped
+		return s.stops()
 	}
 	require.Empty(t, start(), "it is another's")
 	o.Name = "caisson-6.scope"
@@ -245,7 +269,7 @@ func TestScopeForged(t *testing.T) {
 	address := newBus(t)
 	holder := newHelper(t, nil, "cg-sleep")
 	s := newSystemd(t, address, m)
-	s.result = ""
+	s.set(func() { s.result = "" })
 	forger, err := dbus.Connect(address)
 	require.NoError(t, err)
 	defer forger.Close()
