@@ -78,10 +78,11 @@ func TestNames(t *testing.T) {
 	host, _, client := world(t)
 	asked := upstream(client)
 	s := newStore(t, host)
-	for name, o := range map[string]*CreateOptions{
-		"front": {IPv6: true}, "back": {}, "inner": {Internal: true},
-	} {
-		_, err := s.Create(t.Context(), name, o)
+	for _, n := range []struct {
+		name string
+		o    CreateOptions
+	}{{"front", CreateOptions{IPv6: true}}, {"back", CreateOptions{}}, {"inner", CreateOptions{Internal: true}}} {
+		_, err := s.Create(t.Context(), n.name, &n.o) // in this order: the first has 172.17.0.0/16
 		require.NoError(t, err)
 	}
 	other, err := Open(s.dir, &Options{Namespace: host.path(), Table: "caisson"}) // as another process
