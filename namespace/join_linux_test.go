@@ -96,7 +96,7 @@ func tryTTY(t *testing.T, p *Process) {
 	require.Equal(t, "size 50 132", read())
 	_, err := tty.WriteString("\x03")
 	require.NoError(t, err)
-	require.Equal(t, "^Cinterrupted", read())
+	require.Equal(t, "interrupted", strings.TrimPrefix(read(), "^C")) // the signal may flush what is echoed
 }
 
 // terminal is a helper program on a terminal.
