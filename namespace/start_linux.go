@@ -318,7 +318,7 @@ const failureSize = 16
 
 // failure is the error that a report says.
 func (s *starter) failure(b []byte) error {
-	if len(b) > failureSize && b[0] == 'r' { // which no step's address begins with
+	if len(b) > failureSize && (b[0] == 'r' || b[0] == 'h') { // ready or held: no step's address begins with that
 		b = b[1:]
 	}
 	if len(b) < failureSize {
