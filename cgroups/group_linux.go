@@ -155,6 +155,34 @@ func (g *Group) Tasks() ([]*os.File, error) {
 	return slices.Clone(files), nil
 }
 
+// Entry returns the quickest way in for a process that is being made: the directory in which clone3(2) with
+// CLONE_INTO_CGROUP (Linux ≥ 5.7) makes it, nil without a unified hierarchy, and the tasks files of the v1 hierarchies,
+// as Tasks has them. (On a hybrid host a write to the unified hierarchy's cgroup.procs would wait for a grace period.) The
+// group owns the files.
+func (g *Group) Entry() (dir *os.File, tasks []*os.File, err error) {
+	if dir, ok := g.Dir(); ok {
+		return dir, nil, nil
+	}
+	if tasks, err = g.Tasks(); err != nil {
+		return nil, nil, err
+	}
+	n := g.unified()
+	if n == nil {
+		return nil, tasks, nil
+	}
+	tasks = slices.DeleteFunc(tasks, func(f *os.File) bool { return f.Name() == n.path+"/cgroup.procs" })
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.dir == nil {
+		fd, err := unix.FcntlInt(uintptr(n.dir), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, nil, fmt.Errorf("open %s: %w", n.path, err)
+		}
+		g.dir = os.NewFile(uintptr(fd), n.path)
+	}
+	return g.dir, tasks, nil
+}
+
 // CloseTasks closes the files that Tasks returned, to save descriptors. Tasks opens them again.
 func (g *Group) CloseTasks() {
 	g.mu.Lock()

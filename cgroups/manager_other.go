@@ -60,6 +60,9 @@ func (g *Group) Dir() (f *os.File, ok bool) { return nil, false }
 // Tasks is not supported on this system.
 func (g *Group) Tasks() ([]*os.File, error) { return nil, errOtherSystem }
 
+// Entry is not supported on this system.
+func (g *Group) Entry() (*os.File, []*os.File, error) { return nil, nil, errOtherSystem }
+
 // CloseTasks does nothing.
 func (g *Group) CloseTasks() {}
 

@@ -154,11 +154,7 @@ func (c *Container) makeGroup(l *namespace.Launch, ward *namespace.Ward, u *undo
 
 // enter makes the process of l start in the group.
 func enter(g *cgroups.Group, l *namespace.Launch) (err error) {
-	if dir, ok := g.Dir(); ok {
-		l.CgroupDir = dir
-		return nil
-	}
-	if l.CgroupTasks, err = g.Tasks(); err != nil {
+	if l.CgroupDir, l.CgroupTasks, err = g.Entry(); err != nil {
 		return &StartError{Step: "open control group", Err: err}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -25,6 +26,10 @@ const (
 // mounts, masks, capabilities, seccomp profile and limits.
 func writeBundle(dir, rootfs string) error {
 	profile, err := seccomp.DefaultProfile(&seccomp.Target{Capabilities: namespace.DefaultCapabilities()})
+	if err == nil { // libseccomp takes no two rules of one call that overlap: Docker's one instead
+		profile.Syscalls = slices.DeleteFunc(profile.Syscalls, func(s specs.LinuxSyscall) bool { return slices.Contains(s.Names, "socketcall") })
+		profile.Syscalls = append(profile.Syscalls, specs.LinuxSyscall{Names: []string{"socketcall"}, Action: specs.ActAllow})
+	}
 	if err != nil {
 		return err
 	}
