@@ -106,7 +106,7 @@ func (s *Store) takenSubnets() ([]netip.Prefix, map[netip.Prefix]string, error) 
 			return fmt.Errorf("open rtnetlink: %w", err)
 		}
 		defer h.Close()
-		routes, err := h.RouteList(nil, netlink.FAMILY_ALL)
+		routes, err := dump(func() ([]netlink.Route, error) { return h.RouteList(nil, netlink.FAMILY_ALL) })
 		if err != nil {
 			return fmt.Errorf("list routes: %w", err)
 		}
@@ -244,7 +244,9 @@ func (h *host) down(n *Network) error {
 
 // uplinkMTU is that of the interface of the default route.
 func (h *host) uplinkMTU() int {
-	routes, err := h.link.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	routes, err := dump(func() ([]netlink.Route, error) {
+		return h.link.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	})
 	if err == nil {
 		for _, r := range routes {
 			if ones, _ := maskSize(r.Dst); ones != 0 {
@@ -297,9 +299,22 @@ func (h *host) forward(s *Store, ipv6 bool) error {
 	})
 }
 
+// maxDumps bounds how often a list is asked for that changes while the kernel writes it.
+const maxDumps = 100
+
+// dump asks the kernel for a list until none of it changed meanwhile.
+func dump[T any](list func() ([]T, error)) (all []T, err error) {
+	for range maxDumps {
+		if all, err = list(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
+}
+
 // guard writes the host's interfaces down as guarded, before the rules get them and forwarding begins.
 func (h *host) guard(s *Store) error {
-	links, err := h.link.LinkList()
+	links, err := dump(h.link.LinkList)
 	if err != nil {
 		return fmt.Errorf("list interfaces: %w", err)
 	}

@@ -83,7 +83,7 @@ func (s *Store) reclaim(ctx context.Context) error {
 func (s *Store) ourLinks() (map[string]bool, error) {
 	names := make(map[string]bool)
 	err := inside(s.ns, func() error {
-		links, err := netlink.LinkList()
+		links, err := dump(netlink.LinkList)
 		if err != nil {
 			return fmt.Errorf("list interfaces: %w", err)
 		}
