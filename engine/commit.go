@@ -75,13 +75,28 @@ func (e *Engine) Commit(ctx context.Context, ref string, o *CommitOptions) (_ *i
 }
 
 // changes writes what the container changed as a layer.
-func (e *Engine) changes(ctx context.Context, c *Container, w io.Writer) error {
+func (e *Engine) changes(ctx context.Context, c *Container, w io.Writer) (err error) {
 	upper := e.path(c.ID, "upper")
 	if _, err := os.Lstat(upper); errors.Is(err, os.ErrNotExist) { // it was never started
 		_, err := w.Write(make([]byte, 1024)) // the end of an archive
 		return err
 	}
-	return layer.Diff(ctx, w, upper, nil)
+	if !layer.Copied(e.path(c.ID, "work")) {
+		return layer.Diff(ctx, w, upper, nil)
+	}
+	img, err := e.images.Get(ctx, string(c.ImageID), nil)
+	if err != nil {
+		return err
+	}
+	lower, err := os.MkdirTemp(e.path(c.ID), "lower-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(lower)) }()
+	if err := layer.Copy(ctx, img.Layers, lower); err != nil {
+		return err
+	}
+	return layer.Diff(ctx, w, upper, &layer.DiffOptions{Lower: lower})
 }
 
 // edit changes an image's configuration to what the container was made with.
@@ -151,10 +166,13 @@ func (e *Engine) Export(ctx context.Context, ref string, w io.Writer) (err error
 	// A second writable overlay over one upper folder is not allowed, so it is the topmost of the lower ones.
 	layers := slices.Clone(img.Layers)
 	upper := e.path(c.ID, "upper")
+	if layer.Copied(e.path(c.ID, "work")) { // all of it is there
+		layers = nil
+	}
 	if _, err := os.Lstat(upper); err == nil {
 		layers = append(layers, layer.Layer{Dir: upper})
 	}
-	root, err := layer.Mount(ctx, layers, &layer.MountOptions{ReadOnly: true})
+	root, err := layer.Mount(ctx, layers, &layer.MountOptions{ReadOnly: true, Copy: layer.CopyFallback})
 	if err != nil {
 		return err
 	}

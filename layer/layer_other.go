@@ -88,3 +88,9 @@ func Archive(context.Context, io.Writer, string) error { return unsupported("arc
 
 // Diff returns errors.ErrUnsupported on this system.
 func Diff(context.Context, io.Writer, string, *DiffOptions) error { return unsupported("diff") }
+
+// Copy returns errors.ErrUnsupported on this system.
+func Copy(context.Context, []Layer, string) error { return unsupported("copy layers") }
+
+// Copied returns false on this system.
+func Copied(string) bool { return false }

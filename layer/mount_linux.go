@@ -19,8 +19,10 @@ const maxLayers = 500
 // container writes goes to o.Upper. The Root's Close removes what Mount made; call it when no container uses the Root
 // any more.
 //
+// Where an overlay cannot be had, o.Copy may allow a copy of the layers in its place.
+//
 // It fails when there are no layers, or more than 500. An error satisfies errors.ErrUnsupported when the kernel has no
-// overlayfs. ctx is looked at before the start: the calls cannot be ended.
+// overlayfs. ctx bounds a copy; for an overlay it is looked at before the start: the calls cannot be ended.
 func Mount(ctx context.Context, layers []Layer, o *MountOptions) (*namespace.Root, error) {
 	root, err := mount(ctx, layers, o)
 	if err != nil {
@@ -29,7 +31,7 @@ func Mount(ctx context.Context, layers []Layer, o *MountOptions) (*namespace.Roo
 	return root, nil
 }
 
-func mount(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.Root, err error) {
+func mount(ctx context.Context, layers []Layer, o *MountOptions) (*namespace.Root, error) {
 	if o == nil {
 		o = &MountOptions{}
 	}
@@ -44,18 +46,27 @@ func mount(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.R
 	case o.ReadOnly && o.Upper != "":
 		return nil, errors.New("a read-only one has no Upper")
 	}
+	if o.Copy == CopyAlways || Copied(o.Work) {
+		return mountCopy(ctx, layers, o)
+	}
+	root, err := mountOverlay(ctx, layers, o)
+	if err != nil && o.wantsCopy(err) {
+		copied, err2 := mountCopy(ctx, layers, o)
+		if err2 != nil {
+			return nil, errors.Join(err, err2)
+		}
+		return copied, nil
+	}
+	return root, err
+}
+
+func mountOverlay(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.Root, err error) {
 	v := &overlay{readOnly: o.ReadOnly, upper: o.Upper, work: o.Work, noKeep: o.NoKeep}
-	if len(o.UIDMappings)+len(o.GIDMappings) > 0 {
-		if v.owners, err = namespace.NewUserNamespace(o.UIDMappings, o.GIDMappings); err != nil {
-			return nil, err
-		}
+	if err := v.mapOwners(o); err != nil {
+		return nil, err
+	}
+	if v.owners != nil {
 		defer v.owners.Close()
-		uid, ok := namespace.HostID(o.UIDMappings, 0)
-		gid, ok2 := namespace.HostID(o.GIDMappings, 0)
-		if !ok || !ok2 {
-			return nil, errors.New("UIDMappings and GIDMappings must map 0")
-		}
-		v.ownerUID, v.ownerGID = uid, gid
 	}
 	if err := v.stack(ctx, layers); err != nil {
 		return nil, err
@@ -86,6 +97,24 @@ func mount(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.R
 	}
 	made.add(func() error { return detach(o.Target) })
 	return namespace.Detached(nil, o.Target, made.run), nil
+}
+
+// mapOwners makes the user namespace whose ids the files are to show, if the options ask for one.
+func (v *overlay) mapOwners(o *MountOptions) error {
+	if len(o.UIDMappings)+len(o.GIDMappings) == 0 {
+		return nil
+	}
+	owners, err := namespace.NewUserNamespace(o.UIDMappings, o.GIDMappings)
+	if err != nil {
+		return err
+	}
+	uid, ok := namespace.HostID(o.UIDMappings, 0)
+	gid, ok2 := namespace.HostID(o.GIDMappings, 0)
+	if !ok || !ok2 {
+		return errors.Join(errors.New("UIDMappings and GIDMappings must map 0"), owners.Close())
+	}
+	v.owners, v.ownerUID, v.ownerGID = owners, uid, gid
+	return nil
 }
 
 // undo is a list of what to take back, the last first.

@@ -61,6 +61,20 @@ func (o *ExtractOptions) withDefaults() ExtractOptions {
 	return v
 }
 
+// A CopyMode says when [Mount] copies layers.
+type CopyMode int
+
+// The values of CopyMode.
+const (
+	// CopyNever: what cannot be an overlay is an error.
+	CopyNever CopyMode = iota
+	// CopyFallback: when the kernel has no overlayfs, refuses it to this program, or cannot have it on Upper's file
+	// system; but not when Upper holds an overlay's changes already.
+	CopyFallback
+	// CopyAlways: no overlay is tried.
+	CopyAlways
+)
+
 // MountOptions are the options of [Mount].
 type MountOptions struct {
 	// ReadOnly makes a root file system that nothing can be written to. Upper and Work must be "" then.
@@ -74,6 +88,11 @@ type MountOptions struct {
 	// Work is the folder that overlayfs works in, on the same file system as Upper, for this mount alone. It is made
 	// when it does not exist. It must be set exactly when Upper is.
 	Work string
+
+	// Copy says whether a copy of the layers may, or is to, take the overlay's place. A copy takes the time and the space
+	// of all files, unless the file system shares data between files (btrfs, xfs), and Upper then holds the whole tree:
+	// see [Copied]. Such an Upper is used as a copy ever after.
+	Copy CopyMode
 
 	// NoKeep makes nothing that stays on disk when the Root is closed. Without it the first mount of a list of layers makes
 	// a small one, which is kept for the next, if one of them implies folders to which a lower one gives an owner or a
