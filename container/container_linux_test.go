@@ -42,6 +42,9 @@ func warmUp() error {
 	}
 	defer c.Namespaces.PID.Join.Close()
 	_ = c.Run(context.Background())
+	k := kept(dir, dir, "caisson-warm", "/nothing") // makes the keepers' program
+	k.NoCgroup, k.Memory = true, 0
+	_ = k.Run(context.Background())
 	return nil
 }
 

@@ -32,6 +32,9 @@ func warmUp() error {
 	}
 	defer os.RemoveAll(dir)
 	_ = container.New(namespace.Dir(dir), "/nothing").Run(context.Background())
+	kept := container.New(namespace.Dir(dir), "/nothing") // makes the keepers' program
+	kept.NoCgroup, kept.Keep = true, &container.Keep{Dir: dir}
+	_ = kept.Run(context.Background())
 	return nil
 }
 

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A Keep detaches a process from the program that starts it: the process is the child of a keeper, a stub of some 60 KB
+// A Keep detaches a process from the program that starts it: the process is the child of a keeper, a stub of some 20 KB
 // that outlives the program, writes what the process prints to a log and how it ended to a file, and then ends. Whoever
 // opens the folder later, by [Adopt], finds the process running or ended.
 //

@@ -22,41 +22,56 @@ func TestFailEachKeeperStep(t *testing.T) {
 	root := keptRoot(t)
 	p, err := defaultLaunch(root, "/bin/chat").Program()
 	require.NoError(t, err)
-	own := p.Len()
 	before := descriptors(t)
-	failed, died, steps, stride := 0, 0, 1, 1
+	stride := 1
 	if testing.Short() {
 		stride = 5
 	}
-	for k := 0; k < steps; k += stride {
-		dir := t.TempDir()
-		l := keptLaunch(root, dir, "/bin/chat")
-		l.edit = func(p *Program) {
-			steps = p.Len() - own // those of the keeper come first
-			s := &p.steps[k]
-			s.op, s.n, s.first, s.fail = opFail, 1, len(p.args), 0
-			p.args = append(p.args, num(int(syscall.EUCLEAN)))
-		}
+	failed, died := 0, 0
+	fail := func(p *Program, k int) {
+		s := &p.steps[k]
+		s.op, s.n, s.first, s.fail = opFail, 1, len(p.args), 0
+		p.args = append(p.args, num(int(syscall.EUCLEAN)))
+	}
+	start := func(name string, k int, l *Launch) {
+		dir := l.Keep.Dir
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
 		p, err := l.Start(ctx)
 		if err != nil {
 			failed++
-			require.NoError(t, ctx.Err(), "step %d", k)
+			require.NoError(t, ctx.Err(), "%s %d", name, k)
 			left, err := filepath.Glob(dir + "/*")
 			require.NoError(t, err)
-			require.Empty(t, left, "step %d", k)
-		} else {
-			_ = p.CloseInput(ctx)
-			s, err := p.Wait(ctx)
-			require.NoError(t, err, "step %d", k)
-			if s.Signal == int(syscall.SIGKILL) {
-				died++
-			}
-			require.NoError(t, p.Close())
+			require.Empty(t, left, "%s %d", name, k)
+			return
 		}
-		cancel()
+		_ = p.CloseInput(ctx)
+		s, err := p.Wait(ctx)
+		require.NoError(t, err, "%s %d", name, k)
+		if s.Signal == int(syscall.SIGKILL) {
+			died++
+		}
+		require.NoError(t, p.Close())
+	}
+	// What comes before the keeper is one, …
+	for k, steps := 0, 1; k < steps; k += stride {
+		l := keptLaunch(root, t.TempDir(), "/bin/chat")
+		l.edit = func(edited *Program) {
+			steps = edited.Len() - p.Len()
+			fail(edited, k)
+		}
+		start("step", k, l)
 	}
 	require.Greater(t, failed, 10/stride)
+	// … and what it does then.
+	early := failed
+	for k, steps := 0, newKeeperProgram().Len(); k < steps; k += stride {
+		l := keptLaunch(root, t.TempDir(), "/bin/chat")
+		l.keeperEdit = func(p *Program) { fail(p, k) }
+		start("keeper's step", k, l)
+	}
+	require.Greater(t, failed-early, 10/stride)
 	require.Greater(t, died, 10/stride)
 	require.Subset(t, before, descriptors(t)) // an earlier test's terminal may be gone
 }

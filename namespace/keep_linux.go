@@ -24,6 +24,8 @@ type keeper struct {
 
 	locks      []*os.File
 	hasInput   bool
+	tty        bool
+	edit       func(*Program) // for tests
 	logSize    int64
 	cloneFlags uint64 // of the process
 	path       string
@@ -35,7 +37,7 @@ func (l *Launch) startKept(ctx context.Context) (p *Process, err error) {
 	if err := l.validate(); err != nil {
 		return nil, err
 	}
-	k := &keeper{logSize: l.Keep.logSize(), path: l.Keep.Dir, locks: l.Keep.Hold, hasInput: l.Keep.Stdin || l.TTY}
+	k := &keeper{logSize: l.Keep.logSize(), path: l.Keep.Dir, locks: l.Keep.Hold, hasInput: l.Keep.Stdin || l.TTY, tty: l.TTY, edit: l.keeperEdit}
 	for _, x := range []struct {
 		ns   Namespace
 		flag uint64
@@ -115,10 +117,10 @@ func (k *keeper) makeFiles() (made bool, err error) {
 	if k.log, err = create(keepLog, unix.O_WRONLY|unix.O_APPEND); err != nil {
 		return true, err
 	}
-	if k.exit, err = create(keepExitNew, unix.O_WRONLY); err != nil {
+	if k.exit, err = create(keepExitNew, unix.O_RDWR); err != nil {
 		return true, err
 	}
-	if _, err := unix.Pwrite(k.exit, make([]byte, exitSize), 0); err != nil {
+	if _, err := unix.Pwrite(k.exit, k.says(), 0); err != nil {
 		return true, fail("write", keepExitNew, err)
 	}
 	if k.control, err = unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
@@ -129,6 +131,18 @@ func (k *keeper) makeFiles() (made bool, err error) {
 		return true, fail("bind", keepControl, err)
 	}
 	return true, nil
+}
+
+// says is what the keeper is told, in the place of the record that it will write.
+func (k *keeper) says() []byte {
+	b := make([]byte, exitSize)
+	binary.NativeEndian.PutUint64(b[saysMask:], ^(uint64(k.logSize) - 1))
+	for off, yes := range map[int]bool{saysInput: k.hasInput, saysTTY: k.tty} {
+		if yes {
+			binary.NativeEndian.PutUint64(b[off:], 1)
+		}
+	}
+	return b
 }
 
 // controlAddr is the control socket's address below an open folder, whose path may be longer than an address.

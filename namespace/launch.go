@@ -132,6 +132,7 @@ type Launch struct {
 	keeper *keeper
 
 	edit                 func(*Program) // for tests: changes the program before it runs
+	keeperEdit           func(*Program) // likewise, that of its keeper
 	rootless, privileged bool           // for tests: does as an ordinary user's, or as root's program does
 }
 

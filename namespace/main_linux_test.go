@@ -13,6 +13,10 @@ func init() {
 }
 
 func init() {
+	testenv.Lazy("keeper's program", func() error {
+		_, _, err := (&keeper{}).openImage("")
+		return err
+	})
 	testenv.Lazy("template namespace for user namespaces", func() error {
 		_, err := userTemplateNamespace()
 		return err

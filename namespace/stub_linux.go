@@ -89,12 +89,17 @@ func writeStub(p *Program, dir string) (int, error) {
 	if err != nil {
 		return -1, err
 	}
-	fd, err := unix.MemfdCreate("init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // MFD_EXEC: Linux ≥ 6.3
-		fd, err = unix.MemfdCreate("init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	}
+	fd, err := writeStubMemory("init", image)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.ENOSYS) {
 		return writeStubFile(image, dir)
+	}
+	return fd, err
+}
+
+func writeStubMemory(name string, image []byte) (int, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // MFD_EXEC: Linux ≥ 6.3
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	}
 	if err != nil {
 		return -1, os.NewSyscallError("memfd_create", err)
