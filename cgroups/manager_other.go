@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 )
 
 var errOtherSystem = fmt.Errorf("control groups on %s: %w", runtime.GOOS, errors.ErrUnsupported)
@@ -41,6 +42,9 @@ func (m *Manager) Open(path string) (*Group, error) { return nil, errOtherSystem
 
 // OpenPaths is not supported on this system.
 func (m *Manager) OpenPaths(paths []string) (*Group, error) { return nil, errOtherSystem }
+
+// Directories is not supported on this system.
+func (m *Manager) Directories(path string) ([]string, error) { return nil, errOtherSystem }
 
 // List is not supported on this system.
 func (m *Manager) List(path string) ([]string, error) { return nil, errOtherSystem }
@@ -83,6 +87,12 @@ func (g *Group) Thaw() error { return errOtherSystem }
 
 // Frozen is not supported on this system.
 func (g *Group) Frozen() (bool, error) { return false, errOtherSystem }
+
+// Signal is not supported on this system.
+func (g *Group) Signal(sig syscall.Signal) error { return errOtherSystem }
+
+// ByController returns none.
+func (g *Group) ByController() map[string]string { return nil }
 
 // Kill is not supported on this system.
 func (g *Group) Kill(ctx context.Context) error { return errOtherSystem }
