@@ -1,0 +1,144 @@
+package ocistate
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/caisson-engine/caisson/internal/durable"
+)
+
+// The files of a Folder.
+const (
+	StateFile  = "state.json"
+	FIFO       = "exec.fifo"
+	GroupsFile = "groups.json"
+	ConfigFile = "config.json"
+)
+
+// A Folder is the folder of a container that this program has locked.
+type Folder struct {
+	ID   string
+	path string
+	lock *durable.Lock
+}
+
+// Path returns the folder's path, or that of a file in it.
+func (f *Folder) Path(file ...string) string {
+	return filepath.Join(append([]string{f.path}, file...)...)
+}
+
+// current says whether the folder that is locked is the one at its path.
+func (f *Folder) current() bool {
+	mine, err := f.lock.File().Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(f.path)
+	return err == nil && os.SameFile(mine, there)
+}
+
+// Close gives the lock back; the container stays as it is.
+func (f *Folder) Close() error { return f.lock.Close() }
+
+// Load reads the container's state. The error is ErrNotExist if it was not made to the end.
+func (f *Folder) Load() (*State, error) { return load(f.path) }
+
+// Save writes the state: the old one or the new one is there at any time. (It need not outlast a loss of power: no
+// container does.)
+func (f *Folder) Save(s *State) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	return f.WriteFile(StateFile, b)
+}
+
+// WriteFile replaces a file of the folder.
+func (f *Folder) WriteFile(name string, data []byte) error {
+	tmp, err := os.CreateTemp(f.path, ".tmp-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(data)
+	err = errors.Join(err, tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), f.Path(name))
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+		return fmt.Errorf("write %s: %w", f.Path(name), err)
+	}
+	return nil
+}
+
+// NoteGroup notes the directories of a control group before it is made, as cgroups.Manager.Directories tells them: by these
+// what a command that was killed has made is removed.
+func (f *Folder) NoteGroup(dirs []string) error {
+	b, err := json.Marshal(dirs)
+	if err != nil {
+		return fmt.Errorf("note control group: %w", err)
+	}
+	return f.WriteFile(GroupsFile, b)
+}
+
+// Groups returns the directories that NoteGroup noted, or none.
+func (f *Folder) Groups() ([]string, error) {
+	b, err := readCapped(f.Path(GroupsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	if err := json.Unmarshal(b, &dirs); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path(GroupsFile), err)
+	}
+	return dirs, nil
+}
+
+// Remove deletes the folder, the state first, so that a half deleted container is a half made one, and gives the lock back.
+// The control group is to be gone: what Groups tells is lost.
+func (f *Folder) Remove() error {
+	err := os.Remove(f.Path(StateFile))
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = os.RemoveAll(f.path)
+	}
+	return errors.Join(err, f.lock.Close())
+}
+
+// maxFile bounds what is read of a file in a state folder.
+const maxFile = 16 << 20
+
+func readCapped(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
+	}
+	return b, err
+}
+
+func load(dir string) (*State, error) {
+	b, err := readCapped(filepath.Join(dir, StateFile))
+	if err != nil {
+		if _, e := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || e != nil && errors.Is(e, fs.ErrNotExist) {
+			return nil, ErrNotExist
+		}
+		return nil, err
+	}
+	s := &State{dir: dir}
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, StateFile), err)
+	}
+	return s, nil
+}

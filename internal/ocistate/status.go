@@ -1,0 +1,107 @@
+package ocistate
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/internal/kernel"
+)
+
+// Paused is a status beyond the specification's: all processes are frozen.
+const Paused specs.ContainerState = "paused"
+
+// Status says what has become of the container: created, running, paused or stopped.
+func (s *State) Status() (specs.ContainerState, error) {
+	p, err := s.Process()
+	if errors.Is(err, ErrNotRunning) {
+		return specs.StateStopped, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	_ = p.Release()
+	if s.frozen() {
+		return Paused, nil
+	}
+	switch _, err := os.Stat(filepath.Join(s.dir, FIFO)); {
+	case err == nil:
+		return specs.StateCreated, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return specs.StateRunning, nil
+	default:
+		return "", err
+	}
+}
+
+// frozen reads what the freezer says, of the unified hierarchy or v1: another tool may use the other one.
+func (s *State) frozen() bool {
+	if dir, ok := s.CgroupPaths[""]; ok {
+		b, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
+		if err == nil && strings.Contains(string(b), "frozen 1") {
+			return true
+		}
+	}
+	if dir, ok := s.CgroupPaths["freezer"]; ok {
+		b, err := os.ReadFile(filepath.Join(dir, "freezer.state"))
+		if err == nil && strings.TrimSpace(string(b)) == "FROZEN" {
+			return true
+		}
+	}
+	return false
+}
+
+// Process returns a handle of the container's first process, a pidfd where the kernel has them, which the caller
+// releases. The error is ErrNotRunning if it has ended, reaped or not.
+func (s *State) Process() (*os.Process, error) {
+	if s.Pid <= 0 || s.BootID != kernel.BootID() {
+		return nil, ErrNotRunning
+	}
+	// The handle is taken before the comparison: so the process behind it is the one compared.
+	p, err := os.FindProcess(s.Pid)
+	if err != nil {
+		return nil, err
+	}
+	st, err := readStat(s.Pid)
+	if err != nil || st.start != s.Start || st.dead {
+		_ = p.Release()
+		if err == nil || errors.Is(err, fs.ErrNotExist) || gone(err) {
+			err = ErrNotRunning
+		}
+		return nil, err
+	}
+	return p, nil
+}
+
+// StartTime returns when a process started, in clock ticks since boot.
+func StartTime(pid int) (uint64, error) {
+	st, err := readStat(pid)
+	return st.start, err
+}
+
+type stat struct {
+	start uint64
+	dead  bool // a zombie
+}
+
+// readStat reads /proc/PID/stat, whose second field is the name in parentheses, and may itself hold some.
+func readStat(pid int) (st stat, err error) {
+	path := "/proc/" + strconv.Itoa(pid) + "/stat"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return st, err
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	if len(fields) < 20 {
+		return st, fmt.Errorf("%s: %d fields", path, len(fields))
+	}
+	st.dead = fields[0] == "Z" || fields[0] == "X" || fields[0] == "x"
+	st.start, err = strconv.ParseUint(fields[19], 10, 64)
+	return st, err
+}
