@@ -18,6 +18,8 @@ import (
 // such as [Client].Mirrors and daemon.json's registry-mirrors name. What a tag stands for is asked of the upstream each
 // time, by a HEAD; when that cannot answer, what is kept serves. A blob is fetched whole, once for all who ask at the
 // time, verified, and then served. It takes no pushes.
+//
+// By default it has nothing but what the upstream gives to everybody: the Client's credentials are not used. See Private.
 type CacheStore struct {
 	// Keep is where to keep content: a *FolderStore or a *MemoryStore.
 	Keep interface {
@@ -29,6 +31,17 @@ type CacheStore struct {
 	Client *Client
 	// Upstream is the registry's host as references name it: "docker.io".
 	Upstream string
+	// Private fetches with the Client's credentials, and serves what they may read to whoever the Server lets read: then
+	// let its Authorize say who that is. What was so fetched is kept apart from what is public, and is never shown when
+	// Private is false.
+	Private bool
+	// MaxSize bounds what is kept, in bytes, by forgetting what was read longest ago. Zero is DefaultCacheSize, negative
+	// is no bound. Content that is larger is refused. Keep must be a Shrinker.
+	MaxSize int64
+
+	once   sync.Once
+	client *Client // what asks
+	budget budget
 
 	mu      sync.Mutex
 	fetches map[string]*fetching
@@ -40,6 +53,39 @@ type fetching struct {
 	err  error
 }
 
+// ask returns the client that asks the upstream.
+func (s *CacheStore) ask() *Client {
+	s.once.Do(func() {
+		if s.client = s.Client; !s.Private {
+			s.client = s.Client.anonymous()
+		}
+	})
+	return s.client
+}
+
+// kept is the name under which a repository is kept.
+func (s *CacheStore) kept(repository string) string {
+	if s.Private {
+		return "private/" + repository
+	}
+	return "public/" + repository
+}
+
+// use notes that content was read.
+func (s *CacheStore) use(d digest.Digest) {
+	if k, ok := s.Keep.(interface{ used(digest.Digest) }); ok {
+		k.used(d)
+	}
+}
+
+func (s *CacheStore) keptManifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error) {
+	desc, b, err := s.Keep.Manifest(ctx, s.kept(repository), reference)
+	if err == nil {
+		s.use(desc.Digest)
+	}
+	return desc, b, err
+}
+
 func (s *CacheStore) ref(repository string) Reference {
 	return Reference{Host: s.Upstream, Repository: repository}
 }
@@ -48,18 +94,18 @@ func (s *CacheStore) ref(repository string) Reference {
 func (s *CacheStore) Manifest(ctx context.Context, repository, reference string) (ocispec.Descriptor, []byte, error) {
 	ref := s.ref(repository)
 	if d := digest.Digest(reference); d.Validate() == nil {
-		if desc, b, err := s.Keep.Manifest(ctx, repository, reference); err == nil {
+		if desc, b, err := s.keptManifest(ctx, repository, reference); err == nil {
 			return desc, b, nil
 		}
 		ref.Digest = d
 		return s.fetchManifest(ctx, ref, nil)
 	}
 	ref.Tag = reference
-	now, err := s.Client.Resolve(ctx, ref)
+	now, err := s.ask().Resolve(ctx, ref)
 	if err != nil {
 		return s.stale(ctx, repository, reference, err)
 	}
-	if desc, b, err := s.Keep.Manifest(ctx, repository, reference); err == nil && desc.Digest == now.Digest {
+	if desc, b, err := s.keptManifest(ctx, repository, reference); err == nil && desc.Digest == now.Digest {
 		return desc, b, nil
 	}
 	desc, b, err := s.fetchManifest(ctx, ref, []string{reference})
@@ -73,7 +119,7 @@ func (s *CacheStore) Manifest(ctx context.Context, repository, reference string)
 // it may not be read.
 func (s *CacheStore) stale(ctx context.Context, repository, tag string, why error) (ocispec.Descriptor, []byte, error) {
 	if !errors.Is(why, fs.ErrNotExist) && !errors.Is(why, fs.ErrPermission) {
-		if desc, b, err := s.Keep.Manifest(ctx, repository, tag); err == nil {
+		if desc, b, err := s.keptManifest(ctx, repository, tag); err == nil {
 			return desc, b, nil
 		}
 	}
@@ -90,7 +136,7 @@ func upstreamError(err error) error {
 }
 
 func (s *CacheStore) fetchManifest(ctx context.Context, ref Reference, tags []string) (ocispec.Descriptor, []byte, error) {
-	desc, b, err := s.Client.Manifest(ctx, ref)
+	desc, b, err := s.ask().Manifest(ctx, ref)
 	if err != nil {
 		return desc, nil, upstreamError(err)
 	}
@@ -99,22 +145,29 @@ func (s *CacheStore) fetchManifest(ctx context.Context, ref Reference, tags []st
 		return desc, nil, upstreamError(err)
 	}
 	m.Descriptor.Digest, m.Tags = desc.Digest, tags
-	if err := s.Keep.PutManifest(ctx, ref.Repository, m); err != nil {
+	release, err := s.reserve(ctx, desc.Size)
+	if err != nil {
 		return desc, nil, err
 	}
-	return desc, b, nil
+	err = s.Keep.PutManifest(ctx, s.kept(ref.Repository), m)
+	release(err == nil)
+	s.use(desc.Digest)
+	return desc, b, err
 }
 
 // Blob implements Store.
 func (s *CacheStore) Blob(ctx context.Context, repository string, d digest.Digest) (io.ReadSeekCloser, error) {
-	b, err := s.Keep.Blob(ctx, repository, d)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return b, err
+	b, err := s.Keep.Blob(ctx, s.kept(repository), d)
+	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 3; try++ { // it may be forgotten again at once
+		if err := s.fetchOnce(ctx, repository, d); err != nil {
+			return nil, err
+		}
+		b, err = s.Keep.Blob(ctx, s.kept(repository), d)
 	}
-	if err := s.fetchOnce(ctx, repository, d); err != nil {
-		return nil, err
+	if err == nil {
+		s.use(d)
 	}
-	return s.Keep.Blob(ctx, repository, d)
+	return b, err
 }
 
 // fetchOnce fetches a blob, or waits for whoever does. The fetching goes on when the one who asked first goes away.
@@ -148,16 +201,21 @@ func (s *CacheStore) fetchOnce(ctx context.Context, repository string, d digest.
 func (s *CacheStore) fetch(ctx context.Context, repository string, d digest.Digest) (err error) {
 	ref := s.ref(repository)
 	ref.Digest = d
-	desc, err := s.Client.ResolveBlob(ctx, ref)
+	desc, err := s.ask().ResolveBlob(ctx, ref)
 	if err != nil {
 		return upstreamError(err)
 	}
-	r, err := s.Client.Blob(ctx, ref, desc)
+	release, err := s.reserve(ctx, desc.Size)
+	if err != nil {
+		return err
+	}
+	defer func() { release(err == nil) }()
+	r, err := s.ask().Blob(ctx, ref, desc)
 	if err != nil {
 		return upstreamError(err)
 	}
 	defer r.Close()
-	u, err := s.Keep.NewUpload(ctx, repository)
+	u, err := s.Keep.NewUpload(ctx, s.kept(repository))
 	if err != nil {
 		return err
 	}
@@ -169,17 +227,21 @@ func (s *CacheStore) fetch(ctx context.Context, repository string, d digest.Dige
 	if _, err := s.Keep.AppendUpload(ctx, u, 0, r); err != nil {
 		return upstreamError(err)
 	}
-	return s.Keep.CommitUpload(ctx, u, d)
+	if err := s.Keep.CommitUpload(ctx, u, d); err != nil {
+		return err
+	}
+	s.use(d)
+	return nil
 }
 
 // Tags implements Store: the upstream's, or what is kept when that cannot answer.
 func (s *CacheStore) Tags(ctx context.Context, repository string) ([]string, error) {
-	tags, err := s.Client.Tags(ctx, s.ref(repository))
+	tags, err := s.ask().Tags(ctx, s.ref(repository))
 	if err == nil {
 		return tags, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-		if tags, err := s.Keep.Tags(ctx, repository); err == nil {
+		if tags, err := s.Keep.Tags(ctx, s.kept(repository)); err == nil {
 			return tags, nil
 		}
 	}
@@ -190,7 +252,7 @@ func (s *CacheStore) Tags(ctx context.Context, repository string) ([]string, err
 func (s *CacheStore) Referrers(ctx context.Context, repository string, d digest.Digest) ([]ocispec.Descriptor, error) {
 	ref := s.ref(repository)
 	ref.Digest = d
-	list, err := s.Client.Referrers(ctx, ref, "")
+	list, err := s.ask().Referrers(ctx, ref, "")
 	if err != nil {
 		return nil, upstreamError(err)
 	}

@@ -2,16 +2,19 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -219,4 +222,108 @@ func TestReferrersMemory(t *testing.T) {
 	_, err := newClient(t).Referrers(t.Context(), Reference{Host: strings.TrimPrefix(s.URL, "http://"), Repository: "app", Digest: d}, "")
 	require.ErrorContains(t, err, "longer than")
 	require.Equal(t, maxReferrersSize/len(pad)+1, pages)
+}
+
+// TestCacheStorePrivate: what only this side's credentials may read is shown to nobody by default, and when it is asked
+// for it is kept apart.
+func TestCacheStorePrivate(t *testing.T) {
+	upstream, protect := "", false
+	inner := &Server{}
+	inner.Authorize = func(r *http.Request, repository, _ string) error {
+		if user, password, _ := r.BasicAuth(); protect && repository == "secret" && (user != "u" || password != "p") {
+			return ErrUnauthorized
+		}
+		return nil
+	}
+	upstream = newServer(t, inner)
+	open, openLayer := pushArtifact(t, upstream, "open", "v1", "open", nil)
+	secret, secretLayer := pushArtifact(t, upstream, "secret", "v1", "secret", nil)
+	protect = true
+	eachStore(t, func(t *testing.T, keep fullStore) {
+		client := newClient(t)
+		client.Credentials = func(context.Context, string) (Credential, error) {
+			return Credential{Username: "u", Password: "p"}, nil
+		}
+		read := func(private bool, repository string, manifest, layer ocispec.Descriptor) (err error) {
+			s := &CacheStore{Keep: keep, Client: client, Upstream: upstream, Private: private}
+			for _, reference := range []string{"v1", string(manifest.Digest)} {
+				_, _, err2 := s.Manifest(t.Context(), repository, reference)
+				err = errors.Join(err, err2)
+			}
+			b, err2 := s.Blob(t.Context(), repository, layer.Digest)
+			if err2 == nil {
+				err2 = b.Close()
+			}
+			_, err3 := s.Tags(t.Context(), repository)
+			_, err4 := s.Referrers(t.Context(), repository, manifest.Digest)
+			return errors.Join(err, err2, err3, err4)
+		}
+		require.NoError(t, read(false, "open", open, openLayer))
+		for range 2 { // before it was fetched, and after
+			err := read(false, "secret", secret, secretLayer)
+			require.ErrorIs(t, err, fs.ErrNotExist)
+			require.Len(t, err.(interface{ Unwrap() []error }).Unwrap(), 4)
+			require.NoError(t, read(true, "secret", secret, secretLayer))
+		}
+	})
+}
+
+// TestCacheStoreBudget: a cache keeps what was read last, and never more than it may.
+func TestCacheStoreBudget(t *testing.T) {
+	upstream := newServer(t, &Server{})
+	put := func(n, size int) (d digest.Digest) {
+		content := strings.Repeat(fmt.Sprintf("%07d ", n), size/8)
+		d = digest.FromString(content)
+		_, err := newClient(t).PushBlob(t.Context(), Reference{Host: upstream, Repository: "app"}, BlobUpload{
+			Descriptor: ocispec.Descriptor{Digest: d, Size: int64(len(content))}, Content: strings.NewReader(content)})
+		require.NoError(t, err)
+		return d
+	}
+	var all []digest.Digest
+	for n := range 30 {
+		all = append(all, put(n, 8000))
+	}
+	big := put(99, 80000)
+	eachStore(t, func(t *testing.T, keep fullStore) {
+		client := newClient(t)
+		s := &CacheStore{Keep: keep, Client: client, Upstream: upstream, MaxSize: 50000}
+		read := func(d digest.Digest) error {
+			b, err := s.Blob(t.Context(), "app", d)
+			if err != nil {
+				return err
+			}
+			return b.Close()
+		}
+		size := func() int64 {
+			n, err := keep.(UsageReporter).Usage(t.Context(), "public/app")
+			require.NoError(t, err)
+			return n
+		}
+		for _, d := range all {
+			require.NoError(t, read(d))
+			require.NoError(t, read(all[0]))      // the one that is used
+			if f, ok := keep.(*FolderStore); ok { // a minute passes
+				require.NoError(t, os.Chtimes(f.blobPath(d), time.Time{}, time.Now().Add(-time.Hour)))
+				require.NoError(t, os.Chtimes(f.blobPath(all[0]), time.Time{}, time.Now().Add(-5*time.Minute)))
+			}
+			require.LessOrEqual(t, size(), s.MaxSize)
+		}
+		_, err := keep.Blob(t.Context(), "public/app", all[1])
+		require.ErrorIs(t, err, fs.ErrNotExist)
+		b, err := keep.Blob(t.Context(), "public/app", all[0])
+		require.NoError(t, err)
+		require.NoError(t, b.Close())
+		require.ErrorContains(t, read(big), "no room")
+		// Many at once.
+		var wg sync.WaitGroup
+		for _, d := range all {
+			wg.Go(func() { _ = read(d) })
+		}
+		wg.Wait()
+		require.LessOrEqual(t, size(), s.MaxSize)
+		require.NoError(t, read(all[3]))
+		if f, ok := keep.(*FolderStore); ok {
+			require.NoError(t, f.Check(t.Context()))
+		}
+	})
 }

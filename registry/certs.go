@@ -20,6 +20,8 @@ type hostTransport struct {
 	base http.RoundTripper
 	dir  string
 
+	nobody bool // shows no client certificate
+
 	mu     sync.Mutex
 	byHost map[string]*http.Transport // nil for a host without a folder
 }
@@ -77,6 +79,9 @@ func (h *hostTransport) transport(host string) (*http.Transport, error) {
 	}
 	if err := loadCertificates(t.TLSClientConfig, filepath.Join(h.dir, host), entries); err != nil {
 		return nil, err
+	}
+	if h.nobody {
+		t.TLSClientConfig.Certificates = nil
 	}
 	h.byHost[host] = t
 	return t, nil

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -53,6 +54,7 @@ type Client struct {
 	StallTimeout time.Duration
 
 	firstBackoff time.Duration // for tests; zero is the constant
+	nobody       bool          // shows no certificate of CertsDir
 
 	once     sync.Once
 	verified *http.Client // checks certificates
@@ -61,6 +63,7 @@ type Client struct {
 	schemes  map[string]string    // by host: what an insecure registry turned out to speak
 	auths    map[string]challenge // by origin: how the registry wants to be authenticated to
 	tokens   tokenCache
+	derived  []*Client // that are closed with this one
 }
 
 // init makes the two HTTP clients.
@@ -80,11 +83,39 @@ func (c *Client) init() {
 				c.verified.Transport = http.DefaultTransport
 			}
 			for _, h := range []*http.Client{c.verified, c.lax} {
-				h.Transport = &hostTransport{base: h.Transport, dir: c.CertsDir, byHost: map[string]*http.Transport{}}
+				h.Transport = &hostTransport{
+					base: h.Transport, dir: c.CertsDir, nobody: c.nobody, byHost: map[string]*http.Transport{},
+				}
 			}
 		}
 		c.schemes, c.auths = map[string]string{}, map[string]challenge{}
 	})
+}
+
+// anonymous returns a client like c that shows nobody who it is: it has no credentials, cookies or certificates of its
+// own. It is closed with c.
+func (c *Client) anonymous() *Client {
+	a := &Client{
+		Mirrors: c.Mirrors, Insecure: c.Insecure, CertsDir: c.CertsDir, UserAgent: c.UserAgent,
+		MaxManifestSize: c.MaxManifestSize, Retries: c.Retries, ResponseTimeout: c.ResponseTimeout,
+		StallTimeout: c.StallTimeout, firstBackoff: c.firstBackoff, nobody: true,
+	}
+	if c.HTTP != nil {
+		without := *c.HTTP
+		without.Jar = nil
+		if t, ok := c.HTTP.Transport.(*http.Transport); ok {
+			t = t.Clone()
+			if t.TLSClientConfig != nil {
+				t.TLSClientConfig.Certificates, t.TLSClientConfig.GetClientCertificate = nil, nil
+			}
+			without.Transport = t
+		}
+		a.HTTP = &without
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.derived = append(c.derived, a)
+	return a
 }
 
 func newTransport() *http.Transport {
@@ -152,6 +183,12 @@ func (c *Client) CloseIdleConnections() {
 	c.init()
 	c.verified.CloseIdleConnections()
 	c.lax.CloseIdleConnections()
+	c.mu.Lock()
+	derived := slices.Clone(c.derived)
+	c.mu.Unlock()
+	for _, d := range derived {
+		d.CloseIdleConnections()
+	}
 }
 
 func (c *Client) maxManifestSize() int64 { return or(c.MaxManifestSize, DefaultMaxManifestSize) }

@@ -151,3 +151,50 @@ func (s *FolderStore) Collect(ctx context.Context) (int64, error) {
 	})
 	return freed, errors.Join(err, durable.SyncDir(filepath.Join(s.dir, "blobs")))
 }
+
+// Usage implements UsageReporter.
+func (s *FolderStore) Usage(ctx context.Context, repository string) (int64, error) {
+	var sum int64
+	seen := map[string]bool{}
+	for _, part := range []string{"_blobs", "_manifests"} {
+		top := s.in(repository, part)
+		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err := errors.Join(err, ctx.Err()); err != nil {
+				return err
+			}
+			name, err := filepath.Rel(top, path)
+			if err != nil || d.IsDir() || seen[name] || strings.HasPrefix(d.Name(), ".tmp-") {
+				return err
+			}
+			seen[name] = true
+			info, err := os.Lstat(filepath.Join(s.dir, "blobs", name))
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err == nil {
+				sum += info.Size()
+			}
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	uploads, err := os.ReadDir(filepath.Join(s.dir, "uploads"))
+	if err != nil {
+		return 0, err
+	}
+	for _, u := range uploads {
+		b, err := readFile(filepath.Join(s.uploadDir(u.Name()), "repository"), maxRepositoryLength)
+		if err != nil || string(b) != repository {
+			continue // another's, or one that ended
+		}
+		if info, err := os.Lstat(filepath.Join(s.uploadDir(u.Name()), "data")); err == nil {
+			sum += info.Size()
+		}
+	}
+	return sum, nil
+}

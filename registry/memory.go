@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -21,6 +23,8 @@ type MemoryStore struct {
 	mu           sync.Mutex
 	repositories map[string]*memoryRepository
 	uploads      map[UploadID]*memoryUpload
+	lastUse      map[digest.Digest]int64 // of what a cache has read, counted up
+	uses         int64
 }
 
 type memoryRepository struct {
@@ -33,6 +37,7 @@ type memoryUpload struct {
 	content bytes.Buffer
 	busy    bool
 	grown   time.Time
+	size    atomic.Int64 // of content
 }
 
 var _ interface {
@@ -179,6 +184,7 @@ func (s *MemoryStore) AppendUpload(_ context.Context, id UploadID, offset int64,
 	}
 	if r != nil {
 		_, err = u.content.ReadFrom(r)
+		u.size.Store(int64(u.content.Len()))
 	}
 	return int64(u.content.Len()), err
 }
@@ -281,4 +287,68 @@ func (s *MemoryStore) DeleteBlob(_ context.Context, repository string, d digest.
 	}
 	delete(r.blobs, d)
 	return nil
+}
+
+// Usage implements UsageReporter.
+func (s *MemoryStore) Usage(_ context.Context, repository string) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var sum int64
+	r := s.existing(repository)
+	for _, b := range r.blobs {
+		sum += int64(len(b))
+	}
+	for d, m := range r.manifests {
+		if _, ok := r.blobs[d]; !ok {
+			sum += int64(len(m.Content))
+		}
+	}
+	for id, u := range s.uploads {
+		if id.Repository == repository {
+			sum += u.size.Load()
+		}
+	}
+	return sum, nil
+}
+
+// used notes that content was read.
+func (s *MemoryStore) used(d digest.Digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lastUse == nil {
+		s.lastUse = map[digest.Digest]int64{}
+	}
+	s.uses++
+	s.lastUse[d] = s.uses
+}
+
+// Shrink implements Shrinker.
+func (s *MemoryStore) Shrink(_ context.Context, size int64) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sizes := map[digest.Digest]int64{}
+	for _, r := range s.repositories {
+		for d, b := range r.blobs {
+			sizes[d] = int64(len(b))
+		}
+		for d, m := range r.manifests {
+			sizes[d] = int64(len(m.Content))
+		}
+	}
+	var left int64
+	for _, n := range sizes {
+		left += n
+	}
+	oldest := slices.SortedFunc(maps.Keys(sizes), func(a, b digest.Digest) int { return cmp.Compare(s.lastUse[a], s.lastUse[b]) })
+	for i := 0; left > size; i++ {
+		d := oldest[i]
+		left -= sizes[d]
+		delete(s.lastUse, d)
+		for _, r := range s.repositories {
+			delete(r.blobs, d)
+			delete(r.manifests, d)
+			maps.DeleteFunc(r.tags, func(_ string, of digest.Digest) bool { return of == d })
+		}
+	}
+	return left, nil
 }

@@ -41,6 +41,10 @@ type Server struct {
 	MaxManifestSize int64
 	// MaxBlobSize bounds a blob, in bytes. Zero is DefaultMaxBlobSize.
 	MaxBlobSize int64
+	// Quota returns how many bytes a repository may hold, blobs and manifests together; 0 or less is no bound. Nil bounds
+	// none. The Store must be a UsageReporter. What would be more is refused with a 403, DENIED. Several Servers over one
+	// folder may together go beyond it by what they take at the same moment.
+	Quota func(repository string) int64
 	// BodyTimeout bounds the wait for the next bytes of a request's body. Zero is DefaultBodyTimeout.
 	BodyTimeout time.Duration
 	// AllowMissing accepts manifests whose blobs or manifests are not in the repository.
@@ -48,8 +52,9 @@ type Server struct {
 	// Log is told of requests that fail by this side's fault, and at debug level of all others. Nil is silent.
 	Log *slog.Logger
 
-	once  sync.Once
-	store Store
+	once   sync.Once
+	store  Store
+	adding sync.Mutex // held while something is added to a repository with a quota
 }
 
 func (s *Server) init() {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 var errNotImplemented = fmt.Errorf("not implemented by this store: %w", errors.ErrUnsupported)
@@ -55,6 +56,8 @@ func (s *Server) answerFor(to route, err error) *Error {
 		return &Error{Status: http.StatusNotFound, Code: to.codeNotFound(), Message: "not known to this registry"}
 	case errors.Is(err, ErrUploadBusy):
 		return newAnswer(http.StatusConflict, CodeBlobUploadInvalid, err.Error())
+	case errors.Is(err, syscall.ENOSPC):
+		return newAnswer(http.StatusInsufficientStorage, "UNKNOWN", "the registry's file system is full")
 	case errors.Is(err, errors.ErrUnsupported):
 		return unsupported(err.Error())
 	}

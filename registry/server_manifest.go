@@ -76,7 +76,16 @@ func (s *Server) putManifest(w http.ResponseWriter, r *http.Request, to route) e
 			return err
 		}
 	}
-	if err := putter.PutManifest(r.Context(), to.repository, m); err != nil {
+	q := addition{to.repository, m.Descriptor.Size, func() (bool, error) {
+		_, _, err := s.store.Manifest(r.Context(), to.repository, string(m.Descriptor.Digest))
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return err == nil, err
+	}}
+	if err := s.within(r.Context(), q, func() error {
+		return putter.PutManifest(r.Context(), to.repository, m)
+	}); err != nil {
 		return err
 	}
 	h := w.Header()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 var noUploads = unsupported("this registry's store takes no blobs")
@@ -29,7 +30,11 @@ func (s *Server) postUpload(w http.ResponseWriter, r *http.Request, to route) er
 		if err != nil {
 			return err
 		}
-		if s.mount(r, to, query.Get("from"), d) {
+		mounted, err := s.mount(r, to, query.Get("from"), d)
+		if err != nil {
+			return err
+		}
+		if mounted {
 			created(w, to, d)
 			return nil
 		}
@@ -51,7 +56,7 @@ func (s *Server) postUpload(w http.ResponseWriter, r *http.Request, to route) er
 		return nil
 	}
 	if _, err = s.appendUpload(w, r, id, 0); err == nil {
-		err = uploads.CommitUpload(r.Context(), id, d)
+		err = s.commitUpload(r.Context(), uploads, id, d)
 	}
 	if err != nil {
 		if remover, ok := s.store.(UploadRemover); ok {
@@ -63,16 +68,29 @@ func (s *Server) postUpload(w http.ResponseWriter, r *http.Request, to route) er
 	return nil
 }
 
-// mount tries to take a blob from another repository that the request may read.
-func (s *Server) mount(r *http.Request, to route, from string, d digest.Digest) bool {
+// mount tries to take a blob from another repository that the request may read. The error is that of a quota.
+func (s *Server) mount(r *http.Request, to route, from string, d digest.Digest) (bool, error) {
 	mounter, ok := s.store.(BlobMounter)
 	if !ok || from == "" && s.Authorize != nil {
-		return false
+		return false, nil
 	}
 	if from != "" && (!validRepository(from) || s.authorize(r, from, ActionPull) != nil) {
-		return false
+		return false, nil
 	}
-	return mounter.MountBlob(r.Context(), to.repository, from, d) == nil
+	q := addition{repository: to.repository, has: func() (bool, error) { return s.hasBlob(r.Context(), to.repository, d) }}
+	if _, ok := s.quota(to.repository); ok {
+		size, err := s.sizeOf(r.Context(), from, child{ocispec.Descriptor{Digest: d}, false})
+		if from == "" || err != nil {
+			return false, nil // it is to be sent, and counted then
+		}
+		q.size = size
+	}
+	mounted := false
+	err := s.within(r.Context(), q, func() error {
+		mounted = mounter.MountBlob(r.Context(), to.repository, from, d) == nil
+		return nil
+	})
+	return mounted, err
 }
 
 func created(w http.ResponseWriter, to route, d digest.Digest) {
@@ -141,7 +159,7 @@ func (s *Server) putUpload(w http.ResponseWriter, r *http.Request, to route) err
 			return err
 		}
 	}
-	if err := uploads.CommitUpload(r.Context(), UploadID{to.repository, to.name}, d); err != nil {
+	if err := s.commitUpload(r.Context(), uploads, UploadID{to.repository, to.name}, d); err != nil {
 		return err
 	}
 	created(w, to, d)
@@ -205,7 +223,16 @@ func (s *Server) appendUpload(w http.ResponseWriter, r *http.Request, id UploadI
 	if err != nil {
 		return size, err
 	}
+	left, quota, err := s.room(r.Context(), id.Repository)
+	if err != nil {
+		return size, err
+	}
 	limit := or(s.MaxBlobSize, DefaultMaxBlobSize) - size
+	if left < limit {
+		if limit = left; limit < 0 || r.ContentLength > limit {
+			return size, quotaError(id.Repository, quota)
+		}
+	}
 	if r.ContentLength > limit {
 		return size, &http.MaxBytesError{Limit: max(0, limit)}
 	}

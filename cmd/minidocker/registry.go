@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/caisson-engine/caisson/registry"
@@ -27,8 +30,10 @@ func (a *app) registryCommand() *cobra.Command {
 // registryFlags are what registry serve is told.
 type registryFlags struct {
 	address, dir, upstream, cert, key string
-	readOnly, verbose                 bool
+	readOnly, verbose, private        bool
 	collect, expiry                   time.Duration
+	quota                             []string
+	cacheSize, maxBlob                string
 }
 
 func (a *app) registryServeCommand() *cobra.Command {
@@ -45,6 +50,12 @@ func (a *app) registryServeCommand() *cobra.Command {
 	c.Flags().StringVarP(&f.address, "address", "a", "127.0.0.1:5000", "Address to listen on; port 0 is a free one")
 	c.Flags().StringVarP(&f.dir, "dir", "d", "", "The folder to keep content in (default: registry in the root folder)")
 	c.Flags().StringVar(&f.upstream, "upstream", "", "Read through to this registry, such as docker.io, and keep what was read")
+	c.Flags().BoolVar(&f.private, "upstream-private", false,
+		"Fetch from the upstream with this user's credentials, and show what they may read to everybody who asks here")
+	c.Flags().StringVar(&f.cacheSize, "cache-size", "20GiB", "With --upstream: how much to keep, what was read last; 0 is no bound")
+	c.Flags().StringArrayVar(&f.quota, "quota", nil,
+		"How much a repository may hold, such as 10GiB; NAME=10GiB is for one, and may be given several times")
+	c.Flags().StringVar(&f.maxBlob, "max-blob-size", "64GiB", "The largest blob to take")
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "The certificate to serve TLS with")
 	c.Flags().StringVar(&f.key, "tls-key", "", "The certificate's key")
 	c.Flags().BoolVar(&f.readOnly, "read-only", false, "Take no pushes and delete nothing")
@@ -57,6 +68,21 @@ func (a *app) registryServeCommand() *cobra.Command {
 func (a *app) serveRegistry(f *registryFlags) (err error) {
 	if (f.cert == "") != (f.key == "") {
 		return errors.New("--tls-cert and --tls-key are given together or not at all")
+	}
+	quota, err := parseQuotas(f.quota)
+	if err != nil {
+		return err
+	}
+	cacheSize, err := parseBytes("--cache-size", f.cacheSize)
+	if err != nil {
+		return err
+	}
+	maxBlob, err := parseBytes("--max-blob-size", f.maxBlob)
+	if err != nil {
+		return err
+	}
+	if f.private && f.upstream == "" {
+		return errors.New("--upstream-private is for a mirror: it needs --upstream")
 	}
 	if f.dir == "" {
 		f.dir = filepath.Join(a.root, "registry")
@@ -73,11 +99,17 @@ func (a *app) serveRegistry(f *registryFlags) (err error) {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
-	handler := &registry.Server{Store: folder, ReadOnly: f.readOnly, Log: log}
+	handler := &registry.Server{Store: folder, ReadOnly: f.readOnly, Log: log, Quota: quota, MaxBlobSize: maxBlob}
 	if f.upstream != "" {
 		client := a.client()
 		defer client.CloseIdleConnections()
-		handler.Store = &registry.CacheStore{Keep: folder, Client: client, Upstream: f.upstream}
+		if cacheSize == 0 {
+			cacheSize = -1
+		}
+		handler.Quota = nil // it takes no pushes
+		handler.Store = &registry.CacheStore{
+			Keep: folder, Client: client, Upstream: f.upstream, Private: f.private, MaxSize: cacheSize,
+		}
 	}
 	l, err := net.Listen("tcp", f.address)
 	if err != nil {
@@ -139,4 +171,40 @@ func tidy(ctx context.Context, folder *registry.FolderStore, f *registryFlags, l
 		case <-time.After(f.collect):
 		}
 	}
+}
+
+// parseBytes reads a flag that is a size: 1024-based with and without the i, as docker's memory flags are.
+func parseBytes(flag, s string) (int64, error) {
+	n, err := units.RAMInBytes(s)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%s %q: not a size such as 500m or 10GiB", flag, s)
+	}
+	return n, nil
+}
+
+// parseQuotas reads --quota: SIZE is for every repository, NAME=SIZE for one.
+func parseQuotas(list []string) (func(repository string) int64, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	byName := map[string]int64{} // "" is all others
+	for _, s := range list {
+		name, size, ok := strings.Cut(s, "=")
+		if !ok {
+			name, size = "", s
+		} else if r, err := registry.ParseReference("localhost/" + name); err != nil || r.Repository != name {
+			return nil, fmt.Errorf("--quota %q: %q is no repository's name", s, name)
+		}
+		n, err := parseBytes("--quota", size)
+		if err != nil {
+			return nil, err
+		}
+		byName[name] = n
+	}
+	return func(repository string) int64 {
+		if n, ok := byName[repository]; ok {
+			return n
+		}
+		return byName[""]
+	}, nil
 }

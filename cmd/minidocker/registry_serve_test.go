@@ -113,3 +113,27 @@ func TestRegistryServe(t *testing.T) {
 		Content: bytes.NewReader(image.Blobs[0].Content)})
 	require.ErrorContains(t, err, "read-only")
 }
+
+// TestRegistryServeFlags is what its flags bound.
+func TestRegistryServeFlags(t *testing.T) {
+	for _, args := range [][]string{{"--quota", "much"}, {"--quota", "A=1g"}, {"--quota", "../x=1g"}, {"--cache-size", "-1"},
+		{"--max-blob-size", "x"}, {"--upstream-private"}, {"--tls-cert", "x"}} {
+		out, err := exec.Command(newCommand(t), append([]string{"registry", "serve", "-d", t.TempDir()}, args...)...).CombinedOutput()
+		require.Error(t, err)
+		require.Contains(t, string(out), args[0])
+	}
+	_, host := startRegistry(t, "-d", t.TempDir(), "--quota", "1k", "--quota", "team/big=1m", "--max-blob-size", "10k")
+	client := &registry.Client{HTTP: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, Retries: -1}
+	send := func(repository string, size int) error {
+		ref, err := registry.ParseReference(host + "/" + repository)
+		require.NoError(t, err)
+		b := bytes.Repeat([]byte{byte(size)}, size)
+		_, err = client.PushBlob(t.Context(), ref, registry.BlobUpload{
+			Descriptor: ocispec.Descriptor{Digest: digest.FromBytes(b), Size: int64(size)}, Content: bytes.NewReader(b)})
+		return err
+	}
+	require.NoError(t, send("app", 1000))
+	require.ErrorIs(t, send("app", 100), registry.ErrDenied)
+	require.NoError(t, send("team/big", 10<<10))
+	require.ErrorContains(t, send("team/big", 10<<10+1), "413")
+}
