@@ -1,171 +1,179 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/internal/bundle"
+	"github.com/caisson-engine/caisson/internal/ocistate"
 )
 
-// A state is what is written down of a container, in state.json of its folder. The fields that runc's has are named as
-// there, so that other programs read it.
-type state struct {
-	ID               string            `json:"id"`
-	InitProcessPid   int               `json:"init_process_pid"`
-	InitProcessStart uint64            `json:"init_process_start"` // ticks since the boot
-	Created          time.Time         `json:"created"`
-	Config           stateConfig       `json:"config"`
-	Rootless         bool              `json:"rootless"`
-	CgroupPaths      map[string]string `json:"cgroup_paths"`    // by controller; "" on v2
-	NamespacePaths   map[string]string `json:"namespace_paths"` // by kind, "NEWPID"
-
-	// What runc's does not have.
-	OCIVersion  string            `json:"oci_version"`
-	Bundle      string            `json:"bundle"`
-	Annotations map[string]string `json:"annotations,omitempty"`
-	Group       []string          `json:"group,omitempty"` // the folders of the control group: cgroups.Group.Paths
-	Scope       string            `json:"scope,omitempty"` // systemd's unit, if it made the group
-}
-
-type stateConfig struct {
-	Rootfs string   `json:"rootfs"`
-	Labels []string `json:"labels"` // "bundle=/path", and the annotations
-}
-
-// The files in a container's folder.
+// How long a command waits for another one that changes the same container, and for processes to end that were killed.
 const (
-	stateFile  = "state.json"
-	configFile = "config.json" // as it was when the container was created
-	gateFile   = "exec.fifo"   // the process waits for a byte here: it is there until start has sent it
-	reportFile = "report.fifo" // and says here whether it executes
+	lockWait = 10 * time.Second
+	killWait = 10 * time.Second
 )
 
-// A container is one that has a folder.
+// A container is one that has a folder. What is written down of it are the fields of the State.
 type container struct {
-	*state
-	dir string
-	c   *command
+	*ocistate.State
+	c      *command
+	folder *ocistate.Folder // nil if this command only reads
 }
 
-// Errors whose text is runc's, which callers look for.
-var (
-	errNoContainer = &textError{"container does not exist", fs.ErrNotExist}
-	errIDInUse     = &textError{"container with given ID already exists", fs.ErrExist}
-)
-
-// A textError is another error with a text of its own.
-type textError struct {
-	text string
-	is   error
-}
-
-func (e *textError) Error() string { return e.text }
-func (e *textError) Unwrap() error { return e.is }
-
-var idForm = regexp.MustCompile(`^[\w+.-]+$`)
-
-// checkID refuses names that are no folder's.
-func checkID(id string) error {
-	if id == "" {
-		return errors.New("container id cannot be empty")
-	}
-	if !idForm.MatchString(id) || id == "." || id == ".." || len(id) > 255 {
-		return errors.New("invalid id format")
-	}
-	return nil
-}
-
-// claim makes the folder of a new container.
-func (c *command) claim(id string) (*container, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(c.root, 0o711); err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(c.root, id)
-	if err := os.Mkdir(dir, 0o711); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return nil, errIDInUse
-		}
-		return nil, err
-	}
-	return &container{state: &state{ID: id}, dir: dir, c: c}, nil
-}
-
-// open finds a container.
-func (c *command) open(id string) (*container, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(c.root, id)
-	b, err := os.ReadFile(filepath.Join(dir, stateFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, errNoContainer
-	}
+// claim makes the folder of a new container and locks it. It is to be ended by save and close, or by discard.
+func (c *command) claim(id string, b *bundle.Bundle) (*container, error) {
+	f, err := ocistate.Root(c.root).Claim(id)
 	if err != nil {
 		return nil, err
 	}
-	k := &container{state: &state{}, dir: dir, c: c}
-	if err := json.Unmarshal(b, k.state); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, stateFile), err)
+	k := &container{State: ocistate.New(id, b.Dir, b.Spec), c: c, folder: f}
+	err = c.keepRoot()
+	if err == nil {
+		err = f.WriteFile(ocistate.ConfigFile, b.Config)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Remove())
 	}
 	return k, nil
 }
 
-// save writes the state: whole, or not at all.
-func (k *container) save() error {
-	b, err := json.Marshal(k.state)
+// keepRoot has a root below $XDG_RUNTIME_DIR stay: the XDG specification has a sticky bit for what is not to be cleaned up.
+func (c *command) keepRoot() error {
+	if !c.xdgRoot {
+		return nil
+	}
+	return os.Chmod(c.root, 0o700|os.ModeSticky)
+}
+
+// open finds a container, to read what is known of it.
+func (c *command) open(id string) (*container, error) {
+	s, err := ocistate.Root(c.root).Load(id)
+	if err != nil {
+		return nil, err
+	}
+	return &container{State: s, c: c}, nil
+}
+
+// lock finds a container and keeps other commands from changing it until close.
+func (c *command) lock(id string) (*container, error) {
+	f, err := c.lockFolder(id)
+	if err != nil {
+		return nil, err
+	}
+	s, err := f.Load()
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &container{State: s, c: c, folder: f}, nil
+}
+
+func (c *command) lockFolder(id string) (*ocistate.Folder, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	return ocistate.Root(c.root).Lock(ctx, id)
+}
+
+// save writes the state down: from the first time on, the container exists.
+func (k *container) save() error { return k.folder.Save(k.State) }
+
+// close lets other commands change the container.
+func (k *container) close() error { return k.folder.Close() }
+
+// status is what has become of the container: "created", "running", "paused" or "stopped".
+func (k *container) status() (specs.ContainerState, error) { return k.Status() }
+
+// noteGroup notes the control group that is about to be made at path, so that it is found if this command is killed.
+func (k *container) noteGroup(m *cgroups.Manager, path string) error {
+	dirs, err := m.Directories(path)
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(k.dir, ".tmp-"+stateFile)
-	if err := os.WriteFile(tmp, b, 0o644); err != nil {
+	return k.folder.NoteGroup(dirs)
+}
+
+// setGroup notes the control group that was made.
+func (k *container) setGroup(g *cgroups.Group) {
+	k.Group, k.CgroupPaths = g.Paths(), g.ByController()
+}
+
+// errNoGroup says that there is none, or none any more. Callers of runc know the words.
+var errNoGroup = errors.New("cgroup not exist")
+
+// withGroup calls f with the container's control group. The error is errNoGroup if there is none.
+func (k *container) withGroup(f func(*cgroups.Group) error) error {
+	if len(k.Group) == 0 {
+		return errNoGroup
+	}
+	err := inGroup(k.Group, f)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", errNoGroup, err)
+	}
+	return err
+}
+
+// inGroup opens the control group of the directories.
+func inGroup(dirs []string, f func(*cgroups.Group) error) error {
+	m, err := cgroups.Detect()
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, filepath.Join(k.dir, stateFile))
-}
-
-// status is what becomes of the container: "creating", "created", "running" or "stopped". (Paused is for the control group to say.)
-func (k *container) status() specs.ContainerState {
-	switch {
-	case k.InitProcessPid == 0:
-		return specs.StateCreating
-	case !k.alive():
-		return specs.StateStopped
-	}
-	if _, err := os.Lstat(filepath.Join(k.dir, gateFile)); err == nil {
-		return specs.StateCreated
-	}
-	return specs.StateRunning
-}
-
-// alive says whether the first process runs: it, and not another one that has its number now.
-func (k *container) alive() bool {
-	start, zombie, err := processStart(k.InitProcessPid)
-	return err == nil && !zombie && start == k.InitProcessStart
-}
-
-// processStart is when a process was started, in ticks since the boot.
-func processStart(pid int) (start uint64, zombie bool, err error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	defer m.Close()
+	g, err := m.OpenPaths(dirs)
 	if err != nil {
-		return 0, false, err
+		return err
 	}
-	f := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	if len(f) < 20 {
-		return 0, false, fmt.Errorf("/proc/%d/stat: it is cut off", pid)
+	defer g.Close()
+	return f(g)
+}
+
+// discard removes the container's control group, with all that still runs in it, and its folder, and lets other commands
+// go on: what delete does, and undoes a create that failed, in this command or another one that was killed.
+func (k *container) discard() error {
+	dirs := k.Group
+	if len(dirs) == 0 {
+		var err error
+		if dirs, err = k.folder.Groups(); err != nil {
+			return errors.Join(err, k.folder.Close())
+		}
 	}
-	start, err = strconv.ParseUint(f[19], 10, 64)
-	return start, f[0] == "Z" || f[0] == "X", err
+	if err := removeGroup(dirs); err != nil {
+		return errors.Join(fmt.Errorf("unable to remove container's cgroup: %w", err), k.folder.Close())
+	}
+	if err := k.folder.Remove(); err != nil {
+		return fmt.Errorf("unable to remove container state dir: %w", err)
+	}
+	return nil
+}
+
+// removeGroup removes a control group, if it is there, and kills what runs in it.
+func removeGroup(dirs []string) error {
+	if len(dirs) == 0 {
+		return nil
+	}
+	err := inGroup(dirs, func(g *cgroups.Group) error {
+		pids, err := g.Pids()
+		if err == nil && len(pids) > 0 {
+			ctx, cancel := context.WithTimeout(context.Background(), killWait)
+			defer cancel()
+			err = g.Kill(ctx)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return g.Remove()
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // ociState is the state as the OCI runtime specification has it, which hooks get.

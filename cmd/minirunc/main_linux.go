@@ -10,13 +10,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-
-	"github.com/opencontainers/runtime-spec/specs-go"
 )
-
-// version is that of minirunc.
-const version = "0.1.0"
 
 // A verb is a command: `minirunc create`.
 type verb struct {
@@ -41,9 +37,8 @@ type command struct {
 	stdout, stderr io.Writer
 
 	root          string // the folder with a folder for each container
-	log           string // a file for messages, or empty: stderr
-	logFormat     string // text or json
-	debug         bool
+	xdgRoot       bool   // root is the default one in $XDG_RUNTIME_DIR
+	log           logger
 	systemdCgroup bool
 	rootless      string // "true", "false" or "auto"
 }
@@ -87,10 +82,11 @@ func (c *command) main(args []string) int {
 
 func (c *command) do(args []string) error {
 	f := c.flags("minirunc")
-	f.StringVar(&c.root, "root", defaultRoot(), "folder for the state of containers")
-	f.StringVar(&c.log, "log", "", "file for messages (default: standard error)")
-	f.StringVar(&c.logFormat, "log-format", "text", "form of messages: text or json")
-	f.BoolVar(&c.debug, "debug", false, "log more")
+	standard, xdg := defaultRoot()
+	f.StringVar(&c.root, "root", standard, "folder for the state of containers")
+	log := f.String("log", "", "file for messages (default: standard error)")
+	logFormat := f.String("log-format", "text", "form of messages: text or json")
+	debug := f.Bool("debug", false, "log more")
 	f.BoolVar(&c.systemdCgroup, "systemd-cgroup", false, "cgroupsPath is slice:prefix:name, and systemd makes the group")
 	f.StringVar(&c.rootless, "rootless", "auto", "ignore errors of control groups: true, false or auto")
 	f.String("criu", "", "ignored")
@@ -101,7 +97,7 @@ func (c *command) do(args []string) error {
 		return err
 	}
 	if *showVersion {
-		fmt.Fprintf(c.stdout, "minirunc version %s\nspec: %s\n", version, specs.Version)
+		c.printVersion()
 		return nil
 	}
 	if f.NArg() == 0 || f.Arg(0) == "help" {
@@ -109,14 +105,17 @@ func (c *command) do(args []string) error {
 		c.usage(f)
 		return nil
 	}
-	var err error
-	if c.root, err = filepath.Abs(c.root); err != nil {
+	if err := c.log.open(*log, *logFormat, *debug); err != nil {
+		return err
+	}
+	c.xdgRoot = xdg && c.root == standard
+	if err := c.check(); err != nil {
 		return err
 	}
 	all := verbs()
 	i := slices.IndexFunc(all, func(v verb) bool { return v.name == f.Arg(0) })
 	if i < 0 {
-		return fmt.Errorf("no such command: %s", f.Arg(0))
+		return &exitStatus{3, fmt.Errorf("No help topic for '%s'", f.Arg(0))} //nolint:staticcheck // runc's words and status
 	}
 	c.verb = &all[i]
 	return c.verb.run(c, f.Args()[1:])
@@ -163,12 +162,40 @@ func (c *command) usage(f *flag.FlagSet) {
 	f.PrintDefaults()
 }
 
-// defaultRoot is where the state of containers is, if no option says it.
-func defaultRoot() string {
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" && os.Geteuid() != 0 {
-		return filepath.Join(dir, "minirunc")
+// check looks at the global options.
+func (c *command) check() (err error) {
+	if c.root, err = filepath.Abs(c.root); err != nil {
+		return err
 	}
-	return "/run/minirunc"
+	if c.root == "/" {
+		return errors.New("option --root argument should not be set to /")
+	}
+	switch c.rootless {
+	case "", "auto", "true", "false":
+		return nil
+	}
+	b, err := strconv.ParseBool(c.rootless)
+	if err != nil {
+		return fmt.Errorf("option --rootless: %q is not true, false or auto", c.rootless)
+	}
+	c.rootless = strconv.FormatBool(b)
+	return nil
+}
+
+// defaultRoot is where the state of containers is, if no option says it: for an ordinary user, also one that is root of a user
+// namespace, in $XDG_RUNTIME_DIR.
+func defaultRoot() (root string, xdg bool) {
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir != "" && (os.Geteuid() != 0 || os.Getenv("USER") != "root" && inUserNamespace()) {
+		return filepath.Join(dir, "minirunc"), true
+	}
+	return "/run/minirunc", false
+}
+
+// inUserNamespace says whether the program is in another user namespace than the machine's first.
+func inUserNamespace() bool {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && !slices.Equal(strings.Fields(string(b)), []string{"0", "0", "4294967295"})
 }
 
 // A list is an option that can be given several times.

@@ -16,9 +16,10 @@ import (
 // A State is what state.json says. The names of the fields are runc's, for the tools that read those.
 type State struct {
 	ID string `json:"id"`
-	// Pid is the container's first process, and Start when it started, in clock ticks since boot: see [StartTime].
-	Pid   int    `json:"init_process_pid"`
-	Start uint64 `json:"init_process_start"`
+	// InitProcessPid is the container's first process, and InitProcessStart when it started, in clock ticks since boot: see
+	// [StartTime].
+	InitProcessPid   int    `json:"init_process_pid"`
+	InitProcessStart uint64 `json:"init_process_start"`
 	// Created is when the container was, in UTC.
 	Created time.Time `json:"created"`
 	Config  Config    `json:"config"`
@@ -33,8 +34,19 @@ type State struct {
 	ExternalDescriptors []string `json:"external_descriptors"`
 	IntelRdtPath        string   `json:"intel_rdt_path"`
 
-	// BootID is the run of the kernel that Pid belongs to.
-	BootID string `json:"boot_id"`
+	// What runc's does not have.
+
+	// BootID is the run of the kernel that InitProcessPid belongs to.
+	BootID      string            `json:"boot_id"`
+	OCIVersion  string            `json:"oci_version"`
+	Bundle      string            `json:"bundle"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	// Group are the folders of the control group: cgroups.Group.Paths.
+	Group []string `json:"group,omitempty"`
+	// Scope is systemd's unit, if it made the group.
+	Scope string `json:"scope,omitempty"`
+	// Poststop are hooks that delete runs, when the configuration may be gone.
+	Poststop []specs.Hook `json:"poststop,omitempty"`
 
 	dir string
 }
@@ -100,7 +112,12 @@ var namespaces = []struct {
 // New returns the state of a container with that configuration and bundle, an absolute path, whose process is not there
 // yet.
 func New(id, bundle string, spec *specs.Spec) *State {
-	s := &State{ID: id, Created: time.Now().UTC(), BootID: kernel.BootID()}
+	s := &State{
+		ID: id, Created: time.Now().UTC(), BootID: kernel.BootID(), OCIVersion: spec.Version, Bundle: bundle, Annotations: spec.Annotations,
+	}
+	if spec.Hooks != nil {
+		s.Poststop = spec.Hooks.Poststop
+	}
 	c := &s.Config
 	c.Version = spec.Version
 	if spec.Root != nil {
@@ -185,7 +202,7 @@ func (s *State) SetProcess(pid int) error {
 	if err != nil {
 		return err
 	}
-	s.Pid, s.Start = pid, start
+	s.InitProcessPid, s.InitProcessStart = pid, start
 	s.NamespacePaths = make(map[string]string)
 	for _, n := range namespaces {
 		s.NamespacePaths[n.clone] = fmt.Sprintf("/proc/%d/ns/%s", pid, n.proc)
@@ -209,38 +226,7 @@ func (s *State) SetProcess(pid int) error {
 // Dir is the container's folder.
 func (s *State) Dir() string { return s.dir }
 
-// Bundle returns the bundle's path.
-func (s *State) Bundle() string {
-	for _, l := range s.Config.Labels {
-		if b, ok := strings.CutPrefix(l, "bundle="); ok {
-			return b
-		}
-	}
-	return ""
-}
-
-// Annotations returns the container's annotations, nil if there are none.
-func (s *State) Annotations() map[string]string {
-	var all map[string]string
-	for _, l := range s.Config.Labels {
-		name, value, _ := strings.Cut(l, "=")
-		if name == "bundle" {
-			continue
-		}
-		if all == nil {
-			all = make(map[string]string)
-		}
-		all[name] = value
-	}
-	return all
-}
-
 // OwnPIDNamespace says whether the container's processes end with its first one: it has a new PID namespace.
 func (s *State) OwnPIDNamespace() bool {
 	return slices.ContainsFunc(s.Config.Namespaces, func(n Namespace) bool { return n.Type == "NEWPID" && n.Path == "" })
-}
-
-// Groups returns the directories of the control group, sorted.
-func (s *State) Groups() []string {
-	return slices.Compact(slices.Sorted(maps.Values(s.CgroupPaths)))
 }

@@ -60,16 +60,16 @@ func (s *State) frozen() bool {
 // Process returns a handle of the container's first process, a pidfd where the kernel has them, which the caller
 // releases. The error is ErrNotRunning if it has ended, reaped or not.
 func (s *State) Process() (*os.Process, error) {
-	if s.Pid <= 0 || s.BootID != kernel.BootID() {
+	if s.InitProcessPid <= 0 || s.BootID != kernel.BootID() {
 		return nil, ErrNotRunning
 	}
 	// The handle is taken before the comparison: so the process behind it is the one compared.
-	p, err := os.FindProcess(s.Pid)
+	p, err := os.FindProcess(s.InitProcessPid)
 	if err != nil {
 		return nil, err
 	}
-	st, err := readStat(s.Pid)
-	if err != nil || st.start != s.Start || st.dead {
+	st, err := readStat(s.InitProcessPid)
+	if err != nil || st.start != s.InitProcessStart || st.dead {
 		_ = p.Release()
 		if err == nil || errors.Is(err, fs.ErrNotExist) || gone(err) {
 			err = ErrNotRunning

@@ -13,12 +13,12 @@ const waitStep = 100
 
 // Wait waits until the container's first process has ended, reaped or not, or ctx ends.
 func (s *State) Wait(ctx context.Context) error {
-	fd, err := unix.PidfdOpen(s.Pid, 0)
+	fd, err := unix.PidfdOpen(s.InitProcessPid, 0)
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("pidfd_open %d: %w", s.Pid, err)
+		return fmt.Errorf("pidfd_open %d: %w", s.InitProcessPid, err)
 	}
 	defer unix.Close(fd)
 	p, err := s.Process() // is it this one?
@@ -33,7 +33,7 @@ func (s *State) Wait(ctx context.Context) error {
 	for {
 		n, err := unix.Poll(poll, waitStep)
 		if err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("poll pidfd of %d: %w", s.Pid, err)
+			return fmt.Errorf("poll pidfd of %d: %w", s.InitProcessPid, err)
 		}
 		if n > 0 {
 			return nil
