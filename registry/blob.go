@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -18,7 +19,8 @@ const resumeProgress = 1 << 20 // bytes after which a blob's tries are counted a
 // Blob opens the blob that desc describes by digest and size, in ref's repository. The reader verifies both: its last
 // Read returns io.EOF only when they are right, otherwise a *DigestError or an error that gives both sizes. A
 // connection that breaks or stalls is made anew where it broke (Range), Retries times, at the next mirror or the
-// registry itself if need be. Ctx bounds the reading too. The caller closes the reader.
+// registry itself if need be. A large blob that comes slower than it is read is fetched by [Client].Ranges connections,
+// which takes 1 MiB of memory for each and two more. Ctx bounds the reading too. The caller closes the reader.
 func (c *Client) Blob(ctx context.Context, ref Reference, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	b, err := c.newBlobReader(ctx, ref, desc)
 	if err != nil {
@@ -78,6 +80,8 @@ type blobReader struct {
 	n         int64         // bytes handed out
 	tries     int           // broken connections since mark
 	mark      int64         // n when tries was last set to zero
+	pace      pace          // of the connection
+	ranged    bool          // several connections were tried
 	err       error         // what every further Read returns
 }
 
@@ -129,7 +133,7 @@ func (b *blobReader) openAt(e *endpoint) error {
 			return describe(e, &q, err)
 		}
 	}
-	b.body = resp.Body
+	b.body, b.pace = resp.Body, pace{begun: time.Now(), from: b.n}
 	return nil
 }
 
@@ -154,7 +158,9 @@ func (b *blobReader) Read(p []byte) (int, error) {
 				return 0, b.err
 			}
 		}
+		asked := time.Now()
 		n, err := b.body.Read(p[:min(int64(len(p)), b.desc.Size-b.n)])
+		b.pace.waited += time.Since(asked)
 		b.hash.Write(p[:n])
 		b.n += int64(n)
 		if b.n-b.mark >= resumeProgress {
@@ -162,6 +168,9 @@ func (b *blobReader) Read(p []byte) (int, error) {
 		}
 		if err != nil && b.n < b.desc.Size {
 			b.err = b.broken(err)
+		}
+		if err == nil {
+			b.speedUp()
 		}
 		if n > 0 {
 			return n, nil

@@ -53,6 +53,11 @@ type Client struct {
 	// StallTimeout bounds the wait for the next byte of a body. Zero is DefaultStallTimeout.
 	StallTimeout time.Duration
 
+	// Ranges is how many connections fetch a blob at a time, once one has turned out to be slower than the reader. A
+	// registry that does not serve ranges is asked by one. Zero is DefaultRanges; 1 and negative values are one.
+	Ranges int
+
+	rangeUnit    int64         // for tests; zero is the constant
 	firstBackoff time.Duration // for tests; zero is the constant
 	nobody       bool          // shows no certificate of CertsDir
 
@@ -98,7 +103,8 @@ func (c *Client) anonymous() *Client {
 	a := &Client{
 		Mirrors: c.Mirrors, Insecure: c.Insecure, CertsDir: c.CertsDir, UserAgent: c.UserAgent,
 		MaxManifestSize: c.MaxManifestSize, Retries: c.Retries, ResponseTimeout: c.ResponseTimeout,
-		StallTimeout: c.StallTimeout, firstBackoff: c.firstBackoff, nobody: true,
+		StallTimeout: c.StallTimeout, firstBackoff: c.firstBackoff, Ranges: c.Ranges,
+		rangeUnit: c.rangeUnit, nobody: true,
 	}
 	if c.HTTP != nil {
 		without := *c.HTTP
