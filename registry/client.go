@@ -57,6 +57,10 @@ type Client struct {
 	// registry that does not serve ranges is asked by one. Zero is DefaultRanges; 1 and negative values are one.
 	Ranges int
 
+	// ChunkSize is how many bytes of a blob are pushed with one request, for registries, or proxies before them, that
+	// bound a request's body. A registry that asks for larger chunks gets them. Zero is the whole blob.
+	ChunkSize int64
+
 	rangeUnit    int64         // for tests; zero is the constant
 	firstBackoff time.Duration // for tests; zero is the constant
 	nobody       bool          // shows no certificate of CertsDir

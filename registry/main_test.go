@@ -13,6 +13,7 @@ import (
 func TestMain(m *testing.M) {
 	testenv.Main(m, map[string]testenv.Program{
 		"docker-credential-played": playCredentialHelper, "registry-writer": playWriter,
+		"registry-pinger": playPinger,
 	})
 }
 

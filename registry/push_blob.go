@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -33,8 +32,10 @@ const (
 	BlobUploaded BlobOutcome = "uploaded" // it was sent
 )
 
-// PushBlob makes sure that ref's repository has a blob: it asks (HEAD), then tries to mount it, then sends it in one
-// piece. An upload that fails is tried again Retries times when its content can be read again. Mirrors are not used.
+// PushBlob makes sure that ref's repository has a blob: it asks (HEAD), then tries to mount it, then sends it, in one
+// piece or in chunks ([Client].ChunkSize). An upload that fails is gone on with where the registry says that it stands, or
+// begun anew, Retries times, counted anew after each megabyte that was taken; content that cannot be read again
+// (io.Seeker) is sent once. Mirrors are not used.
 func (c *Client) PushBlob(ctx context.Context, ref Reference, b BlobUpload) (BlobOutcome, error) {
 	ref.Tag, ref.Digest = "", b.Descriptor.Digest
 	if err := ref.Validate(); err != nil {
@@ -62,34 +63,22 @@ func (c *Client) PushBlob(ctx context.Context, ref Reference, b BlobUpload) (Blo
 	default:
 		return "", c.answerError(ctx, &e, &q, resp)
 	}
-	again, err := rewinder(b.Content, b.Descriptor.Size)
+	again, err := newRewinder(b.Content, b.Descriptor.Size)
 	if err != nil {
 		return "", describe(&e, &q, err)
 	}
-	for try := 0; ; try++ {
-		outcome, err := c.upload(ctx, &e, ref, &source{b, again})
-		if err == nil || ctx.Err() != nil || try >= c.retries() || !isPassing(err) || !mayHelp(err) {
-			return outcome, err
-		}
-		if _, seekable := b.Content.(io.Seeker); !seekable {
-			return outcome, err
-		}
-		if err := sleep(ctx, c.backoff(try)); err != nil {
-			return "", describe(&e, &q, err)
-		}
-	}
+	u := &upload{client: c, ctx: ctx, endpoint: &e, ref: ref, blob: b, content: again}
+	return u.run()
 }
 
-// mayHelp says whether trying an upload again may help: not after the registry's considered refusal.
-func mayHelp(err error) bool {
-	answer, ok := asError(err)
-	return !ok || worthRetrying(answer.Status)
-}
+// A rewinder hands out content from its byte offset on.
+type rewinder func(offset int64) (io.Reader, error)
 
-// rewinder returns a function that hands out content from its present position, every time when it can seek, else once.
-func rewinder(content io.Reader, size int64) (func() (io.Reader, error), error) {
+// newRewinder returns one that begins at content's present position. It goes anywhere when content can seek, and
+// otherwise only on from where it stands.
+func newRewinder(content io.Reader, size int64) (rewinder, error) {
 	if content == nil {
-		return func() (io.Reader, error) {
+		return func(int64) (io.Reader, error) {
 			if size != 0 {
 				return nil, refuse("there is no content to send")
 			}
@@ -98,75 +87,36 @@ func rewinder(content io.Reader, size int64) (func() (io.Reader, error), error) 
 	}
 	seeker, ok := content.(io.Seeker)
 	if !ok {
-		used := false
-		return func() (io.Reader, error) {
-			if used {
+		counted := &countingReader{r: content}
+		return func(offset int64) (io.Reader, error) {
+			if counted.n != offset || counted.failed {
 				return nil, refuse("the content cannot be read twice")
 			}
-			used = true
-			return content, nil
+			return counted, nil
 		}, nil
 	}
 	start, err := seeker.Seek(0, io.SeekCurrent)
 	if err != nil {
 		return nil, err
 	}
-	return func() (io.Reader, error) {
-		_, err := seeker.Seek(start, io.SeekStart)
+	return func(offset int64) (io.Reader, error) {
+		_, err := seeker.Seek(start+offset, io.SeekStart)
 		return content, err
 	}, nil
 }
 
-// A source is a blob to be pushed whose content can be asked for.
-type source struct {
-	BlobUpload
-	again func() (io.Reader, error)
+// A countingReader counts what was read.
+type countingReader struct {
+	r      io.Reader
+	n      int64
+	failed bool
 }
 
-// upload opens a session, or mounts, and sends the blob in one piece.
-func (c *Client) upload(ctx context.Context, e *endpoint, ref Reference, b *source) (BlobOutcome, error) {
-	q := request{
-		method: http.MethodPost, path: ref.Repository + "/blobs/uploads/",
-		subject: "upload of blob " + string(ref.Digest) + " to " + ref.FamiliarName(),
-		scopes:  []string{pushScope(ref.Repository)},
-	}
-	if b.MountFrom != "" {
-		q.query = url.Values{"mount": {string(ref.Digest)}, "from": {b.MountFrom}}
-		q.scopes = append(q.scopes, pullScope(b.MountFrom))
-	} else if a := ref.Digest.Algorithm(); a != digest.Canonical {
-		q.query = url.Values{"digest-algorithm": {string(a)}}
-	}
-	resp, err := c.do(ctx, e, &q)
-	if err != nil {
-		return "", err
-	}
-	switch resp.StatusCode {
-	case http.StatusCreated:
-		drain(resp)
-		return BlobMounted, nil
-	case http.StatusAccepted:
-		drain(resp)
-	default:
-		return "", c.answerError(ctx, e, &q, resp)
-	}
-	location, err := uploadLocation(resp)
-	if err != nil {
-		return "", describe(e, &q, err)
-	}
-	values := location.Query()
-	values.Set("digest", string(ref.Digest))
-	location.RawQuery = values.Encode()
-	q.method, q.address, q.once = http.MethodPut, location, true
-	q.body, q.size = b.again, b.Descriptor.Size
-	q.header = http.Header{"Content-Type": {"application/octet-stream"}}
-	if resp, err = c.do(ctx, e, &q); err != nil {
-		return "", err
-	}
-	if resp.StatusCode != http.StatusCreated {
-		return "", c.answerError(ctx, e, &q, resp)
-	}
-	drain(resp)
-	return BlobUploaded, nil
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.failed = c.failed || err != nil && err != io.EOF
+	return n, err
 }
 
 // uploadLocation reads where an upload is to go. It may be another origin, which then gets no credential; it may not
