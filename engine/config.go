@@ -65,6 +65,10 @@ type Config struct {
 	DNSSearch, DNSOptions []string     `json:",omitempty"`
 	// ExtraHosts are lines of /etc/hosts, "name:address".
 	ExtraHosts []string `json:",omitempty"`
+	// Egress, if it is not nil, is what the container may connect to by all its networks: see [network.Egress]. EgressLog is the path
+	// of a file to which a line of JSON, a [network.Attempt], is appended for each thing that it tried. It is made if need be.
+	Egress    *network.Egress `json:",omitempty"`
+	EgressLog string          `json:",omitempty"`
 	// Mounts are binds, volumes and tmpfs.
 	Mounts []Mount `json:",omitempty"`
 	// ReadOnlyRoot makes the root file system read-only.

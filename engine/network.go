@@ -205,6 +205,7 @@ func (c *Container) options(at *Connection) (*network.EndpointOptions, error) {
 	}
 	return &network.EndpointOptions{
 		Names: names, IPv4: at.IPv4, IPv6: at.IPv6, MAC: mac, GatewayPriority: at.GatewayPriority,
+		Egress: c.Config.Egress,
 	}, nil
 }
 
@@ -265,6 +266,9 @@ func (r *Run) connect(ctx context.Context, pid int) error {
 	for _, a := range rec.Config.DNS {
 		o.Servers = append(o.Servers, netip.AddrPortFrom(a, 53))
 	}
+	if o.Audit, err = r.audit(); err != nil {
+		return err
+	}
 	if r.sandbox, err = r.e.networks.Sandbox(pid, o); err != nil {
 		return err
 	}
@@ -323,9 +327,9 @@ func (r *Run) disconnect() error {
 	}
 	r.record.Endpoints = nil
 	if r.sandbox == nil {
-		return nil
+		return r.closeEgressLog()
 	}
-	err := r.sandbox.Close()
+	err := errors.Join(r.sandbox.Close(), r.closeEgressLog())
 	r.sandbox = nil
 	return err
 }

@@ -161,3 +161,40 @@ func TestNetworksRefused(t *testing.T) {
 	require.NoError(t, e.Remove(t.Context(), c.ID, nil))
 	require.False(t, strings.Contains(err.Error(), net.ErrClosed.Error()))
 }
+
+// TestEgress: a container reaches what its allow-list has, and its log has what it tried.
+func TestEgress(t *testing.T) {
+	e := newEngine(t)
+	image := pullBusybox(t, e)
+	_, err := e.CreateNetwork(t.Context(), "net", &network.CreateOptions{Subnets: []network.Subnet{{Prefix: netip.MustParsePrefix("10.91.0.0/24")}}})
+	require.NoError(t, err)
+	script := []string{"sh", "-c", "nc -w 1 10.91.0.1 9 </dev/null; nslookup evil.example.org; true"}
+	file := filepath.Join(t.TempDir(), "egress.log")
+	cfg := Config{Image: image, Network: "net", Command: script, EgressLog: file, Egress: &network.Egress{}}
+	require.NotContains(t, outputOf(t, e, cfg), "Connection refused")
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Regexp(t, `"allowed":false,"protocol":"tcp","address":"10.91.0.1","port":9}`, string(text))
+	require.Contains(t, string(text), `"allowed":false,"protocol":"dns","name":"evil.example.org"}`)
+	rule, err := network.ParseEgress("10.91.0.1:9")
+	require.NoError(t, err)
+	cfg.Egress = &network.Egress{Allow: []network.EgressRule{rule}}
+	require.Contains(t, outputOf(t, e, cfg), "Connection refused") // by the host, where nobody listens
+	text, err = os.ReadFile(file)
+	require.NoError(t, err)
+	require.Regexp(t, `"allowed":true,"protocol":"tcp","address":"10.91.0.1","port":9}`, string(text))
+
+	for field, bad := range map[string]Config{
+		"egress":    {Image: image, Network: "host", Egress: &network.Egress{}},
+		"EgressLog": {Image: image, EgressLog: "relative"},
+	} {
+		_, err = e.Create(t.Context(), &bad)
+		require.ErrorContains(t, err, field)
+	}
+	cfg.Egress, cfg.EgressLog = &network.Egress{Allow: []network.EgressRule{{Name: "example.org"}}}, ""
+	c, err := e.Create(t.Context(), &cfg)
+	require.NoError(t, err)
+	_, err = e.Start(t.Context(), c.ID, &StartOptions{Detach: true})
+	require.ErrorContains(t, err, "egress example.org: names are not implemented for a container in background")
+	require.NoError(t, e.Remove(t.Context(), c.ID, nil))
+}

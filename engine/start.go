@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/caisson-engine/caisson/container"
@@ -20,6 +21,8 @@ type StartOptions struct {
 	Stdout, Stderr io.Writer
 	// TTYSize is the terminal's first size.
 	TTYSize namespace.WinSize
+	// Audit is that of [network.SandboxOptions], for a container with an egress policy.
+	Audit func(network.Attempt)
 	// Detach lets the container outlive this program: what it prints goes to its log, see [Engine.Log], and
 	// [Engine.Adopt] finds it again. Stdin, Stdout and Stderr are nil then.
 	Detach bool
@@ -39,6 +42,9 @@ type Run struct {
 
 	reserved *network.Reservation // until it is the sandbox's
 	sandbox  *network.Sandbox     // nil without networks of its own
+
+	audited   func(network.Attempt)
+	egressLog *os.File
 }
 
 // Start starts the container that ref names. ctx bounds the set-up. If the command cannot be executed the error is a
@@ -79,6 +85,12 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	}()
 	if err := r.e.discard(ctx, r.record); err != nil {
 		return err
+	}
+	r.audited = o.Audit
+	if o.Detach {
+		if err := r.checkEgressAlone(); err != nil {
+			return err
+		}
 	}
 	if err := r.reserve(); err != nil {
 		return err

@@ -51,6 +51,14 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 		ID: randomID(16), Network: n.Name, Sandbox: b.o.ID, Names: slices.Clone(o.Names), Ports: r.list(),
 		Created: time.Now().UTC().Round(0), Owner: b.owner, Host: s.hostNS(),
 	}
+	for _, policy := range []*Egress{n.Egress, o.Egress} {
+		if policy != nil {
+			e.Egress = append(e.Egress, *policy)
+		}
+	}
+	if err := e.Egress.check(); err != nil {
+		return nil, err
+	}
 	if n.Driver == Bridge {
 		e.HostInterface = vethPrefix + e.ID[:12]
 	}
@@ -398,10 +406,3 @@ func (b *Sandbox) routes(h *netlink.Handle, n *Network, o *EndpointOptions, link
 
 // perPriority is how many networks of one gateway priority have an order among them.
 const perPriority = 64
-
-func unspecified(ipv6 bool) netip.Addr {
-	if ipv6 {
-		return netip.IPv6Unspecified()
-	}
-	return netip.IPv4Unspecified()
-}

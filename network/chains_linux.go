@@ -36,7 +36,7 @@ func (r *rules) inetChains() []chainSpec {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
 	}
 	l4 := field{meta: expr.MetaKeyL4PROTO}
-	return []chainSpec{
+	return append(r.egressChains(), []chainSpec{
 		// The ports that are published, first those on one address of the host. What is sent to a loopback address, by the
 		// host itself or by a neighbour who has no business to, is left to the sockets.
 		{name: "publish", rules: [][]expr.Any{
@@ -79,6 +79,8 @@ func (r *rules) inetChains() []chainSpec {
 				rule(known, accept),
 				rule(same, accept), // within a bridge, where the host has bridged frames filtered
 				rule(in("internal"), drop),
+				rule(family(unix.NFPROTO_IPV4), r.lookup("limited4", saddr4), jump("egress4")),
+				rule(family(unix.NFPROTO_IPV6), r.lookup("limited6", saddr6), jump("egress6")),
 				rule(out("bridges"), jump("inwards")),
 				rule(in("guarded"), out("guarded"), drop),
 			},
@@ -93,6 +95,8 @@ func (r *rules) inetChains() []chainSpec {
 			priority: *nftables.ChainPriorityFilter,
 			rules: [][]expr.Any{
 				rule(in("internal"), jump("internal")),
+				rule(family(unix.NFPROTO_IPV4), r.lookup("limited4", saddr4), jump("hostward4")),
+				rule(family(unix.NFPROTO_IPV6), r.lookup("limited6", saddr6), jump("hostward6")),
 			},
 		},
 		// From an internal network to the host: answers, and what finds neighbours.
@@ -102,7 +106,7 @@ func (r *rules) inetChains() []chainSpec {
 			rule(icmp6(typeNA), accept),
 			rule(drop),
 		}},
-	}
+	}...)
 }
 
 // Types of ICMPv6.

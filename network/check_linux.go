@@ -97,18 +97,21 @@ func (s *Store) checkRules() error {
 		if want[e.set] == nil {
 			want[e.set] = make(map[string]string)
 		}
-		want[e.set][string(e.key)] = string(e.val)
+		want[e.set][string(e.key)+string(e.end)] = string(e.val)
 	}
 	var errs []error
 	for _, t := range h.rules.tables() {
 		for _, set := range t.sets {
+			if set.learned() {
+				continue
+			}
 			have, err := h.rules.conn.GetSetElements(h.rules.set(set.name))
 			if err != nil {
 				return fmt.Errorf("list nftables set %s: %w", set.name, err)
 			}
 			found := make(map[string]string)
 			for _, e := range have {
-				found[string(e.Key)] = string(e.Val)
+				found[string(e.Key)+string(e.KeyEnd)] = string(e.Val)
 			}
 			for key, val := range want[set.name] {
 				if got, ok := found[key]; !ok || got != val {

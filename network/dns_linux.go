@@ -243,17 +243,26 @@ func (r *resolver) answer(query []byte, network string) []byte {
 	if h.OpCode != 0 {
 		return reply(h, &q, dnsmessage.RCodeNotImplemented, nil)
 	}
-	found, known := r.b.view().find(q)
+	v := r.b.view()
+	found, known := v.find(q)
 	switch {
 	case known && found == nil && q.Type == dnsmessage.TypePTR:
 		return reply(h, &q, dnsmessage.RCodeNameError, nil)
 	case known:
 		return reply(h, &q, dnsmessage.RCodeSuccess, found)
-	case !r.b.view().forwards:
-		// Not even the question leaves an internal network.
+	}
+	// Not even the question leaves an internal network, or is asked for a name that no allow-list has.
+	limited, may := v.limited(), v.mayAsk(nameOf(q))
+	if limited {
+		r.b.audit(Attempt{Protocol: "dns", Name: nameOf(q), Allowed: may})
+	}
+	if !may {
 		return reply(h, &q, dnsmessage.RCodeRefused, nil)
 	}
 	answer, err := r.forward(query, h.ID, network)
+	if err == nil && limited {
+		err = r.learn(v, q, answer)
+	}
 	if err != nil {
 		return reply(h, &q, dnsmessage.RCodeServerFailure, nil)
 	}

@@ -23,6 +23,14 @@
 // container's MAC and addresses: frames, ARP and neighbour advertisements with others are dropped, as are router
 // advertisements.
 //
+// # What a container may reach
+//
+// An [Egress], a container's or a network's, is an allow-list of names, addresses and ports. The kernel's rules hold it: what leaves
+// the network is looked up in sets, and what they lack is dropped and noted. Names are opened by the sandbox's
+// resolver: an answer for a name of the list adds its addresses to a set for the answer's time to live before the container gets the
+// answer. So there is no way around it by addresses that the program knows, by resolvers of its own, IPv6, the host or a
+// port that another container publishes, nor by questions that carry data. Sets of ranges need Linux ≥ 5.6.
+//
 // A published port is also bound by a socket of this process, so that nobody else takes it; the socket serves
 // what comes by the host's loopback, which is not translated: route_localnet stays off. The client's address
 // is kept elsewhere.

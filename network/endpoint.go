@@ -28,7 +28,9 @@ type Endpoint struct {
 	// MAC is the hardware address, "02:ca:ac:12:00:02".
 	MAC string `json:"mac"`
 	// Ports are the published ports, each one bound.
-	Ports   []Port    `json:"ports,omitempty"`
+	Ports []Port `json:"ports,omitempty"`
+	// Egress are the allow-lists that hold for the sandbox here, its own and the network's: what all of them allow.
+	Egress  Policies  `json:"egress,omitempty"`
 	Created time.Time `json:"created"`
 	// Owner is the process whose end is the endpoint's, where the kernel does not tell by HostInterface. Host is the network
 	// namespace that HostInterface is in, as /proc/PID/ns/net reads.
@@ -58,6 +60,8 @@ type EndpointOptions struct {
 	// GatewayPriority says which network's gateway is the sandbox's default one: that of the highest priority, and of
 	// those the one attached first. From -1000 to 1000.
 	GatewayPriority int
+	// Egress, if it is not nil, is what the sandbox may connect to by this network, a bridge, where the network's own allows it too.
+	Egress *Egress
 	// Interface is the name in the sandbox. Empty means the first free of "eth0", "eth1", … .
 	Interface string
 }
@@ -106,6 +110,12 @@ func (o *EndpointOptions) check(n *Network) error {
 	}
 	if err := checkInterface(o.Interface); err != nil {
 		return err
+	}
+	if err := o.Egress.check(); err != nil {
+		return err
+	}
+	if o.Egress != nil && n.Driver != Bridge {
+		return invalid("Egress", "a network of driver %s goes past the host's rules", n.Driver)
 	}
 	if len(o.Ports) > 0 || o.Reserved != nil && len(o.Reserved.ports) > 0 {
 		switch {

@@ -20,7 +20,7 @@ import (
 type view struct {
 	s        *Store
 	networks []Network
-	forwards bool // one of the networks is not internal
+	own      []Endpoint // the sandbox's, each on the network of the same index
 	until    time.Time
 }
 
@@ -38,11 +38,12 @@ func (b *Sandbox) view() *view {
 	networks, _ := b.s.List() // those that can be read
 	for _, n := range networks {
 		x, err := b.s.index(n.Name)
-		if err != nil || x.of(b.o.ID) == nil {
+		if err != nil {
 			continue
 		}
-		v.networks = append(v.networks, n)
-		v.forwards = v.forwards || !n.Internal
+		if e := x.of(b.o.ID); e != nil {
+			v.networks, v.own = append(v.networks, n), append(v.own, *e)
+		}
 	}
 	b.seen = v
 	return v

@@ -30,11 +30,12 @@ type Network struct {
 	Interface string `json:"interface"`
 	// Mode is macvlan's ("bridge", "private", "vepa", "passthru") or ipvlan's ("l2", "l3", "l3s").
 	Mode string `json:"mode,omitempty"`
-	// Internal, Isolated, NoMasquerade, MTU and Labels are those of CreateOptions.
+	// Internal, Isolated, NoMasquerade, MTU, Egress and Labels are those of CreateOptions.
 	Internal     bool              `json:"internal,omitempty"`
 	Isolated     bool              `json:"isolated,omitempty"`
 	NoMasquerade bool              `json:"noMasquerade,omitempty"`
 	MTU          int               `json:"mtu,omitempty"`
+	Egress       *Egress           `json:"egress,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
 	Created      time.Time         `json:"created"`
 }
@@ -77,6 +78,8 @@ type CreateOptions struct {
 	NoMasquerade bool
 	// MTU in bytes, 1280 to 65535 (68 without IPv6). Zero means that of the interface of the host's default route, else 1500.
 	MTU int
+	// Egress, if it is not nil, is what containers may connect to by this network, which must be a bridge.
+	Egress *Egress
 	// Interface is the bridge's name, at most 15 bytes. Empty means "cs-" and 12 digits of the ID. For Macvlan and
 	// Ipvlan it is the host's interface to sit on, and required.
 	Interface string

@@ -69,6 +69,7 @@ type SandboxOptions struct {
 	ID         string
 	Servers    []netip.AddrPort
 	NoResolver bool
+	Audit      func(Attempt)
 }
 
 // Sandbox returns errors.ErrUnsupported on this system.

@@ -31,6 +31,9 @@ func (o *CreateOptions) check() error {
 	if o.MTU != 0 && (o.MTU < 68 || o.MTU > 65535) {
 		return invalid("MTU", "%d is not from 68 to 65535", o.MTU)
 	}
+	if err := o.Egress.check(); err != nil {
+		return err
+	}
 	ipv6 := o.IPv6
 	seen := map[bool]bool{}
 	for i := range o.Subnets {
@@ -66,6 +69,9 @@ func (o *CreateOptions) check() error {
 func (o *CreateOptions) checkParent() error {
 	if o.Interface == "" {
 		return invalid("Interface", "%s needs an interface of the host", o.Driver)
+	}
+	if o.Egress != nil {
+		return invalid("Egress", "%s goes past the host's rules", o.Driver)
 	}
 	if o.Isolated {
 		return invalid("Isolated", "%s has Mode for that", o.Driver)

@@ -175,6 +175,9 @@ func (s *Store) takeBack(h *host, x *index, e *Endpoint) error {
 	if elements := endpointElements(e); len(elements) > 0 {
 		errs = append(errs, h.rules.remove(elements))
 	}
+	if len(e.Egress) > 0 {
+		errs = append(errs, h.rules.unlearn(e))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return err // the document stays, so that the next one tries again
 	}

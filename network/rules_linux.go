@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -59,6 +60,8 @@ func (r *rules) generation() uint32 {
 type element struct {
 	set      string
 	key, val []byte
+	end      []byte        // of a range that begins with key
+	timeout  time.Duration // zero is the set's
 }
 
 // An edit adds or deletes an element.
@@ -151,7 +154,7 @@ func (r *rules) buffer(edits []edit) {
 		if kinds[k] == nil {
 			order = append(order, k)
 		}
-		kinds[k] = append(kinds[k], nftables.SetElement{Key: e.key, Val: e.val})
+		kinds[k] = append(kinds[k], nftables.SetElement{Key: e.key, Val: e.val, KeyEnd: e.end, Timeout: e.timeout})
 	}
 	for _, k := range order {
 		set := r.set(k.set)

@@ -23,6 +23,9 @@ type SandboxOptions struct {
 	Servers []netip.AddrPort
 	// NoResolver leaves out the resolver at 127.0.0.11: for a sandbox that another process serves.
 	NoResolver bool
+	// Audit, if it is not nil, is told what the sandbox tries to connect to where it has an [Egress], allowed or not, by networks that
+	// this value attached it to. It is called by one goroutine at a time, within a second, and should not wait.
+	Audit func(Attempt)
 }
 
 // A Sandbox is the network namespace of a container, and what is attached to it. Its methods may be called by several
@@ -40,6 +43,8 @@ type Sandbox struct {
 
 	viewMu sync.Mutex
 	seen   *view
+
+	auditMu sync.Mutex
 }
 
 // An attachment is an endpoint that this process attached, with the sockets of its ports.
@@ -109,7 +114,11 @@ func (b *Sandbox) Attach(ctx context.Context, network string, o *EndpointOptions
 		return Endpoint{}, err
 	}
 	b.forgetView()
-	if err := b.serveNames(); err != nil {
+	err = b.serveNames()
+	if err == nil {
+		err = b.watch(e)
+	}
+	if err != nil {
 		return Endpoint{}, errors.Join(err, b.undo(n, e))
 	}
 	reserved.serve(e)
@@ -181,7 +190,7 @@ func (b *Sandbox) detach(ctx context.Context, network string) error {
 		}
 	}
 	b.forgetView()
-	return c.s.release(h, n, x, e)
+	return errors.Join(c.s.unwatch(e), c.s.release(h, n, x, e))
 }
 
 // release takes an endpoint back, and with the last one the bridge.
@@ -256,6 +265,9 @@ func (b *Sandbox) Forget() {
 	}
 	for _, a := range b.attached {
 		a.reserved.Close()
+		b.s.mu.Lock()
+		_ = b.s.unwatch(a.e)
+		b.s.mu.Unlock()
 	}
 	_ = b.ns.Close()
 }

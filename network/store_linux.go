@@ -49,7 +49,8 @@ type Store struct {
 	boot    string
 	closed  bool
 
-	attaching string // the endpoint whose interfaces are not there yet; under mu
+	auditor   *auditor // nil while nobody asks; under mu
+	attaching string   // the endpoint whose interfaces are not there yet; under mu
 }
 
 const (
@@ -103,9 +104,9 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	var err error
+	err := s.closeAuditor()
 	if s.host != nil {
-		err = s.host.close()
+		err = errors.Join(err, s.host.close())
 		s.host = nil
 	}
 	if s.ns != nil {
@@ -205,7 +206,8 @@ func (s *Store) create(ctx context.Context, name string, o *CreateOptions) (Netw
 	}
 	n := Network{
 		Name: name, ID: randomID(32), Driver: cmp.Or(o.Driver, Bridge), Interface: o.Interface, Mode: o.Mode,
-		Internal: o.Internal, Isolated: o.Isolated, NoMasquerade: o.NoMasquerade, MTU: o.MTU, Labels: o.Labels,
+		Internal: o.Internal, Isolated: o.Isolated, NoMasquerade: o.NoMasquerade, MTU: o.MTU, Egress: o.Egress,
+		Labels:  o.Labels,
 		Created: time.Now().UTC().Round(0),
 	}
 	if n.Interface == "" {

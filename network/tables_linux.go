@@ -2,6 +2,7 @@ package network
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -19,7 +20,13 @@ type table struct {
 type setSpec struct {
 	name      string
 	key, data []nftables.SetDatatype
+	ranges    bool          // the keys are ranges
+	timeout   time.Duration // elements go after it, or after one of their own
+	dynamic   bool          // rules add elements
 }
+
+// learned tells whether the elements are nobody's document's, and go by themselves.
+func (s *setSpec) learned() bool { return s.timeout != 0 }
 
 type chainSpec struct {
 	name     string
@@ -41,7 +48,7 @@ func (c *chainSpec) chain(t *nftables.Table) *nftables.Chain {
 // Datatypes as nft lists them.
 var (
 	typeIfname = nftables.TypeIFName
-	inetSets   = []setSpec{
+	inetSets   = append([]setSpec{
 		{name: "bridges", key: []nftables.SetDatatype{typeIfname}},
 		{name: "internal", key: []nftables.SetDatatype{typeIfname}},
 		{name: "guarded", key: []nftables.SetDatatype{typeIfname}},
@@ -66,7 +73,7 @@ var (
 			name: "addrports6", key: []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeIP6Addr, nftables.TypeInetService},
 			data: []nftables.SetDatatype{nftables.TypeIP6Addr, nftables.TypeInetService},
 		},
-	}
+	}, egressSets()...)
 	bridgeSets = []setSpec{
 		{name: "pinned", key: []nftables.SetDatatype{typeIfname}},
 		{name: "macs", key: []nftables.SetDatatype{typeIfname, nftables.TypeEtherAddr}},
@@ -91,6 +98,10 @@ func (r *rules) set(name string) *nftables.Set {
 			}
 			if s.key[0].Name == typeIfname.Name {
 				set.KeyByteOrder = binaryutil.NativeEndian
+			}
+			set.Interval, set.HasTimeout, set.Timeout, set.Dynamic = s.ranges, s.timeout != 0, s.timeout, s.dynamic
+			if s.learned() {
+				set.Size = maxLearned
 			}
 			if s.data != nil {
 				set.IsMap, set.DataType = true, concat(s.data)
@@ -176,7 +187,7 @@ func endpointElements(e *Endpoint) []element {
 			}
 		}
 	}
-	return all
+	return append(all, egressElements(e)...)
 }
 
 func portElements(e *Endpoint, p Port) []element {

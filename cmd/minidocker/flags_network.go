@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -15,6 +17,8 @@ import (
 // networkFlags are the flags of run that say how the container is connected.
 type networkFlags struct {
 	networks, aliases, publish, dns, extraHosts []string
+	egress                                      []string
+	egressLog                                   string
 	ip, ip6, mac                                string
 }
 
@@ -35,6 +39,9 @@ func (n *networkFlags) add(f *pflag.FlagSet, c *engine.Config) {
 	f.StringArrayVar(&n.dns, "dns", nil, "Set custom DNS servers")
 	f.StringArrayVar(&c.DNSSearch, "dns-search", nil, "Set custom DNS search domains")
 	f.StringArrayVar(&c.DNSOptions, "dns-option", nil, "Set DNS options")
+	f.StringArrayVar(&n.egress, "egress", nil,
+		`Allow connections to this and nothing else: a name, "*.name", address, prefix or name=prefix, then [:port[-port]][/protocol]; "none" for nothing at all`)
+	f.StringVar(&n.egressLog, "egress-log", "", "Append what the container tried to connect to to the file, as lines of JSON")
 	f.StringArrayVar(&n.extraHosts, "add-host", nil, "Add a custom host-to-IP mapping (host:ip)")
 }
 
@@ -59,6 +66,20 @@ func (n *networkFlags) fill(c *engine.Config) error {
 			text = name + ":" + strings.Trim(address, "[]")
 		}
 		c.ExtraHosts = append(c.ExtraHosts, text)
+	}
+	if n.egressLog != "" {
+		if len(n.egress) == 0 {
+			return errors.New("--egress-log needs --egress")
+		}
+		path, err := filepath.Abs(n.egressLog)
+		if err != nil {
+			return err
+		}
+		c.EgressLog = path
+	}
+	var err error
+	if c.Egress, err = parseEgress(n.egress); err != nil {
+		return err
 	}
 	if len(n.networks) == 1 && !strings.ContainsRune(n.networks[0], '=') {
 		c.Network = n.networks[0]
@@ -90,6 +111,25 @@ func (n *networkFlags) fill(c *engine.Config) error {
 		c.Networks = append(c.Networks, at)
 	}
 	return nil
+}
+
+// parseEgress reads the rules of --egress. Without any there is no policy.
+func parseEgress(rules []string) (*network.Egress, error) {
+	if len(rules) == 0 {
+		return nil, nil
+	}
+	e := &network.Egress{Allow: []network.EgressRule{}}
+	for _, text := range rules {
+		if text == "none" {
+			continue
+		}
+		r, err := network.ParseEgress(text)
+		if err != nil {
+			return nil, fmt.Errorf("invalid argument %q for \"--egress\" flag: %w", text, err)
+		}
+		e.Allow = append(e.Allow, r)
+	}
+	return e, nil
 }
 
 // settings puts the flags that have no network's name into a connection.

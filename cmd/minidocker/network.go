@@ -63,6 +63,7 @@ type createFlags struct {
 	driver                                     string
 	subnets, gateways, ranges, options, labels []string
 	internal, ipv6, ipv4                       bool
+	egress                                     []string
 }
 
 func (a *app) networkCreateCommand() *cobra.Command {
@@ -93,12 +94,17 @@ func (a *app) networkCreateCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.ipv4, "ipv4", true, "Enable IPv4 address assignment")
 	c.Flags().StringArrayVarP(&f.options, "opt", "o", nil, "Set driver specific options: those of Docker's drivers")
 	c.Flags().StringArrayVar(&f.labels, "label", nil, "Set metadata on a network")
+	c.Flags().StringArrayVar(&f.egress, "egress", nil, "Allow the network's containers connections to this and nothing else, as run --egress does")
 	return c
 }
 
 func (f *createFlags) parse() (*network.CreateOptions, error) {
 	o := &network.CreateOptions{
 		Driver: network.Driver(f.driver), Internal: f.internal, IPv6: f.ipv6, NoIPv4: !f.ipv4, Labels: map[string]string{},
+	}
+	var err error
+	if o.Egress, err = parseEgress(f.egress); err != nil {
+		return nil, err
 	}
 	for _, l := range f.labels {
 		name, value, _ := strings.Cut(l, "=")
