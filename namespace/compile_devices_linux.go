@@ -13,6 +13,12 @@ var standardNodes = []Device{
 	{Path: "random", Major: 1, Minor: 8}, {Path: "urandom", Major: 1, Minor: 9}, {Path: "tty", Major: 5, Minor: 0},
 }
 
+// devLinks are the links of every container's /dev.
+var devLinks = [][2]string{
+	{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
+	{"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"}, {"ptmx", "pts/ptmx"},
+}
+
 // devices fills the container's /dev.
 func (c *compiler) devices(m *Mount, dev arg) {
 	mkdir := func(name string, mode uint32) *step {
@@ -64,10 +70,7 @@ func (c *compiler) devices(m *Mount, dev arg) {
 		c.null = c.variable("null", 8)
 		c.openat(dev, "null", unix.O_PATH|unix.O_NOFOLLOW).to(c.null).about("/dev/null")
 	}
-	for _, l := range [][2]string{
-		{"fd", "/proc/self/fd"}, {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-		{"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"}, {"ptmx", "pts/ptmx"},
-	} {
+	for _, l := range devLinks {
 		c.call("symlinkat", unix.SYS_SYMLINKAT, c.str(l[1]), dev, c.str(l[0])).about("/dev/" + l[0])
 	}
 }
@@ -82,10 +85,19 @@ func (c *compiler) ttyGroup() string {
 }
 
 func (c *compiler) node(dev arg, d Device) {
-	if c.user.pivot && !d.FIFO {
-		c.boundNode(dev, d)
+	if c.user.bound && !d.FIFO {
+		c.bindNode(dev, d, "/dev/"+d.Path)
 		return
 	}
+	c.makeNode(dev, d, "/dev/"+d.Path)
+	if d.UID != 0 || d.GID != 0 {
+		c.call("fchownat", unix.SYS_FCHOWNAT, dev, c.str(d.Path), num(int(d.UID)), num(int(d.GID)), num(0)).
+			about("/dev/" + d.Path)
+	}
+}
+
+// makeNode makes a node in a folder.
+func (c *compiler) makeNode(dev arg, d Device, about string) *step {
 	mode := uint32(d.Mode.Perm())
 	if d.Mode == 0 {
 		mode = 0o666
@@ -98,9 +110,5 @@ func (c *compiler) node(dev arg, d Device) {
 		kind = unix.S_IFIFO
 	}
 	number := arg{kind: argInt, v: unix.Mkdev(d.Major, d.Minor), text: fmt.Sprintf("makedev(%d, %d)", d.Major, d.Minor)}
-	c.call("mknodat", unix.SYS_MKNODAT, dev, c.str(d.Path), octal(kind|mode), number).about("/dev/" + d.Path)
-	if d.UID != 0 || d.GID != 0 {
-		c.call("fchownat", unix.SYS_FCHOWNAT, dev, c.str(d.Path), num(int(d.UID)), num(int(d.GID)), num(0)).
-			about("/dev/" + d.Path)
-	}
+	return c.call("mknodat", unix.SYS_MKNODAT, dev, c.str(d.Path), octal(kind|mode), number).about(about)
 }

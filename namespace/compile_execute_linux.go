@@ -81,6 +81,7 @@ func (c *compiler) execute() {
 	if !c.l.NewPrivileges {
 		c.seccomp()
 	}
+	c.parkHere()
 	c.initProcess()
 	name, search := c.command()
 	if search == nil {

@@ -51,6 +51,7 @@ func (l *Launch) compile(p *Program) error {
 	c.descriptors()
 	c.keep()
 	c.setUp()
+	c.pause()
 	c.terminal()
 	c.seal()
 	c.ownFiles()
@@ -125,7 +126,10 @@ func (c *compiler) finish() error {
 	c.signals()
 	c.attributes()
 	c.credentials()
-	c.gate()
+	c.findCommand()
+	if c.l.parked == nil {
+		c.gate()
+	}
 	c.execute()
 	return nil
 }

@@ -15,6 +15,9 @@ func (c *compiler) mount(m *Mount) {
 	var fd arg
 	target := path.Clean(m.Target)
 	switch m.Type {
+	case "nodes":
+		c.nodes(m, target)
+		return
 	case "bind":
 		fd = c.bind(m)
 	case "dev":

@@ -44,6 +44,7 @@ func (c *compiler) terminal() {
 		// The first terminal of a new devpts is number 0.
 		console := c.variable("console", 8)
 		c.call("mknodat", unix.SYS_MKNODAT, c.dev, c.str("console"), octal(unix.S_IFREG|0o600), num(0)).about("/dev/console")
+		c.ignore(errnoSet(int(unix.EEXIST)))
 		c.call("open_tree", unix.SYS_OPEN_TREE, c.dev, c.str("pts/0"),
 			flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC, openTreeNames)).to(console).about("/dev/pts/0")
 		c.moveMount(console, c.dev, "console").about("/dev/console")

@@ -25,7 +25,9 @@ import (
 type userMode struct {
 	own      bool // there is a user namespace, new or joined
 	rootless bool // the host program may not do what takes CAP_SYS_ADMIN
-	pivot    bool // the root is entered by pivot_root: in a user namespace that is not the first one
+	pivot    bool // the root is entered by pivot_root: in a user namespace that is not the first one, or for host
+	host     bool // the process keeps the host's mounts until it enters the root
+	bound    bool // device nodes are bound, since none can be made
 	clone    bool // one more process is made
 	sync     arg  // the socket
 	timens   arg  // /proc/self/timens_offsets
@@ -33,7 +35,9 @@ type userMode struct {
 
 func (l *Launch) userMode() userMode {
 	m := userMode{own: l.newUser() || l.Namespaces.User.Join != nil, rootless: l.rootless || !l.privileged && !privileged()}
-	m.pivot = l.Root != nil && (m.own || !firstUserNamespace())
+	m.bound = m.own || !firstUserNamespace()
+	m.host = l.BeforeRoot != nil
+	m.pivot = l.Root != nil && (m.bound || m.host)
 	m.clone = m.own && (l.Namespaces.PID.isNew() || m.rootless && l.Namespaces.PID.Join != nil)
 	return m
 }
@@ -66,7 +70,7 @@ func (c *compiler) enterUser() {
 			c.ignore(errnoSet(int(unix.EPERM)))
 		}
 		c.join()
-		if m.pivot {
+		if m.pivot && !m.host {
 			c.enterUserTemplate()
 		}
 	}
@@ -215,27 +219,34 @@ func (c *compiler) enterUserTemplate() {
 func (c *compiler) enterRootByPivot() {
 	name := c.l.Root.String()
 	if !c.user.own {
-		c.enterUserTemplate()
+		if !c.user.host {
+			c.enterUserTemplate()
+		}
 		fresh := uint64(unix.CLONE_NEWNS)
 		if c.l.Namespaces.Cgroup.isNew() {
 			fresh |= unix.CLONE_NEWCGROUP
 		}
 		c.call("unshare", unix.SYS_UNSHARE, flags(fresh, cloneNames))
 	}
-	c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(unix.MS_REC|unix.MS_PRIVATE, mountNames), null).
+	place, propagation := "/", Private
+	if c.user.host {
+		place, propagation = name, Slave
+	}
+	c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(unix.MS_REC|propagation.flag(), mountNames), null).
 		about("/ private")
 	c.root = c.openRoot()
 	if len(c.l.MaskedPaths) > 0 {
 		c.empty = c.fileSystem("tmpfs", "empty", "mode=555,nr_inodes=2,nr_blocks=1", ReadOnly|NoSuid|NoDev|NoExec)
-		// Before Linux 6.15 only what is attached can be cloned. It covers the old root, and goes with it.
-		c.moveMount(c.empty, num(atCWD), "/").about("empty folder")
+		// Before Linux 6.15 only what is attached can be cloned. It covers the old root, and goes with it; or lies below the
+		// new one.
+		c.moveMount(c.empty, num(atCWD), place).about("empty folder")
 	}
 	first := Private
 	if c.l.RootPropagation == Slave {
 		first = Slave
 	}
 	c.setattr(c.root, unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MountAttr{Propagation: first.flag()}).about(name)
-	c.moveMount(c.root, num(atCWD), "/").about(name)
+	c.moveMount(c.root, num(atCWD), place).about(name)
 }
 
 // openRoot is the root's mount: made by the host program if it may, otherwise here.
@@ -265,7 +276,7 @@ func (c *compiler) leaveOldRoot() {
 	const what = "old root"
 	c.call("fchdir", unix.SYS_FCHDIR, c.root).about(c.l.Root.String())
 	c.call("pivot_root", unix.SYS_PIVOT_ROOT, c.str("."), c.str(".")).about(c.l.Root.String())
-	if len(c.l.MaskedPaths) > 0 { // the empty folder first, which covers it
+	if len(c.l.MaskedPaths) > 0 && !c.user.host { // the empty folder first, which covers it
 		c.call("umount2", unix.SYS_UMOUNT2, c.str("."), flags(unix.MNT_DETACH, umountNames)).about("empty folder")
 	}
 	c.call("umount2", unix.SYS_UMOUNT2, c.str("."), flags(unix.MNT_DETACH, umountNames)).about(what)
@@ -289,9 +300,9 @@ func (c *compiler) borrowed(typ string) (path string) {
 	return ""
 }
 
-// boundNode binds the host's device, since no node can be made. It is bound read-only: one may write to the device, but
+// bindNode binds the host's device, since no node can be made. It is bound read-only: one may write to the device, but
 // not change its node.
-func (c *compiler) boundNode(dev arg, d Device) {
+func (c *compiler) bindNode(dev arg, d Device, about string) {
 	source := d.Source
 	if source == "" {
 		source = "/dev/" + d.Path
@@ -306,8 +317,8 @@ func (c *compiler) boundNode(dev arg, d Device) {
 	c.setattr(fd, unix.AT_EMPTY_PATH, unix.MountAttr{
 		Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC, Propagation: unix.MS_PRIVATE,
 	}).about(source)
-	about := "/dev/" + d.Path
 	c.call("mknodat", unix.SYS_MKNODAT, dev, c.str(d.Path), octal(unix.S_IFREG|0o666), num(0)).about(about)
+	c.ignore(errnoSet(int(unix.EEXIST)))
 	c.moveMount(fd, dev, d.Path).about(about)
 	c.close(fd)
 }

@@ -116,6 +116,12 @@ type Launch struct {
 	// start. With Gate the command is executed only when Created has opened that.
 	Created func(*Process) error
 
+	// BeforeRoot, if it is not nil, is called by Start when the mounts are made and the process is about to leave the host's
+	// file system: with a copy of all of the host's mounts around it, slaves of these, in which Root lies at its own
+	// path. That is where the hooks of the OCI runtime specification run which need the host's paths; it takes some
+	// milliseconds more. An error of it undoes the start. Root must be a folder ([Dir]), its path without symbolic links.
+	BeforeRoot func(*Process) error
+
 	// StubDir is the folder in which the stub is written when the kernel refuses to execute memory files
 	// (vm.memfd_noexec=2). It must not be mounted noexec. Default os.TempDir.
 	StubDir string
@@ -130,6 +136,8 @@ type Launch struct {
 	Keep *Keep
 
 	keeper *keeper
+	parked *os.File // the report of a process that is parked
+	pause  *pause   // for BeforeRoot
 
 	edit                 func(*Program) // for tests: changes the program before it runs
 	keeperEdit           func(*Program) // likewise, that of its keeper
@@ -158,7 +166,7 @@ func (n Namespace) isNew() bool { return !n.Host && n.Join == nil }
 
 // A Mount is one mount below the root. Its target is resolved inside the root: a symbolic link never leads out.
 type Mount struct {
-	// Type is what is mounted. "bind" attaches Source, a file or folder of the host, with what is mounted below it if
+	// Type is what is mounted; "nodes" mounts nothing: see Nodes. "bind" attaches Source, a file or folder of the host, with what is mounted below it if
 	// Recursive is set. "dev" is the container's /dev: a tmpfs with the standard nodes (null, zero, full, random, urandom,
 	// tty), links (fd, stdin, stdout, stderr, core, ptmx) and
 	// pts, shm and mqueue below it. "proc", "sysfs", "tmpfs", "cgroup2", "cgroup" (of v1) and others are the kernel's
@@ -184,7 +192,9 @@ type Mount struct {
 	// Propagation of the mount, and of those below it that are taken along. The default is private.
 	Propagation Propagation
 	// Nodes are further device nodes of a mount of Type dev. Of several with a path the last one is made; the standard nodes
-	// come first.
+	// come first. With Type "nodes" they are made in the folder Target, whatever file system that is on, and their paths are
+	// names in it; what has the name already stays. If Target is /dev, the standard nodes and links are made
+	// too, unless Data is "existing", and they are what masks and the terminal take: the mount comes after all below /dev.
 	Nodes []Device
 	// IDMap, if it is not nil, shows the owners of a bind's files as other ids.
 	IDMap *IDMap

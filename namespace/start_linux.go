@@ -23,6 +23,9 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if l.Keep != nil && l.keeper == nil {
 		return l.startKept(ctx)
 	}
+	if l.BeforeRoot != nil && l.pause == nil {
+		return l.startPaused(ctx)
+	}
 	p := takeProgram()
 	defer p.giveBack()
 	p.givenUp = ctx.Err
@@ -58,7 +61,14 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if l.Created != nil {
 		err = l.Created(proc)
 	}
-	if err == nil {
+	if err == nil && l.pause != nil {
+		err = s.pause(ctx, proc)
+	}
+	switch {
+	case err != nil:
+	case l.parked != nil:
+		err = s.park(ctx, proc)
+	default:
 		var ready bool
 		if ready, err = s.result(ctx); err == nil && !(ready && s.executed(proc)) {
 			err = s.died(proc)
@@ -133,6 +143,9 @@ func (s *starter) open() error {
 }
 
 func (s *starter) openReport() error {
+	if s.l.parked != nil {
+		return s.openParked()
+	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return &StartError{Step: "pipe2", Path: "report", Err: err}
@@ -318,7 +331,7 @@ const failureSize = 16
 
 // failure is the error that a report says.
 func (s *starter) failure(b []byte) error {
-	if len(b) > failureSize && (b[0] == 'r' || b[0] == 'h') { // ready or held: no step's address begins with that
+	for len(b) > failureSize { // ready, held, paused, waiting
 		b = b[1:]
 	}
 	if len(b) < failureSize {

@@ -71,6 +71,9 @@ func (l *Launch) validate() error {
 	if err := l.validateKeep(); err != nil {
 		return err
 	}
+	if err := l.validatePause(); err != nil {
+		return err
+	}
 	if err := l.validateUser(); err != nil {
 		return err
 	}
@@ -94,6 +97,13 @@ func (l *Launch) validateMounts() error {
 		case "bind":
 			if !path.IsAbs(m.Source) {
 				return bad("Mounts", "source %q of %s is not an absolute path", m.Source, m.Target)
+			}
+		case "nodes":
+			dev = dev || path.Clean(m.Target) == "/dev"
+			for _, d := range m.Nodes {
+				if d.Path == "" || strings.Contains(d.Path, "/") || d.Path == "." || d.Path == ".." {
+					return bad("Mounts", "device %q is not a name in %s", d.Path, m.Target)
+				}
 			}
 		case "dev":
 			dev = true

@@ -1,0 +1,67 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// startPaused starts a process that has a BeforeRoot.
+func (l *Launch) startPaused(ctx context.Context) (*Process, error) {
+	wait, resume, err := os.Pipe()
+	if err != nil {
+		return nil, &StartError{Step: "pipe", Path: "pause", Err: err}
+	}
+	own := *l
+	own.pause = &pause{wait, resume}
+	defer own.pause.close()
+	return own.Start(ctx)
+}
+
+// pause waits for the host program's BeforeRoot.
+func (c *compiler) pause() {
+	if c.l.BeforeRoot == nil {
+		return
+	}
+	const what = "BeforeRoot"
+	wait := c.file(what, func() (int, bool, error) { return useBlocking(c.l.pause.wait)() })
+	c.call("write", unix.SYS_WRITE, c.report, c.str("p"), num(1)).about("report")
+	n, retry, resumed, ended := c.variable("n", 8), c.label(), c.label(), c.label()
+	c.place(retry)
+	c.call("read", unix.SYS_READ, wait, c.variable("byte", 8).addr(), num(1)).to(n).about(what).
+		orElse(retry, errnoSet(int(unix.EINTR)))
+	c.op(opTest, n, num(1), all).goTo(resumed).orElse(ended, anyError)
+	c.place(ended)
+	c.op(opFail, num(int(unix.ECANCELED))).about(what).name = "read"
+	c.place(resumed)
+	c.close(wait)
+}
+
+// pause waits until the process pauses, calls BeforeRoot, and lets it go on.
+func (s *starter) pause(ctx context.Context, p *Process) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.report.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var b [failureSize + 1]byte
+	n, err := s.report.Read(b[:])
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return &StartError{Step: "start", Err: ctx.Err()}
+	case errors.Is(err, io.EOF):
+		return s.died(p)
+	case err != nil:
+		return &StartError{Step: "read", Path: "report", Err: err}
+	case n > 1:
+		return s.failure(b[:n])
+	}
+	if err := s.l.BeforeRoot(p); err != nil {
+		return err
+	}
+	if _, err := s.l.pause.resume.Write([]byte{1}); err != nil {
+		return &StartError{Step: "write", Path: "BeforeRoot", Err: err}
+	}
+	return nil
+}
