@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -68,15 +68,18 @@ func checkTarget(field, target string) error {
 }
 
 func checkMount(field string, m Mount) error {
-	for _, s := range []string{m.Type, m.Source, m.Data} {
+	for _, s := range []string{m.Type, m.Source, m.Subpath, m.Data} {
 		if strings.IndexByte(s, 0) >= 0 {
 			return wrong(field, "%q contains a NUL byte", s)
 		}
 	}
-	if m.Type == "" && m.Source == "" {
+	if m.Type == "" && m.Source == "" && m.Root == nil {
 		return wrong(field+".Type", "neither Type nor Source is set: use Bind or Tmpfs")
 	}
 	bind := m.Type == "bind" || m.Type == ""
+	if !bind && (m.Root != nil || m.Subpath != "") {
+		return wrong(field+".Subpath", "only a bind has a root or a subpath, this is %s", m.Type)
+	}
 	if m.CopyUp && m.Type != "tmpfs" {
 		return wrong(field+".CopyUp", "only a tmpfs is filled, this is %s", m.Type)
 	}
@@ -93,13 +96,23 @@ func checkMount(field string, m Mount) error {
 	if !bind {
 		return nil
 	}
-	if err := checkPath(field+".Source", m.Source); err != nil {
-		return err
+	if m.Root == nil {
+		if err := checkPath(field+".Source", m.Source); err != nil {
+			return err
+		}
+	} else if m.Source != "" {
+		return wrong(field+".Root", "a bind has either a Source or a Root")
+	}
+	if m.Subpath != "" && !filepath.IsLocal(m.Subpath) {
+		return wrong(field+".Subpath", "%q is not a path below the source", m.Subpath)
 	}
 	if m.Data != "" {
 		return wrong(field+".Data", "a bind has no data, only flags")
 	}
-	if _, err := os.Stat(m.Source); err != nil {
+	if _, err := m.Stat(); err != nil {
+		if m.Subpath != "" {
+			return wrong(field+".Subpath", "%w", err)
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return wrong(field+".Source", "there is no %s on the host: make it first: %w", m.Source, err)
 		}

@@ -102,7 +102,7 @@ func (c *Container) cgroupMounts(flags namespace.MountFlags) []Mount {
 func (c *Container) allMounts() []Mount {
 	all := c.defaultMounts()
 	for _, m := range c.Mounts {
-		if m.Type == "" && m.Source != "" {
+		if m.Type == "" && (m.Source != "" || m.Root != nil) {
 			m.Type = "bind"
 		}
 		if m.Target == cgroupTarget {

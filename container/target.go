@@ -1,7 +1,6 @@
 package container
 
 import (
-	"os"
 	"slices"
 	"strings"
 )
@@ -17,7 +16,7 @@ func (c *Container) makeTargets() {
 		}
 		file := false
 		if m.Type == "bind" || m.Type == "" {
-			st, err := os.Stat(m.Source)
+			st, err := m.Stat()
 			file = err == nil && !st.IsDir()
 		}
 		_ = c.Root.MakeTarget(m.Target, file)

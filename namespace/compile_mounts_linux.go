@@ -107,27 +107,23 @@ func (c *compiler) bind(m *Mount) arg {
 	if kernel.MountSetattr.Err() == nil {
 		attr := change(m.Flags, m.Clear)
 		attr.Propagation = m.Propagation.flag()
-		c.setattr(fd, m.recursive(), attr).about(m.Source)
+		c.setattr(fd, m.recursive(), attr).about(m.sourceName())
 		if m.TopFlags|m.TopClear != 0 {
-			c.setattr(fd, unix.AT_EMPTY_PATH, change(m.TopFlags, m.TopClear)).about(m.Source)
+			c.setattr(fd, unix.AT_EMPTY_PATH, change(m.TopFlags, m.TopClear)).about(m.sourceName())
 		}
 	}
 	return fd
 }
 
 func (c *compiler) bindSource(m *Mount) arg {
-	if c.user.rootless && c.user.pivot {
+	if c.user.rootless && c.user.pivot && m.Root == nil && m.Subpath == "" {
 		return c.openTree(m.Source, m.Recursive)
 	}
-	fd := c.file(m.Source, func() (int, bool, error) {
-		if err := kernel.MountSetattr.Err(); err != nil && m.Recursive && m.Flags|m.Clear != 0 && hasMountsBelow(m.Source) {
+	fd := c.file(m.sourceName(), func() (int, bool, error) {
+		if err := kernel.MountSetattr.Err(); err != nil && m.Recursive && m.Flags|m.Clear != 0 && hasMountsBelow(m.sourceName()) {
 			return -1, false, fmt.Errorf("flags for the mounts below it: %w", err)
 		}
-		fl := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
-		if m.Recursive {
-			fl |= unix.AT_RECURSIVE
-		}
-		fd, err := unix.OpenTree(unix.AT_FDCWD, m.Source, fl)
+		fd, err := m.cloneSource()
 		return fd, true, err
 	})
 	c.idmap(fd, m.IDMap, m.Recursive)
@@ -139,7 +135,7 @@ func (c *compiler) bindSource(m *Mount) arg {
 func (c *compiler) remountBind(m *Mount, target string) {
 	var st unix.Statfs_t
 	var have MountFlags
-	if err := unix.Statfs(m.Source, &st); err == nil {
+	if m.statfs(&st) == nil {
 		for _, x := range mountFlags {
 			const same = ReadOnly | NoSuid | NoDev | NoExec | NoAtime | NoDirAtime // the flags of statfs(2) that are as MS_ has them
 			if x.flag&same != 0 && uint64(st.Flags)&x.ms != 0 {

@@ -1,7 +1,6 @@
 package namespace
 
 import (
-	"os"
 	"path"
 	"strings"
 
@@ -17,7 +16,7 @@ func (c *compiler) resolve(m *Mount, target string) arg {
 	}
 	isFile := false
 	if m.Type == "bind" {
-		if st, err := os.Stat(m.Source); err == nil {
+		if st, err := m.Stat(); err == nil {
 			isFile = !st.IsDir()
 		}
 	}

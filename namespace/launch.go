@@ -176,6 +176,11 @@ type Mount struct {
 	Target string
 	// Source is an absolute path of the host for a bind; for other types the name that mountinfo shows, default Type.
 	Source string
+	// Root is what a bind attaches in place of Source: a folder, or a detached mount, which one container can be given.
+	Root *Root
+	// Subpath is what a bind attaches of Source or Root: a path below it, resolved there. Symbolic links, absolute ones
+	// too, do not lead out. A part of a detached mount can be attached by Linux ≥ 6.15 only.
+	Subpath string
 	// Flags restrict what the mount allows, and Clear takes away what the source's mount restricts, of a bind. They hold for
 	// the mounts below Source too if Recursive is set (Linux ≥ 5.12).
 	Flags, Clear MountFlags

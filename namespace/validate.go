@@ -3,6 +3,7 @@ package namespace
 import (
 	"errors"
 	"path"
+	"path/filepath"
 	"strings"
 )
 
@@ -85,17 +86,26 @@ func (l *Launch) validateMounts() error {
 	dev := false
 	for i := range l.Mounts {
 		m := &l.Mounts[i]
-		if !path.IsAbs(m.Target) || path.Clean(m.Target) == "/" || strings.IndexByte(m.Target+m.Source+m.Data+m.Type, 0) >= 0 {
+		if !path.IsAbs(m.Target) || path.Clean(m.Target) == "/" || strings.IndexByte(m.Target+m.Source+m.Subpath+m.Data+m.Type, 0) >= 0 {
 			return bad("Mounts", "target %q is not an absolute path below /", m.Target)
 		}
 		if m.CopyUp && m.Type != "tmpfs" {
 			return bad("Mounts", "%s: only a tmpfs is filled by CopyUp", m.Target)
 		}
+		if m.Type != "bind" && (m.Root != nil || m.Subpath != "") {
+			return bad("Mounts", "%s: only a bind has a Root or a Subpath", m.Target)
+		}
+		if m.Subpath != "" && !filepath.IsLocal(m.Subpath) {
+			return bad("Mounts", "%s: Subpath %q is not a path below the source", m.Target, m.Subpath)
+		}
 		switch m.Type {
 		case "":
 			return bad("Mounts", "%s has no type", m.Target)
 		case "bind":
-			if !path.IsAbs(m.Source) {
+			if m.Root != nil && m.Source != "" {
+				return bad("Mounts", "%s has both a Source and a Root", m.Target)
+			}
+			if m.Root == nil && !path.IsAbs(m.Source) {
 				return bad("Mounts", "source %q of %s is not an absolute path", m.Source, m.Target)
 			}
 		case "nodes":

@@ -76,7 +76,7 @@ func (s *Store) populate(ctx context.Context, name string, root *namespace.Root,
 			err = errors.Join(err, os.RemoveAll(fill))
 		}
 	}()
-	if err := copyInto(ctx, src, fill); err != nil {
+	if err := copyInto(ctx, src, fill, data); err != nil {
 		return err
 	}
 	if err := os.Rename(fill, filling); err != nil {
@@ -89,7 +89,7 @@ func (s *Store) populate(ctx context.Context, name string, root *namespace.Root,
 }
 
 // copyInto makes the folder fill with a copy, and waits until it is on disk.
-func copyInto(ctx context.Context, src *os.File, fill string) error {
+func copyInto(ctx context.Context, src *os.File, fill, data string) error {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(src.Fd()), &st); err != nil {
 		return err
@@ -109,6 +109,9 @@ func copyInto(ctx context.Context, src *os.File, fill string) error {
 		defer f.Close()
 		folders[i] = f
 	}
+	if err := sameProject(filepath.Join(fill, contentName), data); err != nil {
+		return err
+	}
 	if err := copyTree(ctx, src, folders[0]); err != nil {
 		return err
 	}
@@ -116,6 +119,31 @@ func copyInto(ctx context.Context, src *os.File, fill string) error {
 		return err
 	}
 	return unix.Syncfs(int(folders[0].Fd()))
+}
+
+// copyFolder copies a folder's content and attributes into one that is empty and nobody sees yet.
+func copyFolder(ctx context.Context, dir, data string) error {
+	src, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(src.Fd()), &st); err != nil {
+		return err
+	}
+	dst, err := os.Open(data)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	if err := copyTree(ctx, src, dst); err != nil {
+		return err
+	}
+	if err := copyAttributes(src, dst, &st); err != nil {
+		return err
+	}
+	return unix.Syncfs(int(dst.Fd()))
 }
 
 // isEmpty tells whether a folder has no entries.

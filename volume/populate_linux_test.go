@@ -36,7 +36,7 @@ func newImage(t *testing.T) (dir string) {
 	require.NoError(t, err)
 	_, err = f.WriteAt([]byte("middle"), 8<<20)
 	require.NoError(t, err)
-	require.NoError(t, f.Truncate(128<<20))
+	require.NoError(t, f.Truncate(24<<20))
 	require.NoError(t, f.Close())
 	require.NoError(t, os.WriteFile(at("empty"), nil, 0o600))
 	require.NoError(t, os.WriteFile(at("sub/deep/big"), []byte(strings.Repeat("0123456789", 200_000)), 0o600))

@@ -100,8 +100,34 @@ func (s *Store) lock(exclusive bool) (*durable.Lock, error) {
 }
 
 // Create makes an empty volume, and returns when it is on disk. With the name "" it gets a random one of 64 hexadecimal
-// digits. The errors are ErrName and ErrExists, and those of the file system.
+// digits. The errors are ErrName and ErrExists, errors.ErrUnsupported for a size, and those of the file system.
 func (s *Store) Create(name string, o *CreateOptions) (Volume, error) {
+	return s.make(name, o, func(string) error { return nil })
+}
+
+// CreateFrom makes a volume with a copy of a folder of the host, as [Store.Populate] copies, and returns when it is on
+// disk. Where the file system can (btrfs, xfs) the copy shares its blocks with the folder until one of them is written.
+// What changes meanwhile may be copied as it was or as it is. ctx bounds the copying. The errors are those of Create.
+func (s *Store) CreateFrom(ctx context.Context, name string, o *CreateOptions, dir string) (Volume, error) {
+	return s.make(name, o, func(data string) error { return copyFolder(ctx, dir, data) })
+}
+
+// Clone makes a volume with a copy of another one's content, as [Store.CreateFrom] does, and with its labels and size
+// unless o says otherwise. The errors are those of Create and of Get.
+func (s *Store) Clone(ctx context.Context, from, name string, o *CreateOptions) (Volume, error) {
+	use, err := s.Acquire(from)
+	if err != nil {
+		return Volume{}, err
+	}
+	defer use.Close()
+	if o == nil {
+		o = &CreateOptions{Labels: use.Volume.Labels, Size: use.Volume.Size}
+	}
+	return s.CreateFrom(ctx, name, o, use.Volume.Path)
+}
+
+// make makes a volume whose folder fill fills.
+func (s *Store) make(name string, o *CreateOptions, fill func(data string) error) (Volume, error) {
 	v := Volume{Name: name, Created: time.Now().UTC().Round(0)}
 	if name == "" {
 		v.Name, v.Anonymous = randomName(), true
@@ -117,30 +143,35 @@ func (s *Store) Create(name string, o *CreateOptions) (Volume, error) {
 		if size > maxLabels {
 			return Volume{}, fmt.Errorf("create volume %s: labels of %d bytes are above the limit of %d", name, size, maxLabels)
 		}
-		v.Labels, v.Anonymous = o.Labels, v.Anonymous || o.Anonymous
+		if o.Size < 0 {
+			return Volume{}, fmt.Errorf("create volume %s: size %d is below 0", name, o.Size)
+		}
+		v.Labels, v.Anonymous, v.Size = o.Labels, v.Anonymous || o.Anonymous, o.Size
 	}
-	if err := s.create(v); err != nil {
+	if err := s.create(v, fill); err != nil {
 		return Volume{}, fmt.Errorf("create volume %s: %w", v.Name, err)
 	}
 	v.Path = s.path(v.Name, dataName)
 	return v, nil
 }
 
-func (s *Store) create(v Volume) (err error) {
-	l, err := s.lock(false)
+func (s *Store) create(v Volume, fill func(data string) error) error {
+	if _, err := os.Lstat(s.path(v.Name)); err == nil {
+		return ErrExists // before much is copied
+	}
+	tmp := s.path(tmpName, randomName())
+	owned, err := s.makeTemp(tmp)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	tmp := s.path(tmpName, randomName())
-	if err := os.Mkdir(tmp, 0o700); err != nil {
-		return err
+	err = s.prepare(v, tmp, fill)
+	if err == nil {
+		return s.publish(v, tmp, owned)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(tmp))
-		}
-	}()
+	return errors.Join(err, deleteVolume(tmp), owned.Close())
+}
+
+func (s *Store) prepare(v Volume, tmp string, fill func(data string) error) error {
 	data := filepath.Join(tmp, dataName)
 	if err := os.Mkdir(data, 0o755); err != nil {
 		return err
@@ -148,17 +179,52 @@ func (s *Store) create(v Volume) (err error) {
 	if err := os.Chmod(data, 0o755); err != nil { // whatever the umask is
 		return err
 	}
-	if err := durable.WriteJSON(filepath.Join(tmp, metaName), v, 0o600); err != nil {
+	if v.Size > 0 {
+		if err := s.limit(data, v.Size); err != nil {
+			return fmt.Errorf("limit the size: %w", err)
+		}
+	}
+	if err := fill(data); err != nil {
 		return err
 	}
+	return durable.WriteJSON(filepath.Join(tmp, metaName), v, 0o600)
+}
+
+// publish gives a prepared volume its name, or deletes it.
+func (s *Store) publish(v Volume, tmp string, owned *durable.Lock) error {
+	l, err := s.lock(false) // nobody sweeps
+	if err != nil {
+		return errors.Join(err, deleteVolume(tmp), owned.Close())
+	}
+	defer l.Close()
 	err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, s.path(v.Name), unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EEXIST) {
-		return ErrExists
+		err = ErrExists
 	}
 	if err != nil {
-		return err
+		return errors.Join(err, deleteVolume(tmp), owned.Close())
 	}
-	return durable.SyncDir(s.dir)
+	return errors.Join(owned.Close(), durable.SyncDir(s.dir))
+}
+
+// makeTemp makes a folder in .tmp, and locks it, which says that somebody is at work there.
+func (s *Store) makeTemp(tmp string) (*durable.Lock, error) {
+	l, err := s.lock(false) // nobody sweeps
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return nil, err
+	}
+	owned, held, err := durable.TryAcquireDir(tmp)
+	if err == nil && held {
+		err = ErrInUse
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(tmp))
+	}
+	return owned, nil
 }
 
 // randomName returns 64 hexadecimal digits.

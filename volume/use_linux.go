@@ -78,7 +78,7 @@ func (u *Unlinked) Delete() error {
 	if u.lock == nil {
 		return nil
 	}
-	err := errors.Join(os.RemoveAll(u.path), u.lock.Close())
+	err := errors.Join(deleteVolume(u.path), u.lock.Close())
 	u.lock = nil
 	if err != nil {
 		return fmt.Errorf("remove volume %s: %w", u.name, err)

@@ -14,6 +14,8 @@ type Volume struct {
 	Labels map[string]string `json:"labels,omitempty"`
 	// Anonymous is true for a volume that was created without a name, or with CreateOptions.Anonymous.
 	Anonymous bool `json:"anonymous,omitempty"`
+	// Size bounds the content in bytes, if it is not 0.
+	Size int64 `json:"size,omitempty"`
 	// Created is the time of creation.
 	Created time.Time `json:"created"`
 	// Path is the folder with the content, on the host.
@@ -26,6 +28,10 @@ type CreateOptions struct {
 	Labels map[string]string
 	// Anonymous marks the volume as one whose name nobody chose: for those who must know the name before it is made.
 	Anonymous bool
+	// Size bounds the volume's content in bytes, rounded up to 1024, if it is not 0: a write above it fails with ENOSPC. It
+	// takes a file system with project quotas and Linux ≥ 5.14; else the error is errors.ErrUnsupported. Programs with
+	// CAP_SYS_RESOURCE are not bound, which containers do not have by default.
+	Size int64
 }
 
 // PruneOptions are the optional settings of Prune.

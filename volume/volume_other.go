@@ -33,6 +33,16 @@ func (s *Store) Create(string, *CreateOptions) (Volume, error) {
 	return Volume{}, errors.ErrUnsupported
 }
 
+// CreateFrom returns errors.ErrUnsupported on this system.
+func (s *Store) CreateFrom(context.Context, string, *CreateOptions, string) (Volume, error) {
+	return Volume{}, errors.ErrUnsupported
+}
+
+// Clone returns errors.ErrUnsupported on this system.
+func (s *Store) Clone(context.Context, string, string, *CreateOptions) (Volume, error) {
+	return Volume{}, errors.ErrUnsupported
+}
+
 // Get returns errors.ErrUnsupported on this system.
 func (s *Store) Get(string) (Volume, error) { return Volume{}, errors.ErrUnsupported }
 

@@ -97,7 +97,8 @@ func (m *machine) prepare(ctx context.Context, busybox string) error {
 	if err := os.WriteFile(filepath.Join(disk, job.File), text, 0o644); err != nil {
 		return err
 	}
-	_, err = command(ctx, "", "mkfs.ext4", "-q", "-F", "-d", disk, "-E", "root_owner=0:0,lazy_itable_init=1",
+	_, err = command(ctx, "", "mkfs.ext4", "-q", "-F", "-d", disk, "-E", "root_owner=0:0,lazy_itable_init=1,quotatype=prjquota",
+		"-O", "quota,project", // for the tests of volumes
 		filepath.Join(m.work, "disk.img"), "8G") // sparse
 	return err
 }

@@ -19,7 +19,7 @@ func switchRoot() error {
 	}
 	var err error
 	for range 1000 { // the device shows up a little after its driver
-		if err = unix.Mount("/dev/vda", "/disk", "ext4", 0, ""); err != unix.ENOENT {
+		if err = unix.Mount("/dev/vda", "/disk", "ext4", 0, "prjquota"); err != unix.ENOENT {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
