@@ -57,6 +57,24 @@ func readFile(dir int, name string) ([]byte, error) {
 	}
 }
 
+// readShow is readFile for a control file that the kernel shows as one piece, as all are but the lists of processes: a read
+// that does not fill the buffer has come to its end.
+func readShow(dir int, name string, buf []byte) ([]byte, error) {
+	fd, err := openat(dir, name, unix.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	n, err := retry(func() (int, error) { return unix.Read(fd, buf) })
+	_ = unix.Close(fd)
+	switch {
+	case err != nil:
+		return nil, err
+	case n == len(buf):
+		return readFile(dir, name)
+	}
+	return buf[:n], nil
+}
+
 // writeFile writes a control file in one write, as the kernel demands.
 func writeFile(dir int, name, value string) error {
 	fd, err := openat(dir, name, unix.O_WRONLY)
@@ -77,18 +95,24 @@ func writeValue(fd int, value string) error {
 
 // readNumber returns a control file's number; "max" is -1.
 func readNumber(dir int, name string) (int64, error) {
-	b, err := readFile(dir, name)
+	var buf [64]byte
+	b, err := readShow(dir, name, buf[:])
 	if err != nil {
 		return 0, err
 	}
 	return parseNumber(string(b))
 }
 
+// isLeaf says that a directory of kernfs has no subdirectories: it has as many links as these, plus two.
+func isLeaf(dir int) bool {
+	var st unix.Stat_t
+	err := unix.Fstat(dir, &st)
+	return err == nil && st.Nlink == 2
+}
+
 // subdirs returns the names of the directories in dir. It reads dir from the start.
 func subdirs(dir int) ([]string, error) {
-	// A directory of kernfs has as many links as subdirectories, plus two: leaves, the common case, need no listing.
-	var st unix.Stat_t
-	if err := unix.Fstat(dir, &st); err == nil && st.Nlink == 2 {
+	if isLeaf(dir) { // the common case
 		return nil, nil
 	}
 	if _, err := unix.Seek(dir, 0, unix.SEEK_SET); err != nil {

@@ -30,7 +30,8 @@ type Manager struct {
 	hook  func(step, path string) error
 	anyFS bool
 
-	closeOnce sync.Once
+	closing sync.RWMutex // held for reading by what may use own descriptors after Close
+	closed  bool
 }
 
 // A hierarchy is a mounted tree of groups.
@@ -290,11 +291,15 @@ func (m *Manager) step(name, path string) error {
 // Close releases the descriptors that the Manager holds. Groups that it made or opened go on working. It must not be
 // called while Create or Open run, nor these after it.
 func (m *Manager) Close() error {
-	m.closeOnce.Do(func() {
-		for _, h := range m.hierarchies {
-			_ = unix.Close(h.own)
-		}
-		m.devices.close()
-	})
+	m.closing.Lock()
+	defer m.closing.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	for _, h := range m.hierarchies {
+		_ = unix.Close(h.own)
+	}
+	m.devices.close()
 	return nil
 }

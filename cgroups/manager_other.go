@@ -100,6 +100,9 @@ func (g *Group) Kill(ctx context.Context) error { return errOtherSystem }
 // Stats is not supported on this system.
 func (g *Group) Stats() (*Stats, error) { return nil, errOtherSystem }
 
+// Totals is not supported on this system.
+func (g *Group) Totals() (*Stats, error) { return nil, errOtherSystem }
+
 // OOMKills is not supported on this system.
 func (g *Group) OOMKills() (uint64, error) { return 0, errOtherSystem }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,7 +52,7 @@ func (n *node) remove() {
 }
 
 func (n *node) removeUntil(deadline time.Time) error {
-	if n.leaf != "" {
+	if n.leaf != "" && !n.removeOwn() {
 		err := n.inParent(n.leaf, func(dir int, name string) error { return n.removeTree(dir, name, deadline) })
 		if err != nil {
 			return err
@@ -64,6 +65,18 @@ func (n *node) removeUntil(deadline time.Time) error {
 		}
 	}
 	return nil
+}
+
+// removeOwn removes a group right below the program's own by the descriptor of that one, as most can be, and says whether it
+// could.
+func (n *node) removeOwn() bool {
+	name, ok := strings.CutPrefix(n.leaf, strings.TrimSuffix(n.h.path, "/")+"/")
+	if !ok || strings.Contains(name, "/") || n.m.step("rmdir", n.leaf) != nil {
+		return false
+	}
+	n.m.closing.RLock()
+	defer n.m.closing.RUnlock()
+	return !n.m.closed && rmdir(n.h.own, name) == nil
 }
 
 // inParent calls remove with the directory that holds path; without one, there is nothing to remove.

@@ -19,7 +19,7 @@ func (g *Group) Stats() (*Stats, error) {
 		return nil, err
 	}
 	defer g.mu.RUnlock()
-	s := &Stats{Memory: Memory{Limit: Unlimited, SwapLimit: Unlimited}, Pids: Pids{Limit: Unlimited}}
+	s := newStats()
 	for _, read := range []func(*Stats) error{g.statMemory, g.statCPU, g.statPids, g.statIO, g.statHugepages,
 		g.statPressure} {
 		if err := read(s); err != nil {
@@ -27,6 +27,10 @@ func (g *Group) Stats() (*Stats, error) {
 		}
 	}
 	return s, nil
+}
+
+func newStats() *Stats {
+	return &Stats{Memory: Memory{Limit: Unlimited, SwapLimit: Unlimited}, Pids: Pids{Limit: Unlimited}}
 }
 
 // OOMKills returns how many processes of the group the OOM killer has ended so far: see Memory.OOMKills. The error
@@ -76,7 +80,7 @@ func (n *node) keys(file string) (map[string]uint64, error) {
 
 // read reads a control file; nil if the kernel does not have it.
 func (n *node) read(file string) ([]byte, error) {
-	b, err := readFile(n.dir, file)
+	b, err := readShow(n.dir, file, make([]byte, 2048))
 	if absentFile(err) {
 		return nil, nil
 	}
@@ -221,12 +225,8 @@ func (n *node) oomKills() (kills, groups uint64, known bool, err error) {
 	if n.h.unified {
 		file = "memory.events"
 	}
-	dir, err := openDir(n.dir, ".")
-	if err != nil {
-		return 0, 0, false, fmt.Errorf("open %s: %w", n.path, err)
-	}
-	err = walk(dir, func(dir int) error {
-		b, err := readFile(dir, file)
+	read := func(dir int) error {
+		b, err := readShow(dir, file, make([]byte, 256))
 		if err != nil {
 			return err
 		}
@@ -237,7 +237,19 @@ func (n *node) oomKills() (kills, groups uint64, known bool, err error) {
 			groups += keys["oom_group_kill"]
 		}
 		return nil
-	}, nil)
+	}
+	if isLeaf(n.dir) {
+		err = read(n.dir)
+		if gone(err) {
+			err = nil
+		}
+	} else {
+		var dir int
+		if dir, err = openDir(n.dir, "."); err != nil {
+			return 0, 0, false, fmt.Errorf("open %s: %w", n.path, err)
+		}
+		err = walk(dir, read, nil)
+	}
 	return kills, groups, known, wrapPath("read "+file+" of", n.path, err)
 }
 
@@ -268,13 +280,24 @@ func (g *Group) statCPU(s *Stats) error {
 			return err
 		}
 	} else if n := g.unified(); n != nil {
-		// These are there whether the cpu controller is enabled or not.
-		keys, err := n.keys("cpu.stat")
-		if err != nil {
+		if err := n.usage(c); err != nil {
 			return err
 		}
-		c.Usage, c.User, c.System = micros(keys["usage_usec"]), micros(keys["user_usec"]), micros(keys["system_usec"])
 	}
+	return g.statThrottling(c)
+}
+
+// usage reads the time on processors that the unified hierarchy has counted, whether the cpu controller is enabled or not.
+func (n *node) usage(c *CPU) error {
+	keys, err := n.keys("cpu.stat")
+	if err != nil {
+		return err
+	}
+	c.Usage, c.User, c.System = micros(keys["usage_usec"]), micros(keys["user_usec"]), micros(keys["system_usec"])
+	return nil
+}
+
+func (g *Group) statThrottling(c *CPU) error {
 	n, err := g.node("cpu")
 	if err != nil {
 		return nil

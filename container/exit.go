@@ -34,7 +34,7 @@ type State struct {
 	// MaxRSS is the largest resident set of any one of those processes, in bytes.
 	MaxRSS int64
 	// Cgroup is what the whole container used, read when its command had ended: peak of memory, time on processors,
-	// pressure. Nil for a Command, and with NoCgroup.
+	// pressure, and what else [cgroups.Group.Totals] reads. Nil for a Command, and with NoCgroup.
 	Cgroup *cgroups.Stats
 }
 

@@ -46,7 +46,7 @@ func (c *Container) ended(s *State, ward *namespace.Ward) error {
 		if !isNew(c.Namespaces.PID) {
 			errs = append(errs, c.killGroup()) // the others: in a PID namespace of its own they have ended with their init
 		}
-		stats, err := g.Stats()
+		stats, err := g.Totals()
 		if err == nil {
 			s.Cgroup, s.OOMKilled = stats, stats.Memory.OOMKills > 0
 			c.oomAtEnd = stats.Memory.OOMKills
