@@ -168,10 +168,11 @@ func (w *Ward) record() ([]byte, error) {
 			continue
 		}
 		path(recordFolders+8*i, f, 0)
-		if unix.Access(f+"/cgroup.kill", unix.W_OK) == nil { // cgroup v2, Linux ≥ 5.14
+		has := groupFiles(f)
+		if has.kill {
 			path(recordKill, f+"/cgroup.kill", 0)
 		}
-		if unix.Access(f+"/freezer.state", unix.W_OK) == nil {
+		if has.freezer {
 			path(recordFreezer, f+"/freezer.state", 0)
 		}
 		procs = f + "/cgroup.procs"

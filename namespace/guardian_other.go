@@ -10,3 +10,6 @@ func (w *Ward) Add(*Process) error { return unsupported("register") }
 
 // Release does nothing.
 func (w *Ward) Release() error { return nil }
+
+// Foreseen is false.
+func (w *Ward) Foreseen() bool { return false }
