@@ -12,14 +12,15 @@ type compiler struct {
 	*Program
 	l *Launch
 
-	report arg // the descriptor for errors
-	root   arg // the root's mount
-	empty  arg // the template's empty folder, for masks
-	dev    arg // the mount of type dev
-	null   arg // its node null
-	kernel []kernelMount
-	late   []lateMount
-	user   userMode
+	report  arg   // the descriptor for errors
+	root    arg   // the root's mount
+	empty   arg   // the template's empty folder, for masks
+	dev     arg   // the mount of type dev
+	null    arg   // its node null
+	mounted []arg // the descriptors of Mounts, as far as they are made
+	kernel  []kernelMount
+	late    []lateMount
+	user    userMode
 }
 
 // A kernelMount is a mount of proc or sysfs, below which paths are masked.
@@ -94,7 +95,7 @@ func (c *compiler) setUp() {
 			c.enterRoot()
 		}
 		for i := range c.l.Mounts {
-			c.mount(&c.l.Mounts[i])
+			c.mount(i)
 		}
 		c.sysctls()
 		c.hideKernelPaths()

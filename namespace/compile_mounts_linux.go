@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (c *compiler) mount(m *Mount) {
+func (c *compiler) mount(i int) {
 	var fd arg
+	m := &c.l.Mounts[i]
 	target := path.Clean(m.Target)
 	switch m.Type {
 	case "nodes":
@@ -41,10 +42,15 @@ func (c *compiler) mount(m *Mount) {
 		}
 		fd = c.fileSystem(m.Type, sourceOf(m, m.Type), m.Data, m.flags())
 	}
-	at := c.resolve(m, target)
-	c.offKernel(m, at, target)
-	c.moveMount(fd, at, "").about(target)
-	c.close(at)
+	c.mounted = append(c.mounted, fd)
+	if above := c.freshAbove(i); above != nil {
+		c.attachBelow(fd, *above, target)
+	} else {
+		at := c.resolve(m, target)
+		c.offKernel(m, at, target)
+		c.moveMount(fd, at, "").about(target)
+		c.close(at)
+	}
 	if m.Type == "bind" && kernel.MountSetattr.Err() != nil {
 		c.remountBind(m, target)
 	}
