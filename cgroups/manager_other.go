@@ -132,3 +132,21 @@ func CreateScope(ctx context.Context, o *ScopeOptions) (*Scope, error) { return 
 
 // Stop is not supported on this system.
 func (s *Scope) Stop(ctx context.Context) error { return errOtherSystem }
+
+// A Making is a group in the making. There is none on this system.
+type Making struct{}
+
+// Begin is not supported on this system.
+func (m *Manager) Begin(path string, r *Resources) (*Making, error) { return nil, errOtherSystem }
+
+// Paths is not supported on this system.
+func (k *Making) Paths() []string { return nil }
+
+// Entry is not supported on this system.
+func (k *Making) Entry() (dir *os.File, tasks []string) { return nil, nil }
+
+// Finish is not supported on this system.
+func (k *Making) Finish() (*Group, error) { return nil, errOtherSystem }
+
+// Abort is not supported on this system.
+func (k *Making) Abort() {}

@@ -87,23 +87,35 @@ func (c *Container) createGroup() (*cgroups.Group, error) {
 	if err != nil {
 		return nil, &StartError{Step: "detect control groups", Err: fmt.Errorf("%w; NoCgroup does without", err)}
 	}
-	path := c.Cgroup
-	if path == "" {
-		path = "caisson-" + c.name
-	}
-	r := c.resources()
+	path, r := c.groupPath(), c.resources()
 	g, err := m.Create(path, r)
 	var field *cgroups.ResourceError
 	noSwap := errors.As(err, &field) && field.Field == "MemorySwap" && errors.Is(err, errors.ErrUnsupported)
 	if noSwap && c.MemorySwap == 0 && c.Memory != 0 {
 		r.MemorySwap = 0 // nobody asked for it, and the kernel does not account for swap
 		g, err = m.Create(path, r)
+	} else if err == nil && r.MemorySwap != 0 {
+		swapCounted.Store(true)
 	}
-	if err == nil {
-		return g, nil
+	if err != nil {
+		return nil, c.groupError(path, err)
 	}
+	return g, nil
+}
+
+// groupPath is where the control group goes.
+func (c *Container) groupPath() string {
+	if c.Cgroup != "" {
+		return c.Cgroup
+	}
+	return "caisson-" + c.name
+}
+
+// groupError is the error of a start whose control group could not be made.
+func (c *Container) groupError(path string, err error) error {
+	var field *cgroups.ResourceError
 	if errors.As(err, &field) {
-		return nil, &StartError{Step: "limit " + c.limitName(field.Field), Path: field.Value, Err: field.Err}
+		return &StartError{Step: "limit " + c.limitName(field.Field), Path: field.Value, Err: field.Err}
 	}
-	return nil, &StartError{Step: "create control group", Path: path, Err: err}
+	return &StartError{Step: "create control group", Path: path, Err: err}
 }

@@ -97,10 +97,19 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 		return nil, err
 	}
 	ward := &namespace.Ward{}
-	if err := c.care(l, ward, u); err != nil {
+	group, err := c.makeGroupMeanwhile(l, ward, u)
+	if err == nil && group == nil {
+		err = c.care(l, ward, u)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return ward, c.spawn(ctx, l, func(proc *namespace.Process) error {
+	h := &holding{created: func(proc *namespace.Process) error {
+		if group != nil {
+			if err := group.wait(); err != nil {
+				return err
+			}
+		}
 		if err := addToWard(ward, proc); err != nil {
 			return err
 		}
@@ -111,7 +120,11 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 			return &StartError{Step: "set up", Path: c.String(), Err: err}
 		}
 		return nil
-	})
+	}}
+	if group != nil {
+		h.begin = group.start
+	}
+	return ward, c.spawn(ctx, l, h)
 }
 
 // care makes the control group and gives it into the guardian's care.
@@ -121,6 +134,10 @@ func (c *Container) care(l *namespace.Launch, ward *namespace.Ward, u *undo) err
 			return c.undelegated(err)
 		}
 	}
+	return register(ward, u)
+}
+
+func register(ward *namespace.Ward, u *undo) error {
 	if err := ward.Register(); err != nil {
 		return &StartError{Step: "register with the guardian", Err: err}
 	}
@@ -197,16 +214,15 @@ func (p *Process) begin() error {
 	return nil
 }
 
-// spawn starts the process with its standard files. held, if it is not nil, is called when it exists and has not executed
-// anything yet.
-func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*namespace.Process) error) error {
+// spawn starts the process with its standard files.
+func (p *Process) spawn(ctx context.Context, l *namespace.Launch, h *holding) error {
 	if l.Keep == nil {
 		if err := p.useFiles(l); err != nil {
 			return err
 		}
 	}
-	if held != nil {
-		closeGate, err := hold(l, held)
+	if h != nil {
+		closeGate, err := h.hold(l)
 		if err != nil {
 			return err
 		}
@@ -221,8 +237,14 @@ func (p *Process) spawn(ctx context.Context, l *namespace.Launch, held func(*nam
 	return nil
 }
 
-// hold lets the process of l wait until held has returned.
-func hold(l *namespace.Launch, held func(*namespace.Process) error) (closeGate func(), err error) {
+// A holding is what a process waits for at a gate.
+type holding struct {
+	begin   func(gate *os.File)            // called at the start; nil does nothing
+	created func(*namespace.Process) error // called when the process exists and has not executed anything yet; it waits for it
+}
+
+// hold lets the process of l wait until created has returned.
+func (h *holding) hold(l *namespace.Launch) (closeGate func(), err error) {
 	// The gate's other end is ours alone: the process does not get past it if we die before we have taken care of it.
 	gate, open, err := os.Pipe()
 	if err != nil {
@@ -230,18 +252,26 @@ func hold(l *namespace.Launch, held func(*namespace.Process) error) (closeGate f
 	}
 	l.Gate = gate
 	l.Created = func(proc *namespace.Process) error {
-		if err := held(proc); err != nil {
+		if err := h.created(proc); err != nil {
 			return err
 		}
-		if _, err := open.Write([]byte{1}); err != nil {
-			return &StartError{Step: "write", Path: "gate", Err: err}
-		}
-		return nil
+		return openGate(open)
+	}
+	if h.begin != nil {
+		h.begin(open)
 	}
 	return func() {
 		gate.Close()
 		open.Close()
 	}, nil
+}
+
+// openGate lets the process pass its gate once.
+func openGate(gate *os.File) error {
+	if _, err := gate.Write([]byte{1}); err != nil {
+		return &StartError{Step: "write", Path: "gate", Err: err}
+	}
+	return nil
 }
 
 // useFiles opens the standard files for the launch.

@@ -151,6 +151,16 @@ func (c *compiler) cgroups() {
 	for _, f := range c.l.CgroupTasks {
 		c.call("write", unix.SYS_WRITE, c.file(f.Name(), useFile(f)), c.str("0"), num(1)).about(f.Name())
 	}
+	if len(c.l.CgroupPaths) == 0 {
+		return
+	}
+	c.gate()
+	fd, zero := c.variable("tasks", 8), c.str("0")
+	for _, p := range c.l.CgroupPaths {
+		c.openat(num(atCWD), p, unix.O_WRONLY).to(fd)
+		c.call("write", unix.SYS_WRITE, fd, zero, num(1)).about(p)
+		c.close(fd)
+	}
 }
 
 func (c *compiler) openat(dir arg, name string, fl int) *step {

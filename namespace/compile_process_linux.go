@@ -79,7 +79,7 @@ func (c *compiler) affinity(final bool) {
 			about("CPUs " + list)
 		return
 	}
-	if final && (len(c.l.CgroupTasks) > 0 || c.l.CgroupDir != nil) {
+	if final && (len(c.l.CgroupTasks)+len(c.l.CgroupPaths) > 0 || c.l.CgroupDir != nil) {
 		mask := make([]uint64, maxCPUs/64)
 		for i := range mask {
 			mask[i] = math.MaxUint64

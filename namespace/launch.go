@@ -104,6 +104,9 @@ type Launch struct {
 	// CgroupTasks are files, opened for writing, into which the new process writes "0" to put itself into their cgroups:
 	// `tasks` of v1 hierarchies and cgroup.procs of v2.
 	CgroupTasks []*os.File
+	// CgroupPaths are such files too, which the process opens itself when it has read a byte from Gate: its control group
+	// can be made while it is. Absolute paths of the host. Gate is required, and is read from once more at the end.
+	CgroupPaths []string
 	// CgroupDir is the folder of a v2 cgroup, opened, in which the process is created (CLONE_INTO_CGROUP, Linux ≥ 5.7).
 	CgroupDir *os.File
 

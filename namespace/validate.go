@@ -69,6 +69,9 @@ func (l *Launch) validate() error {
 	if l.Init && !n.PID.isNew() {
 		return bad("Init", "the PID namespace is not the process's own")
 	}
+	if err := l.validateCgroups(); err != nil {
+		return err
+	}
 	if err := l.validateKeep(); err != nil {
 		return err
 	}
@@ -79,6 +82,18 @@ func (l *Launch) validate() error {
 		return err
 	}
 	return l.validateMounts()
+}
+
+func (l *Launch) validateCgroups() error {
+	if len(l.CgroupPaths) > 0 && (l.Gate == nil || l.Keep != nil) {
+		return bad("CgroupPaths", "they go with a Gate and without Keep")
+	}
+	for _, p := range l.CgroupPaths {
+		if !path.IsAbs(p) || strings.IndexByte(p, 0) >= 0 {
+			return bad("CgroupPaths", "%q is not an absolute path", p)
+		}
+	}
+	return nil
 }
 
 func (l *Launch) validateMounts() error {
