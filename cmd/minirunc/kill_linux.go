@@ -1,11 +1,104 @@
 package main
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/internal/ocistate"
+)
 
 var killVerb = verb{
 	name: "kill", args: "[options] CONTAINER-ID [SIGNAL]",
-	about: "send a signal to a container",
+	about: "send a signal to a container's first process (default: SIGTERM)",
 	run:   (*command).kill,
 }
 
-func (c *command) kill(args []string) error { return errors.New("kill: not there yet") }
+func (c *command) kill(args []string) error {
+	f := c.flags("kill")
+	all := f.Bool("all", false, "send it to all processes in the container")
+	f.BoolVar(all, "a", false, "send it to all processes in the container")
+	if err := c.parse(f, args, 1, 2); err != nil {
+		return err
+	}
+	k, err := c.open(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	sig := syscall.SIGTERM
+	if f.Arg(1) != "" {
+		if sig, err = parseSignal(f.Arg(1)); err != nil {
+			return err
+		}
+	}
+	if *all {
+		return k.signalAll(sig)
+	}
+	return k.signal(sig)
+}
+
+// signal sends a signal to the container's first process; SIGKILL, which is to end the container, to all processes if they do
+// not end with that one. The error is ErrNotRunning if the container has stopped.
+func (k *container) signal(sig syscall.Signal) error {
+	if sig == syscall.SIGKILL && !k.OwnPIDNamespace() {
+		status, err := k.status()
+		if err != nil {
+			return err
+		}
+		err = k.withGroup(killAll)
+		switch {
+		case err == nil && status != specs.StateStopped:
+			return nil
+		case err == nil:
+			return ocistate.ErrNotRunning
+		case !errors.Is(err, errNoGroup):
+			return fmt.Errorf("unable to kill all processes: %w", err)
+		}
+	}
+	p, err := k.Process()
+	if err != nil {
+		return err
+	}
+	defer p.Release()
+	if err := p.Signal(sig); err != nil {
+		if errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH) {
+			return ocistate.ErrNotRunning
+		}
+		return fmt.Errorf("unable to signal init: %w", err)
+	}
+	if sig != syscall.SIGKILL {
+		return nil
+	}
+	return k.thawV1() // what that freezer holds dies when it is let go
+}
+
+// signalAll sends a signal to all processes in the container. It is no error if there are none any more.
+func (k *container) signalAll(sig syscall.Signal) error {
+	err := k.withGroup(func(g *cgroups.Group) error {
+		if sig == syscall.SIGKILL {
+			return killAll(g)
+		}
+		return g.Signal(sig)
+	})
+	if !errors.Is(err, errNoGroup) {
+		return err
+	}
+	if len(k.Group) == 0 { // it never had one
+		err = k.signal(sig)
+	}
+	if errors.Is(err, ocistate.ErrNotRunning) || errors.Is(err, errNoGroup) {
+		return nil
+	}
+	return err
+}
+
+func killAll(g *cgroups.Group) error {
+	ctx, cancel := context.WithTimeout(context.Background(), killWait)
+	defer cancel()
+	return g.Kill(ctx)
+}

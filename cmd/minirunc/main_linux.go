@@ -37,6 +37,7 @@ type command struct {
 	stdout, stderr io.Writer
 
 	root          string // the folder with a folder for each container
+	rootSet       bool   // by an option
 	xdgRoot       bool   // root is the default one in $XDG_RUNTIME_DIR
 	log           logger
 	systemdCgroup bool
@@ -108,7 +109,8 @@ func (c *command) do(args []string) error {
 	if err := c.log.open(*log, *logFormat, *debug); err != nil {
 		return err
 	}
-	c.xdgRoot = xdg && c.root == standard
+	f.Visit(func(o *flag.Flag) { c.rootSet = c.rootSet || o.Name == "root" })
+	c.xdgRoot = xdg && !c.rootSet
 	if err := c.check(); err != nil {
 		return err
 	}
