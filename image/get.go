@@ -189,7 +189,7 @@ func (s *Store) all(x *ocispec.Index) []*Image {
 		}
 	}
 	view := *s
-	view.memo = &layerMemo{known: map[digest.Digest]memoized{}}
+	view.memo = &layerMemo{known: map[digest.Digest]memoized{}, documents: s.openDocuments()}
 	lists := make([][]*Image, len(targets))
 	var wg sync.WaitGroup
 	var next atomic.Int64
@@ -208,11 +208,14 @@ func (s *Store) all(x *ocispec.Index) []*Image {
 		})
 	}
 	wg.Wait()
+	view.memo.documents.save(s)
 	return slices.Concat(lists...)
 }
 
 // A layerMemo keeps what is known of layers, for one call that looks at many images.
 type layerMemo struct {
+	documents *documents
+
 	mu    sync.Mutex
 	known map[digest.Digest]memoized
 }

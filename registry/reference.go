@@ -46,7 +46,7 @@ func ParseReference(s string) (Reference, error) {
 		return Reference{}, fmt.Errorf("%w: repository name %q cannot be 64 hexadecimal characters, as image IDs are",
 			ErrInvalidReference, s)
 	}
-	if _, err := digest.Parse(s); err == nil {
+	if algorithm, _, ok := strings.Cut(s, ":"); ok && digest.Algorithm(algorithm).Available() && digest.Digest(s).Validate() == nil {
 		return Reference{}, fmt.Errorf("%w: %s is a digest, not a name (Docker keeps such names for image IDs)",
 			ErrInvalidReference, s)
 	}
