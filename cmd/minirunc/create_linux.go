@@ -1,6 +1,22 @@
 package main
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/internal/bundle"
+	"github.com/caisson-engine/caisson/internal/ocistate"
+	"github.com/caisson-engine/caisson/namespace"
+)
 
 var createVerb = verb{
 	name: "create", args: "[options] CONTAINER-ID",
@@ -8,4 +24,245 @@ var createVerb = verb{
 	run:   (*command).create,
 }
 
-func (c *command) create(args []string) error { return errors.New("create: not there yet") }
+// createOptions are those that create and run share.
+type createOptions struct {
+	bundle        string
+	consoleSocket string
+	pidFile       string
+	keepKeyring   bool
+	preserve      int
+	detach        bool // the terminal, if there is one, goes to consoleSocket
+
+	files files // of the first process
+}
+
+func (o *createOptions) flags(f *flag.FlagSet) {
+	f.StringVar(&o.bundle, "bundle", ".", "folder of the bundle")
+	f.StringVar(&o.bundle, "b", ".", "folder of the bundle")
+	f.StringVar(&o.consoleSocket, "console-socket", "", "unix socket that gets the terminal's other end")
+	f.StringVar(&o.pidFile, "pid-file", "", "file for the number of the first process")
+	f.BoolVar(&o.keepKeyring, "no-new-keyring", false, "leave the container the caller's session keyring")
+	f.IntVar(&o.preserve, "preserve-fds", 0, "how many descriptors from 3 on the container gets")
+	f.Bool("no-pivot", false, "ignored: nothing of the host is below the root in any case")
+}
+
+func (c *command) create(args []string) error {
+	o := &createOptions{detach: true}
+	f := c.flags("create")
+	o.flags(f)
+	if err := c.parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	k, proc, err := c.make(f.Arg(0), o)
+	if err != nil {
+		return fmt.Errorf("runc create failed: %w", err)
+	}
+	_ = proc.Close()
+	return k.close()
+}
+
+// make creates a container, whose process waits. The caller closes both, the container being locked. If it fails, nothing is
+// left.
+func (c *command) make(id string, o *createOptions) (_ *container, _ *namespace.Process, err error) {
+	b, err := bundle.Load(o.bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := o.files.open(b.Spec.Process.Terminal, o); err != nil {
+		return nil, nil, err
+	}
+	if b.Spec.Root.Path, err = filepath.EvalSymlinks(b.Rootfs()); err != nil {
+		return nil, nil, &bundle.FieldError{Field: "root.path", Err: err}
+	}
+	k, err := c.claim(id, b)
+	if err != nil {
+		return nil, nil, err
+	}
+	m := &making{container: k, bundle: b, options: o}
+	proc, err := m.run()
+	if err != nil {
+		m.undo()
+		return nil, nil, err
+	}
+	return k, proc, nil
+}
+
+// A making is a container that is being created.
+type making struct {
+	*container
+	bundle  *bundle.Bundle
+	options *createOptions
+	group   *cgroups.Group
+	back    []string // the groups that the program was in before a scope was made of it
+	hooked  bool     // hooks were run: those of poststop are to be run too
+}
+
+func (m *making) run() (proc *namespace.Process, err error) {
+	ctx := context.Background()
+	defer m.leaveScope()
+	manager, err := m.makeGroup(m.bundle)
+	if manager != nil {
+		defer manager.Close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	launch := bundle.Options{State: *m.ociState(specs.StateCreating), KeepKeyring: m.options.keepKeyring}
+	if m.group != nil {
+		defer m.group.Close()
+		launch.Hierarchies, launch.Groups = manager.Hierarchies(), m.group.Paths()
+	}
+	l, err := m.bundle.Launch(&launch)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	bundle.Home(l.Launch, l.Root)
+	m.options.files.use(l.Launch)
+	if m.group != nil {
+		if l.CgroupDir, l.CgroupTasks, err = m.group.Entry(); err != nil {
+			return nil, err
+		}
+	}
+	for _, kind := range []string{"prestart", "createRuntime", "createContainer"} {
+		if len(m.bundle.Hooks(kind)) > 0 {
+			l.BeforeRoot = func(p *namespace.Process) error { return m.beforeRoot(ctx, p) }
+		}
+	}
+	if proc, err = l.Park(ctx, m.folder.Path()); err != nil {
+		return nil, initError(bundle.Explain(err), m.bundle.Spec.Process)
+	}
+	if err = m.finish(proc); err != nil {
+		_ = proc.Signal(syscall.SIGKILL)
+		_, _ = proc.Wait(ctx)
+		_ = proc.Close()
+		return nil, err
+	}
+	return proc, nil
+}
+
+// beforeRoot runs the hooks that come before the process enters its root.
+func (m *making) beforeRoot(ctx context.Context, p *namespace.Process) error {
+	m.hooked = true
+	m.InitProcessPid = p.Pid()
+	h := &hooks{c: m.c, bundle: m.bundle, group: m.group, process: p}
+	for _, kind := range []string{"prestart", "createRuntime"} {
+		if err := h.run(ctx, kind, m.ociState(specs.StateCreating)); err != nil {
+			return err
+		}
+	}
+	return h.run(ctx, "createContainer", m.ociState(specs.StateCreating))
+}
+
+// finish makes the container known.
+func (m *making) finish(proc *namespace.Process) error {
+	if err := m.SetProcess(proc.Pid()); err != nil {
+		return err
+	}
+	if tty := proc.TTY(); tty != nil && m.options.detach {
+		err := sendTerminal(m.options.consoleSocket, tty)
+		_ = tty.Close()
+		if err != nil {
+			return err
+		}
+	}
+	if err := m.save(); err != nil {
+		return err
+	}
+	return writePID(m.options.pidFile, proc.Pid())
+}
+
+// undo removes what was made.
+func (m *making) undo() {
+	if m.hooked {
+		for _, err := range (&hooks{c: m.c, bundle: m.bundle}).runAll("poststop", m.ociState(specs.StateStopped)) {
+			m.c.warn("%v", err)
+		}
+	}
+	if err := m.discard(); err != nil {
+		m.c.warn("undo: %v", err)
+	}
+}
+
+// writePID writes the file that a caller reads the number from: whole, or not at all.
+func writePID(name string, pid int) error {
+	if name == "" {
+		return nil
+	}
+	tmp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name))
+	f, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_SYNC, 0o666)
+	if err != nil {
+		return fmt.Errorf("pid file: %w", err)
+	}
+	_, err = f.WriteString(strconv.Itoa(pid))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, name)
+	}
+	if err != nil {
+		_ = os.Remove(tmp)
+		return fmt.Errorf("pid file: %w", err)
+	}
+	return nil
+}
+
+// initError says what kept a process from starting in the words of runc, which callers look for.
+func initError(err error, p *specs.Process) error {
+	const prefix = "unable to start container process: "
+	var start *namespace.StartError
+	if !errors.As(err, &start) {
+		return fmt.Errorf(prefix+"%w", err)
+	}
+	text := ""
+	missing := errors.Is(start.Err, syscall.ENOENT)
+	switch {
+	case start.Step == "execve" && missing && start.Path == p.Args[0] && filepath.Base(start.Path) == start.Path:
+		text = fmt.Sprintf("exec: %q: executable file not found in $PATH", start.Path)
+	case start.Step == "execve" && missing:
+		text = fmt.Sprintf("exec: %q: stat %s: no such file or directory", start.Path, start.Path)
+	case start.Step == "execve":
+		text = fmt.Sprintf("exec: %q: %v", start.Path, start.Err)
+	case start.Step == "chdir" || start.Step == "getcwd" || start.Step == "check working directory":
+		text = fmt.Sprintf("chdir to cwd (%q) set in config.json failed: %v", start.Path, start.Err)
+		if start.Step == "check working directory" {
+			text = fmt.Sprintf("current working directory (%q) is outside of container mount namespace root -- possible container breakout detected", start.Path)
+		}
+	default:
+		return fmt.Errorf(prefix+"error during container init: %w", err)
+	}
+	return &spoken{prefix + "error during container init: " + text, err}
+}
+
+// A spoken error is another one in other words.
+type spoken struct {
+	text string
+	err  error
+}
+
+func (e *spoken) Error() string { return e.text }
+func (e *spoken) Unwrap() error { return e.err }
+
+// errStopped and errRunning are what start says, in runc's words.
+var (
+	errStopped = errors.New("cannot start a container that has stopped")
+	errRunning = errors.New("cannot start an already running container")
+)
+
+// lockToStart finds a container that waits to be started.
+func (c *command) lockToStart(id string) (*container, error) {
+	k, err := c.lock(id)
+	if err != nil {
+		return nil, err
+	}
+	status, err := k.status()
+	switch {
+	case err != nil:
+	case status == specs.StateStopped:
+		err = errStopped
+	case status == ocistate.Paused || !namespace.Parked(k.folder.Path()):
+		err = errRunning
+	}
+	if err != nil {
+		return nil, errors.Join(err, k.close())
+	}
+	return k, nil
+}

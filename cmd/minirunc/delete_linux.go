@@ -77,6 +77,3 @@ func (k *container) stop(force bool) error {
 	defer cancel()
 	return k.Wait(ctx)
 }
-
-// poststop runs the hooks that come after the deletion. What they do wrong changes nothing any more.
-func (c *command) poststop(*container) error { return nil }

@@ -1,6 +1,19 @@
 package main
 
-import "errors"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/internal/bundle"
+	"github.com/caisson-engine/caisson/internal/ocistate"
+	"github.com/caisson-engine/caisson/namespace"
+)
 
 var startVerb = verb{
 	name: "start", args: "CONTAINER-ID",
@@ -8,4 +21,82 @@ var startVerb = verb{
 	run:   (*command).start,
 }
 
-func (c *command) start(args []string) error { return errors.New("start: not there yet") }
+func (c *command) start(args []string) error {
+	f := c.flags("start")
+	if err := c.parse(f, args, 1, 1); err != nil {
+		return err
+	}
+	k, err := c.lockToStart(f.Arg(0))
+	if err != nil {
+		return err
+	}
+	b, err := k.bundle()
+	if err == nil {
+		err = k.execute(context.Background(), b)
+	}
+	return errors.Join(err, k.close())
+}
+
+// bundle reads the configuration that the container was created with.
+func (k *container) bundle() (*bundle.Bundle, error) {
+	b, err := os.ReadFile(k.dir() + "/" + ocistate.ConfigFile)
+	if err != nil {
+		return nil, err
+	}
+	return bundle.Parse(b, k.Bundle)
+}
+
+// dir is the container's folder.
+func (k *container) dir() string {
+	if k.folder != nil {
+		return k.folder.Path()
+	}
+	return k.Dir()
+}
+
+// execute lets the process that waits execute its command, with the hooks before and after. If one fails, or the command, the
+// container is ended.
+func (k *container) execute(ctx context.Context, b *bundle.Bundle) (err error) {
+	proc, err := namespace.FindProcess(k.InitProcessPid)
+	if err != nil {
+		return errStopped
+	}
+	defer proc.Close()
+	if _, err := k.State.Process(); err != nil { // the number may be another process's
+		return errStopped
+	}
+	defer func() {
+		if err != nil {
+			_ = proc.Signal(syscall.SIGKILL)
+		}
+	}()
+	h := &hooks{c: k.c, bundle: b, process: proc}
+	if len(b.Hooks("startContainer")) > 0 && len(k.Group) > 0 {
+		manager, err := cgroups.Detect()
+		if err != nil {
+			return err
+		}
+		defer manager.Close()
+		if h.group, err = manager.OpenPaths(k.Group); err != nil {
+			return err
+		}
+		defer h.group.Close()
+	}
+	if err := h.run(ctx, "startContainer", k.ociState(specs.StateCreated)); err != nil {
+		return err
+	}
+	if err := namespace.Unpark(ctx, k.dir()); err != nil {
+		if errors.Is(err, namespace.ErrNotParked) {
+			return errStopped
+		}
+		var start *namespace.StartError
+		if errors.As(err, &start) && start.Step == "execve" {
+			return &spoken{fmt.Sprintf("exec %s: %v", b.Spec.Process.Args[0], start.Err), err}
+		}
+		return err
+	}
+	for _, name := range []string{ocistate.FIFO, "report.fifo"} {
+		_ = os.Remove(k.dir() + "/" + name)
+	}
+	return h.run(ctx, "poststart", k.ociState(specs.StateRunning))
+}

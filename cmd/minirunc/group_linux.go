@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/internal/bundle"
+)
+
+// makeGroup makes the container's control group with its limits. An ordinary user who asks for none goes without one.
+func (m *making) makeGroup(b *bundle.Bundle) (*cgroups.Manager, error) {
+	r, err := b.Resources()
+	if err != nil {
+		return nil, err
+	}
+	manager, err := cgroups.Detect()
+	if err != nil {
+		return nil, m.forgive(err)
+	}
+	if m.c.systemdCgroup {
+		m.group, err = m.scopeGroup(manager, b, r)
+	} else {
+		m.group, err = m.plainGroup(manager, b, r)
+	}
+	if err != nil {
+		return manager, m.forgive(bundle.ExplainLimit(err))
+	}
+	m.setGroup(m.group)
+	return manager, nil
+}
+
+// forgive leaves the group out if it may not be made and nobody relies on it.
+func (m *making) forgive(err error) error {
+	ordinary := m.c.rootless == "true" || m.c.rootless != "false" && (os.Geteuid() != 0 || inUserNamespace())
+	if ordinary && m.bundle.Spec.Linux.CgroupsPath == "" && m.bundle.Spec.Linux.Resources == nil || ordinary && errors.Is(err, fs.ErrPermission) {
+		m.c.debugf("without a control group: %v", err)
+		return nil
+	}
+	return fmt.Errorf("unable to apply cgroup configuration: %w", err)
+}
+
+func (m *making) plainGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgroups.Resources) (*cgroups.Group, error) {
+	name, err := b.CgroupPath(m.ID)
+	if err != nil {
+		return nil, err
+	}
+	if name, err = besideOwn(manager, name); err != nil {
+		return nil, err
+	}
+	if err := m.noteGroup(manager, name); err != nil {
+		return nil, err
+	}
+	g, err := manager.Create(name, r)
+	if !errors.Is(err, fs.ErrExist) {
+		return g, err
+	}
+	// Somebody has made it before: it is taken if nobody is in it.
+	if g, err = manager.Open(name); err != nil {
+		return nil, err
+	}
+	pids, err := g.Pids()
+	if err == nil && len(pids) > 0 {
+		err = fmt.Errorf("container's cgroup %s is not empty: %d process(es) found", name, len(pids))
+	}
+	if err == nil && r != nil {
+		err = g.Update(r)
+	}
+	if err != nil {
+		_ = g.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// besideOwn makes the path of a group on v2 that is to be relative to the program's own absolute: there it is beside the
+// program's, in whose group there are processes and can be no groups with limits.
+func besideOwn(manager *cgroups.Manager, name string) (string, error) {
+	if manager.Mode() != cgroups.V2 || path.IsAbs(name) {
+		return name, nil
+	}
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return "", err
+	}
+	own := strings.TrimSuffix(strings.TrimPrefix(string(b), "0::"), "\n")
+	return path.Join("/", path.Dir(own), name), nil
+}
+
+// scopeGroup has systemd make the group. A scope is made of a process, and ends with its last one: so this one is in it until
+// the container's is.
+func (m *making) scopeGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgroups.Resources) (*cgroups.Group, error) {
+	unit, err := b.CgroupUnit(m.ID)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if m.back, err = ownGroups(manager); err != nil {
+		return nil, err
+	}
+	s, err := cgroups.CreateScope(ctx, &cgroups.ScopeOptions{
+		Name: unit.Name, Slice: unit.Slice, Description: "minirunc container " + m.ID, PIDs: []int{os.Getpid()},
+		User: os.Geteuid() != 0,
+	})
+	if err != nil {
+		return nil, err
+	}
+	m.Scope, m.Config.Cgroups.Systemd = s.Name, true
+	g, err := manager.Open(s.Group)
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		r = &cgroups.Resources{}
+	}
+	if r.Devices == nil { // which means no change to an update
+		r.Devices = cgroups.DefaultDevices()
+	}
+	if err := g.Update(r); err != nil {
+		_ = g.Close()
+		return nil, err
+	}
+	return g, nil
+}
+
+// leaveScope goes back to where the program was before systemd put it into the container's scope.
+func (m *making) leaveScope() {
+	for _, dir := range m.back {
+		_ = os.WriteFile(path.Join(dir, "cgroup.procs"), []byte("0"), 0)
+	}
+	m.back = nil
+}
+
+// ownGroups are the folders of the groups that the program is in.
+func ownGroups(manager *cgroups.Manager) ([]string, error) {
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	var dirs []string
+	for line := range strings.Lines(string(b)) {
+		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
+		if len(f) < 3 {
+			continue
+		}
+		name := strings.TrimPrefix(f[1], "name=")
+		if name == "" && manager.Mode() != cgroups.V2 {
+			name = "unified"
+		}
+		dirs = append(dirs, path.Join("/sys/fs/cgroup", name, f[2]))
+	}
+	return dirs, nil
+}
