@@ -2,7 +2,8 @@ package cgroups
 
 import (
 	"errors"
-	"regexp"
+
+	"github.com/caisson-engine/caisson/internal/pattern"
 )
 
 // A HugepageLimit bounds the memory of a group in huge pages of one size.
@@ -15,14 +16,14 @@ type HugepageLimit struct {
 	Limit int64
 }
 
-var hugepageSize = regexp.MustCompile(`^[1-9][0-9]{0,5}[KMG]B$`)
+var hugepageSize = pattern.Match(`^[1-9][0-9]{0,5}[KMG]B$`)
 
 func (h HugepageLimit) field() string { return "Hugepages[" + h.Size + "]" }
 
 func (r *Resources) validateHugepages() error {
 	for _, h := range r.Hugepages {
 		switch {
-		case len(h.Size) > 20 || !hugepageSize.MatchString(h.Size):
+		case len(h.Size) > 20 || !hugepageSize(h.Size):
 			return fieldError("Hugepages", h.Size, errors.New(`is not a page size such as "2MB"`))
 		case h.Limit < Unlimited:
 			return fieldError(h.field(), h.Limit, errors.New("is negative"))

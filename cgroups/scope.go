@@ -3,8 +3,9 @@ package cgroups
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/caisson-engine/caisson/internal/pattern"
 )
 
 // A ScopeOptions says what scope systemd is to make.
@@ -38,12 +39,12 @@ type Scope struct {
 // ErrNoSystemd is returned when systemd does not run, or is not to be reached. It satisfies errors.ErrUnsupported.
 var ErrNoSystemd error = &sentinel{"systemd cannot be reached over D-Bus", errors.ErrUnsupported}
 
-var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]+$`)
+var unitName = pattern.Match(`^[A-Za-z0-9:_.\\@-]+$`)
 
 func (o *ScopeOptions) validate() error {
 	bad := func(field, value, why string) error { return fmt.Errorf("scope: %s %.300q: %s", field, value, why) }
 	unit := func(field, name, suffix string) error {
-		if len(name) > maxName || !unitName.MatchString(name) || !strings.HasSuffix(name, suffix) || name == suffix {
+		if len(name) > maxName || !unitName(name) || !strings.HasSuffix(name, suffix) || name == suffix {
 			return bad(field, name, "is not the name of a unit that ends in "+suffix)
 		}
 		return nil

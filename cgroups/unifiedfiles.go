@@ -4,15 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/caisson-engine/caisson/internal/pattern"
 )
 
 // maxFileValue bounds what is written to a file of Unified: the kernel takes a page at a time.
 const maxFileValue = 4096
 
-var controlFile = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[A-Za-z0-9_]+)+$`)
+var controlFile = pattern.Match(`^[a-z][a-z0-9_]*(\.[A-Za-z0-9_]+)+$`)
 
 // coreFiles are the files of the unified hierarchy itself that limit: the others move or signal processes, or hand
 // controllers down.
@@ -24,7 +25,7 @@ func (r *Resources) validateUnified() error {
 	for _, file := range slices.Sorted(maps.Keys(r.Unified)) {
 		value := r.Unified[file]
 		switch {
-		case len(file) > maxName || !controlFile.MatchString(file):
+		case len(file) > maxName || !controlFile(file):
 			return fieldError("Unified", fmt.Sprintf("%.300q", file),
 				errors.New(`is not the name of a control file such as "memory.high"`))
 		case strings.HasPrefix(file, "cgroup.") && !slices.Contains(coreFiles, file):

@@ -9,13 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/internal/pattern"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -142,9 +142,9 @@ func (c *CDI) load(name string, here map[string]bool) error {
 }
 
 var (
-	cdiKind    = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?$`)
-	cdiName    = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$`)
-	cdiVersion = regexp.MustCompile(`^(0\.[3-9]|1\.[01])\.[0-9]+$`)
+	cdiKind    = pattern.Match(`^[A-Za-z]([A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?$`)
+	cdiName    = pattern.Match(`^[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$`)
+	cdiVersion = pattern.Match(`^(0\.[3-9]|1\.[01])\.[0-9]+$`)
 )
 
 // parseCDI reads a file and checks its names.
@@ -159,13 +159,13 @@ func parseCDI(b []byte) (*cdiFile, error) {
 		return nil, err
 	}
 	switch {
-	case !cdiVersion.MatchString(file.Version):
+	case !cdiVersion(file.Version):
 		return nil, fmt.Errorf("cdiVersion: %q is not from 0.3.0 to 1.1: %w", file.Version, errors.ErrUnsupported)
-	case !cdiKind.MatchString(file.Kind):
+	case !cdiKind(file.Kind):
 		return nil, fmt.Errorf("kind: %q is not of the form vendor.com/class", file.Kind)
 	}
 	for i, d := range file.Devices {
-		if !cdiName.MatchString(d.Name) {
+		if !cdiName(d.Name) {
 			return nil, fmt.Errorf("devices[%d].name: %q is no name of a device", i, d.Name)
 		}
 	}
@@ -185,7 +185,7 @@ func (c *CDI) Devices() []string {
 // IsCDIName tells whether the name has the form of a CDI device's, "vendor.com/class=name".
 func IsCDIName(name string) bool {
 	kind, device, ok := strings.Cut(name, "=")
-	return ok && cdiKind.MatchString(kind) && cdiName.MatchString(device)
+	return ok && cdiKind(kind) && cdiName(device)
 }
 
 // Apply gives the container the devices: it adds to its Env, Nodes, DeviceRules, Mounts and Groups. The container is not

@@ -3,10 +3,10 @@ package container
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 	"syscall"
 
+	"github.com/caisson-engine/caisson/internal/pattern"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -167,7 +167,7 @@ func (c *Container) checkIsolation() error {
 
 func isNew(n namespace.Namespace) bool { return !n.Host && n.Join == nil }
 
-var hostname = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?$`)
+var hostname = pattern.Match(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?$`)
 
 func (c *Container) checkNames() error {
 	if !isNew(c.Namespaces.UTS) {
@@ -178,7 +178,7 @@ func (c *Container) checkNames() error {
 			return wrong("Domainname", "%q cannot be set in a UTS namespace that is not new", c.Domainname)
 		}
 	}
-	if c.Hostname != "" && !hostname.MatchString(c.Hostname) {
+	if c.Hostname != "" && !hostname(c.Hostname) {
 		return wrong("Hostname", "%q is not a host name: use 1 to 64 letters, digits, hyphens, dots and underscores, "+
 			"with a letter or digit at both ends", c.Hostname)
 	}

@@ -1,9 +1,10 @@
 package container
 
 import (
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/caisson-engine/caisson/internal/pattern"
 )
 
 // ipcSysctls are the parameters of an IPC namespace, besides fs.mqueue.*.
@@ -14,7 +15,7 @@ var ipcSysctls = []string{
 
 // sysctlValue has the characters of numbers, lists, addresses and names that parameters of a namespace take. A value that
 // holds what looks like a second parameter ("1+kernel.core_pattern=|/x", CVE-2022-0811) is not among them.
-var sysctlValue = regexp.MustCompile(`^[A-Za-z0-9 \t_.,:/*-]*$`)
+var sysctlValue = pattern.Match(`^[A-Za-z0-9 \t_.,:/*-]*$`)
 
 func (c *Container) checkSysctls() error {
 	for name, value := range c.Sysctls {
@@ -41,7 +42,7 @@ func (c *Container) checkSysctls() error {
 			return wrong(field, "it needs a new IPC namespace")
 		case uts && !isNew(c.Namespaces.UTS):
 			return wrong(field, "it needs a new UTS namespace")
-		case !sysctlValue.MatchString(value):
+		case !sysctlValue(value):
 			return wrong(field, "the value %q holds other characters than letters, digits, blanks and \"_.,:/*-\"", value)
 		}
 	}
