@@ -51,6 +51,7 @@ func (r *Run) build(ctx context.Context) (*container.Container, error) {
 		etc:    r.e.path(r.record.ID),
 		parent: r.e.cgroupParent(),
 		volume: func(m *Mount) (string, error) { return r.useVolume(ctx, m) },
+		image:  func(m *Mount) (*namespace.Root, error) { return r.useImage(ctx, m) },
 	})
 }
 
@@ -59,6 +60,7 @@ type sources struct {
 	etc    string                       // the folder of the files for /etc
 	parent string                       // the control group that the container's is made in
 	volume func(*Mount) (string, error) // returns the folder of a mount's volume
+	image  func(*Mount) (*namespace.Root, error)
 }
 
 // build translates the record into a container.
@@ -144,6 +146,13 @@ func (rec *Container) addMounts(c *container.Container, s *sources) error {
 				return err
 			}
 			mounted = container.Bind(path, m.Target)
+			mounted.Subpath = m.Subpath
+		case "image":
+			root, err := s.image(&m)
+			if err != nil {
+				return err
+			}
+			mounted = container.Mount{Root: root, Target: m.Target, Subpath: m.Subpath, Flags: container.ReadOnly | container.NoSuid | container.NoDev}
 		case "tmpfs":
 			var err error
 			if mounted, err = tmpfs(&m); err != nil {

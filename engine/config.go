@@ -3,6 +3,7 @@ package engine
 import (
 	"net/netip"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/caisson-engine/caisson/cgroups"
@@ -116,10 +117,16 @@ type Ulimit struct {
 
 // A Mount is what a container sees at Target besides its root file system.
 type Mount struct {
-	// Type is "bind", "volume" or "tmpfs".
+	// Type is "bind", "volume", "tmpfs", or "image": the file system of an image, read-only.
 	Type string
-	// Source is an absolute path of the host for a bind, or a volume's name; an empty name is a new, anonymous volume.
+	// Source is an absolute path of the host for a bind, a volume's name, which when it is empty is a new, anonymous volume,
+	// or an image's name.
 	Source string `json:",omitempty"`
+	// Subpath is the path of a folder or file in a volume or an image, which is mounted in place of the whole. It must be
+	// there. Symbolic links in it do not lead out. Of an image it takes Linux ≥ 6.15.
+	Subpath string `json:",omitempty"`
+	// ImageID is the image that Source named when the container was made. It is not to be set.
+	ImageID digest.Digest `json:",omitempty"`
 	// Target is an absolute path in the container.
 	Target string
 	// ReadOnly mounts it, and what is mounted below it, read-only.

@@ -104,6 +104,15 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 	if err := c.mergeMounts(img.Config.Config.Volumes); err != nil {
 		return nil, nil, err
 	}
+	for i := range c.Mounts {
+		if m := &c.Mounts[i]; m.Type == "image" {
+			mounted, err := e.ImageFor(ctx, m.Source, "")
+			if err != nil {
+				return nil, nil, err
+			}
+			m.ImageID = mounted.ID
+		}
+	}
 	// What would be refused at the start is refused now, before a name is taken and anything made.
 	if len(c.Args) > 0 {
 		try, err := c.container(namespace.Dir("/"))

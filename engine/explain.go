@@ -56,7 +56,12 @@ func (e *Engine) listing(ctx context.Context, c *Container, root *namespace.Root
 	if err := c.writeEtc(etc.path); err != nil {
 		return "", err
 	}
-	built, err := c.build(root, &sources{etc: etc.path, volume: e.volumePath})
+	run := &Run{e: e, record: c}
+	defer func() { err = errors.Join(err, run.release()) }()
+	built, err := c.build(root, &sources{
+		etc: etc.path, volume: e.volumePath,
+		image: func(m *Mount) (*namespace.Root, error) { return run.useImage(ctx, m) },
+	})
 	if err != nil {
 		return "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/registry"
@@ -110,7 +111,7 @@ func (e *Engine) imageUser(img *image.Image) string {
 		case errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			return "container " + shortID(id) + ", which cannot be read, for all that is known"
-		case c.ImageID == img.ID:
+		case c.ImageID == img.ID || slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.ImageID == img.ID }):
 			return "container " + c.ShortID()
 		}
 	}

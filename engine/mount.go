@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/csv"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,12 +42,27 @@ func (m *Mount) check() error {
 		if m.MakeSource || m.Options != "" {
 			return invalid("a volume at %s takes no options of binds and tmpfs", m.Target)
 		}
+	case "image":
+		if m.Source == "" {
+			return invalid("invalid mount config for type \"image\": field Source must not be empty")
+		}
+		if m.MakeSource || m.NoCopy || m.Options != "" {
+			return invalid("an image at %s takes no options of binds, volumes and tmpfs", m.Target)
+		}
 	case "tmpfs":
 		if m.Source != "" || m.MakeSource || m.NoCopy {
 			return invalid("a tmpfs at %s takes no source", m.Target)
 		}
 	default:
 		return invalid("invalid mount type %q", m.Type)
+	}
+	if m.Subpath != "" {
+		if m.Type != "volume" && m.Type != "image" {
+			return invalid("a %s at %s takes no subpath", m.Type, m.Target)
+		}
+		if !filepath.IsLocal(m.Subpath) {
+			return invalid("invalid subpath %q: it must be a relative path within the %s", m.Subpath, m.Type)
+		}
 	}
 	if m.Type != "bind" && m.Propagation+m.Recursive != "" {
 		return invalid("a %s at %s takes neither bind-propagation nor bind-recursive", m.Type, m.Target)
@@ -145,6 +161,11 @@ func ParseMount(spec string) (Mount, error) {
 			}
 		case "volume-nocopy":
 			m.NoCopy, err = flag(value, given)
+		case "volume-subpath", "image-subpath":
+			if want, _, _ := strings.Cut(key, "-"); m.Type != want {
+				return m, invalid("cannot mix '%s' with mount type '%s'", key, m.Type)
+			}
+			m.Subpath = value
 		case "tmpfs-size":
 			var size int64
 			size, err = units.RAMInBytes(value)

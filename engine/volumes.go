@@ -4,8 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"os"
 
+	"github.com/caisson-engine/caisson/layer"
+	"github.com/caisson-engine/caisson/namespace"
 	"github.com/caisson-engine/caisson/volume"
 )
 
@@ -16,7 +21,7 @@ func (e *Engine) Volumes() *volume.Store { return e.volumes }
 func (e *Engine) CreateVolume(name string, o *volume.CreateOptions) (string, error) {
 	v, err := e.volumes.Create(name, o)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+		return "", volumeError("", name, err)
 	}
 	return cmp.Or(v.Name, name), nil
 }
@@ -51,6 +56,9 @@ func (e *Engine) unlinkVolume(ctx context.Context, name string) (*volume.Unlinke
 	}
 	return v, err
 }
+
+// VolumeUser returns the ID of a container that names the volume, running or not, or "".
+func (e *Engine) VolumeUser(name string) (string, error) { return e.volumeUser(name) }
 
 // volumeUser returns the ID of a container that names the volume, or "". The caller holds the engine's lock.
 func (e *Engine) volumeUser(name string) (string, error) {
@@ -91,6 +99,107 @@ func (e *Engine) unlinkVolumes(c *Container) (unlinked []*volume.Unlinked) {
 		}
 	}
 	return unlinked
+}
+
+// useImage mounts an image's file system for the run, which nobody can write to.
+func (r *Run) useImage(ctx context.Context, m *Mount) (*namespace.Root, error) {
+	img, err := r.e.images.Get(ctx, string(m.ImageID), nil)
+	if err != nil {
+		return nil, err
+	}
+	release, err := r.e.images.Hold(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	r.held = append(r.held, closer(release))
+	root, err := layer.Mount(ctx, img.Layers, &layer.MountOptions{ReadOnly: true, NoKeep: true})
+	if err == nil {
+		r.held = append(r.held, root)
+	}
+	return root, err
+}
+
+// CloneVolume makes a volume with a copy of another one's content; see [volume.Store.Clone].
+func (e *Engine) CloneVolume(ctx context.Context, from, name string, o *volume.CreateOptions) (volume.Volume, error) {
+	v, err := e.volumes.Clone(ctx, from, name, o)
+	return v, volumeError(from, name, err)
+}
+
+// ExportVolume writes a volume's content as a tar stream, as [layer.Archive] does. Containers that use the volume go on.
+func (e *Engine) ExportVolume(ctx context.Context, name string, w io.Writer) error {
+	use, err := e.volumes.Acquire(name)
+	if err != nil {
+		return volumeError(name, "", err)
+	}
+	if err := layer.Archive(ctx, w, use.Volume.Path); err != nil {
+		return errors.Join(fmt.Errorf("export volume %s: %w", name, err), use.Close())
+	}
+	return use.Close()
+}
+
+// ImportVolume makes a volume with the content of a tar stream, plain or compressed by gzip or zstd. The stream is taken as
+// hostile, as a layer's is; see [layer.Store.Extract].
+func (e *Engine) ImportVolume(ctx context.Context, name string, r io.Reader, o *volume.CreateOptions) (_ volume.Volume, err error) {
+	if name != "" {
+		if err := volume.CheckName(name); err != nil {
+			return volume.Volume{}, &Error{Kind: Invalid, Message: "import", Err: err}
+		}
+	}
+	tmp, err := e.scratch(ctx, newID())
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp.path), tmp.lock.Close()) }()
+	layers, err := layer.Open(tmp.path)
+	if err != nil {
+		return volume.Volume{}, err
+	}
+	content, err := layers.Add(ctx, r, nil)
+	if err != nil {
+		return volume.Volume{}, fmt.Errorf("import volume %s: %w", name, err)
+	}
+	v, err := e.volumes.CreateFrom(ctx, name, o, content.Dir)
+	return v, volumeError("", name, err)
+}
+
+// PruneVolumes removes the volumes that no container names, by default anonymous ones only, and returns them.
+func (e *Engine) PruneVolumes(ctx context.Context, o *volume.PruneOptions) (removed []volume.Volume, err error) {
+	if o == nil {
+		o = &volume.PruneOptions{}
+	}
+	all, err := e.volumes.List() // one that cannot be read is not pruned
+	for _, v := range all {
+		if !v.Anonymous && !o.All || o.Keep != nil && o.Keep(v) {
+			continue
+		}
+		var e1 *Error
+		switch e0 := e.RemoveVolume(ctx, v.Name); {
+		case e0 == nil:
+			removed = append(removed, v)
+		case errors.As(e0, &e1), errors.Is(e0, volume.ErrInUse):
+		default:
+			err = errors.Join(err, e0)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return removed, err
+}
+
+// volumeError says of a volume's error what kind it is.
+func volumeError(from, name string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, volume.ErrNotFound):
+		return notFound("get %s: no such volume", from)
+	case errors.Is(err, volume.ErrExists):
+		return conflict("volume %s exists already", name)
+	case errors.Is(err, volume.ErrName), errors.Is(err, errors.ErrUnsupported):
+		return &Error{Kind: Invalid, Message: "volume", Err: err}
+	}
+	return err
 }
 
 // useVolume takes a volume into use for the run, gives it the image's content if it is empty, and returns its folder.

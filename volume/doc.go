@@ -7,6 +7,7 @@
 //	defer use.Close()
 //	err = store.Populate(ctx, "data", root, "/var/lib/data") // the image's content, if the volume is empty
 //	// bind-mount v.Path into the container
+//	copy, err := store.Clone(ctx, "data", "data-before-upgrade", nil)
 //
 // On disk, a store is a folder that only its owner may enter:
 //
@@ -14,6 +15,7 @@
 //	<name>/data/         the content
 //	<name>/use           locked, shared, by those who use the volume
 //	<name>/populate      locked while content is copied up; fill and filling are its folders
+//	.quota               locked while a project of the file system's quotas is chosen
 //	.lock                locked for the moment in which a volume appears, vanishes or is taken into use
 //	.tmp/                volumes half made or half deleted
 //

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/caisson-engine/caisson/engine"
@@ -16,12 +20,14 @@ func (a *app) volumeCommand() *cobra.Command {
 		Use: "volume", Short: "Manage volumes", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.volumeListCommand(), a.volumeCreateCommand(), a.volumeRemoveCommand(), a.volumeInspectCommand())
+	c.AddCommand(a.volumeListCommand(), a.volumeCreateCommand(), a.volumeRemoveCommand(), a.volumeInspectCommand(),
+		a.volumePruneCommand(), a.volumeCloneCommand(), a.volumeExportCommand(), a.volumeImportCommand())
 	return c
 }
 
 func (a *app) volumeListCommand() *cobra.Command {
 	var quiet bool
+	var filters []string
 	c := &cobra.Command{
 		Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List volumes", Args: cobra.NoArgs,
 		DisableFlagsInUseLine: true,
@@ -36,32 +42,116 @@ func (a *app) volumeListCommand() *cobra.Command {
 					fmt.Fprintln(w, "DRIVER\tVOLUME NAME")
 				}
 				for _, v := range list {
-					if !quiet {
-						fmt.Fprint(w, "local\t")
+					fits, err := volumeFits(e, v, filters)
+					if err != nil {
+						return err
 					}
-					fmt.Fprintln(w, v.Name)
+					switch {
+					case !fits:
+					case quiet:
+						fmt.Fprintln(w, v.Name)
+					default:
+						fmt.Fprintln(w, "local\t"+v.Name)
+					}
 				}
 				return w.Flush()
 			})
 		},
 	}
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Only display volume names")
+	c.Flags().StringArrayVarP(&filters, "filter", "f", nil, "Provide filter values: name=, label=, driver=, dangling=true|false")
 	return c
 }
 
+// volumeFits tells whether a volume fits the filters: all keys, and of each one of its values.
+func volumeFits(e *engine.Engine, v volume.Volume, filters []string) (bool, error) {
+	fits := make(map[string]bool)
+	for _, f := range filters {
+		key, value, _ := strings.Cut(f, "=")
+		var one bool
+		switch key {
+		case "name":
+			one = strings.Contains(v.Name, value)
+		case "driver":
+			one = value == "local"
+		case "label":
+			name, want, given := strings.Cut(value, "=")
+			have, there := v.Labels[name]
+			one = there && (!given || have == want)
+		case "dangling":
+			want, err := strconv.ParseBool(value)
+			if err != nil {
+				return false, fmt.Errorf("invalid filter 'dangling=%s'", value)
+			}
+			user, err := e.VolumeUser(v.Name)
+			if err != nil {
+				return false, err
+			}
+			one = want == (user == "")
+		default:
+			return false, fmt.Errorf("invalid filter '%s'", key)
+		}
+		fits[key] = fits[key] || one
+	}
+	for _, one := range fits {
+		if !one {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// volumeFlags are those of the commands that make a volume.
+type volumeFlags struct {
+	driver          string
+	labels, options []string
+}
+
+func (f *volumeFlags) add(c *cobra.Command) {
+	c.Flags().StringVarP(&f.driver, "driver", "d", "local", "Specify volume driver name: local is the only one")
+	c.Flags().StringArrayVar(&f.labels, "label", nil, "Set metadata for a volume")
+	c.Flags().StringArrayVarP(&f.options, "opt", "o", nil, "Set driver specific options: size=10G bounds the content, where the file system has project quotas")
+}
+
+// parse returns nil if no flag says anything.
+func (f *volumeFlags) parse() (*volume.CreateOptions, error) {
+	if f.driver != "local" {
+		return nil, fmt.Errorf("error looking up volume plugin %s: plugin not found: local is the only driver", f.driver)
+	}
+	if len(f.labels)+len(f.options) == 0 {
+		return nil, nil
+	}
+	o := &volume.CreateOptions{Labels: make(map[string]string)}
+	for _, l := range f.labels {
+		name, value, _ := strings.Cut(l, "=")
+		o.Labels[name] = value
+	}
+	for _, option := range f.options {
+		switch name, value, _ := strings.Cut(option, "="); name {
+		case "size":
+			size, err := units.RAMInBytes(value)
+			if err != nil || size <= 0 {
+				return nil, fmt.Errorf("invalid size: '%s'", value)
+			}
+			o.Size = size
+		case "type", "o", "device":
+			return nil, fmt.Errorf("option %q of the local driver is not implemented: mount what it names, and bind it", name)
+		default:
+			return nil, fmt.Errorf("invalid option: %q", name)
+		}
+	}
+	return o, nil
+}
+
 func (a *app) volumeCreateCommand() *cobra.Command {
-	var labels []string
+	f := &volumeFlags{}
 	c := &cobra.Command{
 		Use: "create [OPTIONS] [VOLUME]", Short: "Create a volume", Args: cobra.MaximumNArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			o := &volume.CreateOptions{}
-			for _, l := range labels {
-				name, value, _ := strings.Cut(l, "=")
-				if o.Labels == nil {
-					o.Labels = make(map[string]string)
-				}
-				o.Labels[name] = value
+			o, err := f.parse()
+			if err != nil {
+				return err
 			}
 			var name string
 			if len(args) > 0 {
@@ -76,7 +166,108 @@ func (a *app) volumeCreateCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringArrayVar(&labels, "label", nil, "Set metadata for a volume")
+	f.add(c)
+	return c
+}
+
+func (a *app) volumeCloneCommand() *cobra.Command {
+	f := &volumeFlags{}
+	c := &cobra.Command{
+		Use: "clone [OPTIONS] VOLUME NEW", Args: cobra.ExactArgs(2), DisableFlagsInUseLine: true,
+		Short: "Create a volume with a copy of another one's content, sharing blocks where the file system can",
+		RunE: func(_ *cobra.Command, args []string) error {
+			o, err := f.parse()
+			if err != nil {
+				return err
+			}
+			return a.withEngine(func(e *engine.Engine) error {
+				v, err := e.CloneVolume(a.ctx, args[0], args[1], o)
+				if err == nil {
+					say(a.stdout, "%s", v.Name)
+				}
+				return err
+			})
+		},
+	}
+	f.add(c)
+	return c
+}
+
+func (a *app) volumeExportCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use: "export [OPTIONS] VOLUME", Short: "Write a volume's content as a tar archive (streamed to STDOUT by default)",
+		Args: cobra.ExactArgs(1), DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.withEngine(func(e *engine.Engine) error {
+				return a.output(output, func(w io.Writer) error { return e.ExportVolume(a.ctx, args[0], w) })
+			})
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "Write to a file, instead of STDOUT")
+	return c
+}
+
+func (a *app) volumeImportCommand() *cobra.Command {
+	f := &volumeFlags{}
+	c := &cobra.Command{
+		Use: "import [OPTIONS] VOLUME [FILE]", Short: "Create a volume with the content of a tar archive or STDIN",
+		Args: cobra.RangeArgs(1, 2), DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			o, err := f.parse()
+			if err != nil {
+				return err
+			}
+			return a.withEngine(func(e *engine.Engine) error {
+				return a.input(strings.Join(args[1:], ""), func(r io.Reader) error {
+					v, err := e.ImportVolume(a.ctx, args[0], r, o)
+					if err == nil {
+						say(a.stdout, "%s", v.Name)
+					}
+					return err
+				})
+			})
+		},
+	}
+	f.add(c)
+	return c
+}
+
+func (a *app) volumePruneCommand() *cobra.Command {
+	var all, force bool
+	var filters []string
+	c := &cobra.Command{
+		Use: "prune [OPTIONS]", Short: "Remove unused local volumes", Args: cobra.NoArgs, DisableFlagsInUseLine: true,
+		Long: "Remove the volumes that no container names: those that were made without a name, or all.",
+		RunE: func(*cobra.Command, []string) error {
+			what := "anonymous local volumes not used by at least one container"
+			if all {
+				what = "all local volumes not used by at least one container"
+			}
+			if !force && !a.confirm("WARNING! This will remove "+what+".") {
+				return nil
+			}
+			return a.withEngine(func(e *engine.Engine) error {
+				var wrong error
+				keep := func(v volume.Volume) bool {
+					fits, err := volumeFits(e, v, filters)
+					wrong = errors.Join(wrong, err)
+					return !fits
+				}
+				removed, err := e.PruneVolumes(a.ctx, &volume.PruneOptions{All: all, Keep: keep})
+				if len(removed) > 0 {
+					say(a.stdout, "Deleted Volumes:")
+				}
+				for _, v := range removed {
+					say(a.stdout, "%s", v.Name)
+				}
+				return errors.Join(wrong, err)
+			})
+		},
+	}
+	c.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused volumes, not just anonymous ones")
+	c.Flags().BoolVarP(&force, "force", "f", false, "Do not prompt for confirmation")
+	c.Flags().StringArrayVar(&filters, "filter", nil, "Provide filter values: name=, label=")
 	return c
 }
 
@@ -105,6 +296,7 @@ type volumeView struct {
 	Labels     map[string]string
 	Mountpoint string
 	Name       string
+	Options    map[string]string
 	Scope      string
 }
 
@@ -117,7 +309,11 @@ func (a *app) volumeInspectCommand() *cobra.Command {
 				err := a.each(args, func(name string) error {
 					v, err := e.Volumes().Get(name)
 					if err == nil {
-						list = append(list, volumeView{v.Created, "local", v.Labels, v.Path, v.Name, "local"})
+						var options map[string]string
+						if v.Size > 0 {
+							options = map[string]string{"size": strconv.FormatInt(v.Size, 10)}
+						}
+						list = append(list, volumeView{v.Created, "local", v.Labels, v.Path, v.Name, options, "local"})
 					}
 					return err
 				})
