@@ -205,12 +205,20 @@ func writePID(name string, pid int) error {
 	return nil
 }
 
-// initError says what kept a process from starting in the words of runc, which callers look for.
+// initError says what kept a container's first process from starting, in the words of runc, which callers look for.
 func initError(err error, p *specs.Process) error {
-	const prefix = "unable to start container process: "
+	return startError("unable to start container process: error during container init: ", err, p)
+}
+
+// execError does so for another process.
+func execError(err error, p *specs.Process) error {
+	return startError("unable to start container process: ", err, p)
+}
+
+func startError(prefix string, err error, p *specs.Process) error {
 	var start *namespace.StartError
 	if !errors.As(err, &start) {
-		return fmt.Errorf(prefix+"%w", err)
+		return fmt.Errorf("unable to start container process: %w", err)
 	}
 	text := ""
 	missing := errors.Is(start.Err, syscall.ENOENT)
@@ -227,9 +235,9 @@ func initError(err error, p *specs.Process) error {
 			text = fmt.Sprintf("current working directory (%q) is outside of container mount namespace root -- possible container breakout detected", start.Path)
 		}
 	default:
-		return fmt.Errorf(prefix+"error during container init: %w", err)
+		return fmt.Errorf("%s%w", prefix, err)
 	}
-	return &spoken{prefix + "error during container init: " + text, err}
+	return &spoken{prefix + text, err}
 }
 
 // A spoken error is another one in other words.
