@@ -170,10 +170,13 @@ func removeGroup(dirs []string) error {
 		}
 		return g.Remove()
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
-	return err
+	for _, dir := range dirs { // those between that were made too, and that nobody else uses
+		_ = os.Remove(dir)
+	}
+	return nil
 }
 
 // ociState is the state as the OCI runtime specification has it, which hooks get.
