@@ -1,9 +1,12 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"syscall"
@@ -49,6 +52,43 @@ func TestClone(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = s.Get("fourth")
 	require.ErrorIs(t, err, ErrNotFound)
+}
+
+// TestCloneSharesBlocks: on btrfs three copies of what fills most of the disk fit, and each can be changed alone.
+func TestCloneSharesBlocks(t *testing.T) {
+	testenv.RequireRoot(t)
+	if testenv.VM() {
+		t.Skip("mkfs.btrfs is not here")
+	}
+	testenv.RequireCommand(t, "mkfs.btrfs", "mount", "umount")
+	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	require.NoError(t, os.WriteFile(image, nil, 0o600))
+	require.NoError(t, os.Truncate(image, 256<<20))
+	run := func(name string, args ...string) {
+		out, err := exec.Command(name, args...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	run("mkfs.btrfs", "-q", "--mixed", image)
+	run("mount", "-o", "loop", image, dir)
+	defer run("umount", dir)
+	s, err := Open(filepath.Join(dir, "volumes"))
+	require.NoError(t, err)
+	v, err := s.Create("large", nil)
+	require.NoError(t, err)
+	content := make([]byte, 128<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(content)
+	require.NoError(t, os.WriteFile(filepath.Join(v.Path, "file"), content, 0o600))
+	for _, name := range []string{"c1", "c2", "c3"} {
+		_, err := s.Clone(context.Background(), "large", name, nil)
+		require.NoError(t, err)
+	}
+	require.NoError(t, os.WriteFile(s.path("c1", dataName, "file"), []byte("changed"), 0o600))
+	for _, name := range []string{"large", "c2", "c3"} {
+		got, err := os.ReadFile(s.path(name, dataName, "file"))
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(content, got), name)
+	}
+	require.NoError(t, s.Check(context.Background()))
 }
 
 // TestCloneIsNotSwept: what is being copied is in nobody's way, and whoever opens the store meanwhile leaves it alone.
