@@ -212,12 +212,19 @@ func (k *keeper) meet(ctx context.Context, first *Process, s *starter) (*Process
 		return nil, &StartError{Step: "wait", Path: "keeper", Err: err}
 	}
 	p, err := adopt(ctx, k.path)
-	if err == nil && p.pidfd == nil {
-		_ = p.Close()
-		err = errors.New("the keeper has ended")
-	}
-	if err == nil {
+	if err == nil && p.pidfd != nil {
 		return p, nil
+	}
+	if err == nil { // its process has ended: after it executed its command, or before
+		ready, e := s.result(ctx)
+		if e == nil && ready && !p.state.Ended.IsZero() { // its keeper has written that down
+			return p, nil
+		}
+		_ = p.Close()
+		if err = e; e == nil {
+			err = errors.New("the keeper has ended")
+		}
+		return nil, startErrorOf(err)
 	}
 	if ctx.Err() != nil { // the process is there, and goes on if nobody ends it
 		k.abandon(ctx)
@@ -226,11 +233,16 @@ func (k *keeper) meet(ctx context.Context, first *Process, s *starter) (*Process
 	if _, e := s.result(ctx); e != nil {
 		err = e
 	}
+	return nil, startErrorOf(err)
+}
+
+// startErrorOf makes every error of a keeper's start a StartError.
+func startErrorOf(err error) error {
 	var start *StartError
-	if !errors.As(err, &start) {
-		err = &StartError{Step: "start", Path: "keeper", Err: err}
+	if errors.As(err, &start) {
+		return err
 	}
-	return nil, err
+	return &StartError{Step: "start", Path: "keeper", Err: err}
 }
 
 // abandon ends a process whose start was given up before it was met.

@@ -344,3 +344,38 @@ func TestKeepRefuses(t *testing.T) {
 		require.Empty(t, left)
 	}
 }
+
+// A process that ends at once, before its keeper is asked, was started all the same.
+func TestKeepEndsAtOnce(t *testing.T) {
+	root := keptRoot(t)
+	ended := 0
+	for range 6 {
+		l := keptLaunch(root, t.TempDir(), "/bin/flood", "3")
+		l.edit = func(p *Program) { // who starts the keeper takes its time
+			for i := range p.steps {
+				if s := &p.steps[i]; s.name == "exit_group" {
+					nap := p.words("150ms", 0, 150_000_000)
+					label := p.label()
+					p.call("nanosleep", unix.SYS_NANOSLEEP, nap, null)
+					p.labels[label] = len(p.steps) - 1
+					p.call("exit_group", unix.SYS_EXIT_GROUP, num(0))
+					s = &p.steps[i]
+					s.op, s.n, s.then, s.name = opSet, 1, label+1, "set"
+					return
+				}
+			}
+		}
+		p, err := l.Start(t.Context())
+		require.NoError(t, err)
+		if p.PidFD() == nil {
+			ended++
+		}
+		s, err := p.Wait(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, s.Code)
+		require.Contains(t, logText(t, l.Keep.Dir, Stdout), "line 0000002\n")
+		require.ErrorIs(t, p.Signal(0), os.ErrProcessDone)
+		require.NoError(t, p.Close())
+	}
+	require.NotZero(t, ended)
+}

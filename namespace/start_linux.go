@@ -51,6 +51,16 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 		if proc, err = l.keeper.meet(ctx, proc, s); err != nil {
 			return nil, err
 		}
+		if proc.pidfd == nil { // it has executed its command, and has ended
+			if l.Created != nil {
+				err = l.Created(proc)
+			}
+			if err != nil {
+				_ = proc.Close()
+				return nil, err
+			}
+			return proc, nil
+		}
 	case s.p.sync != 0:
 		if proc, err = s.userNamespace(ctx, proc); err != nil {
 			return nil, err
