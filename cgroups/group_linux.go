@@ -183,7 +183,7 @@ func (g *Group) Entry() (dir *os.File, tasks []*os.File, err error) {
 	return g.dir, tasks, nil
 }
 
-// CloseTasks closes the files that Tasks returned, to save descriptors. Tasks opens them again.
+// CloseTasks closes the files that Tasks, Dir and Entry returned, to save descriptors. They open them again.
 func (g *Group) CloseTasks() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -191,6 +191,10 @@ func (g *Group) CloseTasks() {
 		_ = f.Close()
 	}
 	g.tasks = nil
+	if g.dir != nil {
+		_ = g.dir.Close()
+		g.dir = nil
+	}
 }
 
 // Add moves the process pid with all its threads into the group. On v1 that waits for a grace period in each

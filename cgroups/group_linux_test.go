@@ -111,6 +111,26 @@ func TestTasks(t *testing.T) {
 	require.Equal(t, len(files), joined, "%s", out)
 }
 
+// CloseTasks closes all that a way into the group takes, and that can be had again.
+func TestCloseTasks(t *testing.T) {
+	m := newManager(t)
+	g := newGroup(t, m, nil)
+	count := func() int {
+		fds, err := os.ReadDir("/proc/self/fd")
+		require.NoError(t, err)
+		return len(fds)
+	}
+	before := count()
+	for range 2 {
+		dir, tasks, err := g.Entry()
+		require.NoError(t, err)
+		require.True(t, dir != nil || len(tasks) > 0)
+		require.Greater(t, count(), before)
+		g.CloseTasks()
+		require.Equal(t, before, count())
+	}
+}
+
 func TestMemoryHogIsKilled(t *testing.T) {
 	m := newManager(t)
 	g := newGroup(t, m, &Resources{Memory: 32 << 20, MemorySwap: 32 << 20})
