@@ -116,8 +116,12 @@ func (c *Container) pidfd() *os.File {
 func (c *Container) enter(l *namespace.Launch) (oomKills uint64, err error) {
 	c.groupMu.Lock()
 	defer c.groupMu.Unlock()
-	if c.group == nil {
+	switch {
+	case c.group != nil:
+	case c.NoCgroup || c.ungrouped:
 		return 0, c.beginSetUp()
+	default:
+		return 0, &StartError{Step: "enter control group", Path: c.Cgroup, Err: errNoGroup}
 	}
 	oomKills, _ = c.group.OOMKills() // 0 where they are not counted
 	if err := enter(c.group, l); err != nil {

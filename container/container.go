@@ -155,6 +155,8 @@ type Container struct {
 	group   *cgroups.Group // nil with NoCgroup, before Start and after the end
 	paused  bool
 	setUps  setUps
+	// ungrouped says that the container does without a control group, which the machine does not give.
+	ungrouped bool
 	// oomAtEnd is how often the OOM killer had come when the container ended.
 	oomAtEnd uint64
 

@@ -44,7 +44,7 @@ func (c *Container) checkKeep() error {
 }
 
 // Adopt takes over a container that this program, or one before it, started with a Keep of the same folder: it may run or
-// have ended. The fields are to be those with which it was started. After a success the methods work as after
+// have ended. The fields are to be those with which it was started. After an error it can be tried again; after a success the methods work as after
 // Start, Wait among them; the State's Started is unknown, and zero.
 //
 // Errors: [namespace.ErrNotKept] if no container was started with the folder.
@@ -61,9 +61,11 @@ func (c *Container) Adopt(ctx context.Context) error {
 	}
 	proc, err := namespace.Adopt(ctx, c.Keep.Dir)
 	if err != nil {
+		c.unbegin()
 		return err
 	}
 	if err := c.findGroup(); err != nil {
+		c.unbegin()
 		return errors.Join(err, proc.Close())
 	}
 	c.began(proc, time.Time{})

@@ -3,6 +3,7 @@ package container_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -227,4 +228,39 @@ func TestAdoptPaused(t *testing.T) {
 	require.Equal(t, "inside\n", string(out))
 	require.NoError(t, second.Kill())
 	_, _ = first.Wait(t.Context()), second.Wait(t.Context())
+}
+
+// An Adopt that failed can be tried again.
+func TestAdoptAgain(t *testing.T) {
+	root, dir, group := leave(t, "cat")
+	c := kept(root, dir, group, "cat")
+	c.Keep.Dir = t.TempDir()
+	require.ErrorIs(t, c.Adopt(t.Context()), namespace.ErrNotKept)
+	c.Keep.Dir = dir
+	require.NoError(t, c.Adopt(t.Context()))
+	require.NoError(t, c.Stop(t.Context()))
+}
+
+// A command does not start outside of the container's control group when that cannot be found.
+func TestCommandWithoutGroup(t *testing.T) {
+	root, dir, group := leave(t, "cat")
+	note, err := os.ReadFile(dir + "/groups")
+	require.NoError(t, err)
+	var dirs []string
+	require.NoError(t, json.Unmarshal(note, &dirs))
+	for i := range dirs {
+		dirs[i] += "-gone"
+	}
+	wrong, err := json.Marshal(dirs)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(dir+"/groups", wrong, 0o600))
+	c := kept(root, dir, group, "cat")
+	require.NoError(t, c.Adopt(t.Context()))
+	require.ErrorIs(t, c.Command("echo").Start(t.Context()), os.ErrNotExist)
+	require.NoError(t, os.WriteFile(dir+"/groups", note, 0o600))
+	again := kept(root, dir, group, "cat")
+	require.NoError(t, again.Adopt(t.Context()))
+	require.NoError(t, again.Command("echo").Run(t.Context()))
+	require.NoError(t, again.Stop(t.Context()))
+	_, _ = c.Wait(t.Context()), again.Wait(t.Context())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/caisson-engine/caisson/cgroups"
 )
@@ -19,6 +20,9 @@ type setUps struct {
 
 // errPaused is why a command does not start.
 var errPaused = errors.New("the container is paused: resume it first")
+
+// errNoGroup is why a command does not start where the control group cannot be found: it would be outside of all limits.
+var errNoGroup = fmt.Errorf("the container's control group is gone: %w", os.ErrNotExist)
 
 // beginSetUp counts a command in, if the container is not paused. The caller holds groupMu.
 func (c *Container) beginSetUp() error {

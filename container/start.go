@@ -130,7 +130,8 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 // care makes the control group and gives it into the guardian's care.
 func (c *Container) care(l *namespace.Launch, ward *namespace.Ward, u *undo) error {
 	if !c.NoCgroup {
-		if err := c.makeGroup(l, ward, u); err != nil && !c.withoutGroup(err) {
+		err := c.makeGroup(l, ward, u)
+		if c.ungrouped = err != nil && c.withoutGroup(err); err != nil && !c.ungrouped {
 			return c.undelegated(err)
 		}
 	}
@@ -212,6 +213,13 @@ func (p *Process) begin() error {
 	}
 	p.run.started = true
 	return nil
+}
+
+// unbegin takes begin back.
+func (p *Process) unbegin() {
+	p.run.mu.Lock()
+	defer p.run.mu.Unlock()
+	p.run.started = false
 }
 
 // spawn starts the process with its standard files.
