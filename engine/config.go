@@ -43,6 +43,8 @@ type Config struct {
 	Init bool `json:",omitempty"`
 	// OpenStdin keeps the command's standard input open when it is started with StartOptions.Detach.
 	OpenStdin bool `json:",omitempty"`
+	// StdinOnce says that whoever attaches first is to end the command's standard input with the end of its own.
+	StdinOnce bool `json:",omitempty"`
 	// StopSignal is a name ("SIGINT", "int") or number. Empty means the image's, else SIGTERM.
 	StopSignal string `json:",omitempty"`
 

@@ -20,7 +20,7 @@ func (a *app) createCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			r.config.Image, r.config.Command = args[0], args[1:]
-			r.config.OpenStdin = r.interactive
+			r.config.OpenStdin, r.config.StdinOnce = r.interactive, r.interactive
 			if err := r.fill(); err != nil {
 				return err
 			}

@@ -69,32 +69,25 @@ func (a *app) waitCommand() *cobra.Command {
 }
 
 func (a *app) pauseCommand() *cobra.Command {
-	return a.eachCommand("pause", "Pause all processes within containers that run in background", func(e *engine.Engine, name string) error {
-		r, err := e.Adopt(a.ctx, name)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = r.Leave() }()
-		if err := r.Process().Pause(a.ctx); err != nil {
-			return err
-		}
-		say(a.stdout, "%s", name)
-		return nil
+	return a.namingCommand("pause", "Pause all processes within containers that run in background", func(e *engine.Engine, name string) error {
+		return e.Pause(a.ctx, name)
 	})
 }
 
 func (a *app) unpauseCommand() *cobra.Command {
-	return a.eachCommand("unpause", "Unpause all processes within containers", func(e *engine.Engine, name string) error {
-		r, err := e.Adopt(a.ctx, name)
-		if err != nil {
-			return err
+	return a.namingCommand("unpause", "Unpause all processes within containers", func(e *engine.Engine, name string) error {
+		return e.Unpause(a.ctx, name)
+	})
+}
+
+// namingCommand is eachCommand with the container's name as its output.
+func (a *app) namingCommand(use, short string, f func(*engine.Engine, string) error) *cobra.Command {
+	return a.eachCommand(use, short, func(e *engine.Engine, name string) error {
+		err := f(e, name)
+		if err == nil {
+			say(a.stdout, "%s", name)
 		}
-		defer func() { _ = r.Leave() }()
-		if err := r.Process().Resume(); err != nil {
-			return err
-		}
-		say(a.stdout, "%s", name)
-		return nil
+		return err
 	})
 }
 
@@ -239,7 +232,7 @@ func (a *app) typing(r *engine.Run) (done func(), err error) {
 	go func() { // it may outlive the container by the line that is being typed
 		_, _ = io.Copy(in, a.stdin)
 		_ = in.Close()
-		if !tty {
+		if !tty && r.Container().Config.StdinOnce {
 			_ = r.Process().CloseInput(a.ctx)
 		}
 	}()

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,21 +16,25 @@ import (
 
 func (a *app) logsCommand() *cobra.Command {
 	p := &logPrinter{app: a}
-	follow, tail := false, 0
+	follow, tail := false, ""
 	c := &cobra.Command{
 		Use:                   "logs [OPTIONS] CONTAINER",
 		Short:                 "Fetch the logs of a container since its last start",
 		Args:                  cobra.ExactArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
+			last, err := tailLines(tail)
+			if err != nil {
+				return err
+			}
 			return a.withEngine(func(e *engine.Engine) error {
 				log, err := e.Log(a.ctx, args[0])
 				if err != nil {
 					return err
 				}
 				defer log.Close()
-				if tail >= 0 {
-					err = p.tail(log, tail)
+				if last >= 0 {
+					err = p.tail(log, last)
 				} else {
 					err = p.print(log.Next)
 				}
@@ -44,8 +50,20 @@ func (a *app) logsCommand() *cobra.Command {
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "Follow log output")
 	c.Flags().BoolVarP(&p.times, "timestamps", "t", false, "Show timestamps")
-	c.Flags().IntVarP(&tail, "tail", "n", -1, "Number of lines to show from the end of the logs (-1 shows all)")
+	c.Flags().StringVarP(&tail, "tail", "n", "all", "Number of lines to show from the end of the logs")
 	return c
+}
+
+// tailLines is how many lines --tail asks for, -1 for all. Less than none is all, as with Docker.
+func tailLines(tail string) (int, error) {
+	if tail == "all" {
+		return -1, nil
+	}
+	n, err := strconv.Atoi(tail)
+	if err != nil {
+		return 0, fmt.Errorf("--tail %q: neither a number nor \"all\"", tail)
+	}
+	return max(n, -1), nil
 }
 
 // A logPrinter prints frames to the stream that they come from.

@@ -82,7 +82,7 @@ func (a *app) run(r *runFlags) error {
 			_, err = io.WriteString(a.stdout, listing)
 			return err
 		}
-		r.config.OpenStdin = r.interactive
+		r.config.OpenStdin, r.config.StdinOnce = r.interactive, r.interactive && !r.detach
 		c, err := e.Create(a.ctx, &r.config)
 		if err != nil {
 			return err
