@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -140,7 +141,7 @@ func (k *container) discard() error {
 	dirs := k.Group
 	if len(dirs) == 0 {
 		var err error
-		if dirs, err = k.folder.Groups(); err != nil {
+		if dirs, err = k.notedGroup(); err != nil {
 			return errors.Join(err, k.folder.Close())
 		}
 	}
@@ -151,6 +152,26 @@ func (k *container) discard() error {
 		return fmt.Errorf("unable to remove container state dir: %w", err)
 	}
 	return nil
+}
+
+// notedGroup returns the control group that a create was about to make, unless another container has it: then the create was
+// killed before it saw that.
+func (k *container) notedGroup() ([]string, error) {
+	dirs, err := k.folder.Groups()
+	if err != nil || len(dirs) == 0 {
+		return nil, err
+	}
+	others, err := ocistate.Root(k.c.root).List()
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range others {
+		s, err := ocistate.Root(k.c.root).Load(o.ID)
+		if err == nil && slices.ContainsFunc(s.Group, func(dir string) bool { return slices.Contains(dirs, dir) }) {
+			return nil, nil
+		}
+	}
+	return dirs, nil
 }
 
 // removeGroup removes a control group, if it is there, and kills what runs in it.

@@ -58,8 +58,15 @@ func (m *making) plainGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 		return nil, err
 	}
 	g, err := manager.Create(name, r)
+	if err == nil {
+		return g, nil
+	}
+	// It has made nothing: what is there is another's, and not to be removed with this container.
+	if err := m.folder.ForgetGroup(); err != nil {
+		return nil, err
+	}
 	if !errors.Is(err, fs.ErrExist) {
-		return g, err
+		return nil, err
 	}
 	// Somebody has made it before: it is taken if nobody is in it.
 	if g, err = manager.Open(name); err != nil {
@@ -68,6 +75,9 @@ func (m *making) plainGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 	pids, err := g.Pids()
 	if err == nil && len(pids) > 0 {
 		err = fmt.Errorf("container's cgroup %s is not empty: %d process(es) found", name, len(pids))
+	}
+	if err == nil {
+		err = m.noteGroup(manager, name)
 	}
 	if err == nil && r != nil {
 		err = g.Update(r)

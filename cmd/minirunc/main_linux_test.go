@@ -22,7 +22,8 @@ func TestMain(m *testing.M) {
 		"minirunc": func(args []string) int {
 			return (&command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).main(args[1:])
 		},
-		"hog": playHog,
+		"hog":     playHog,
+		"sleeper": playSleeper,
 	})
 }
 

@@ -86,6 +86,15 @@ func (f *Folder) NoteGroup(dirs []string) error {
 	return f.WriteFile(GroupsFile, b)
 }
 
+// ForgetGroup undoes NoteGroup, if there was one.
+func (f *Folder) ForgetGroup() error {
+	err := os.Remove(f.Path(GroupsFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // Groups returns the directories that NoteGroup noted, or none.
 func (f *Folder) Groups() ([]string, error) {
 	b, err := readCapped(f.Path(GroupsFile))
@@ -140,5 +149,6 @@ func load(dir string) (*State, error) {
 	if err := json.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, StateFile), err)
 	}
+	s.complete()
 	return s, nil
 }

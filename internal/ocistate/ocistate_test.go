@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -74,6 +75,32 @@ func TestStateRoundTrip(t *testing.T) {
 	list, err := root.List()
 	require.NoError(t, err)
 	require.Empty(t, list)
+}
+
+// TestRuncsState: a container that runc has made, or updated, is known too.
+func TestRuncsState(t *testing.T) {
+	root := newRoot(t)
+	f, err := root.Claim("c1")
+	require.NoError(t, err)
+	defer f.Close()
+	start, err := StartTime(os.Getpid())
+	require.NoError(t, err)
+	require.NoError(t, f.WriteFile(StateFile, fmt.Appendf(nil, `{"id":"c1","init_process_pid":%d,"init_process_start":%d,
+		"config":{"rootfs":"/r","version":"1.0.2","labels":["a=b=c","bundle=/b"],"namespaces":[{"type":"NEWPID","path":""}],
+		"Hooks":{"poststop":[{"path":"/h","args":["h"],"env":null,"dir":"","timeout":1500000000}],"prestart":null}},
+		"cgroup_paths":{"cpu":"/c/x","cpuacct":"/c/x","":"/u/x"}}`, os.Getpid(), start)))
+	s, err := root.Load("c1")
+	require.NoError(t, err)
+	require.Equal(t, "1.0.2", s.OCIVersion)
+	require.Equal(t, "/b", s.Bundle)
+	require.Equal(t, map[string]string{"a": "b=c"}, s.Annotations)
+	require.Equal(t, []string{"/c/x", "/u/x"}, s.Group)
+	seconds := 2
+	require.Equal(t, []specs.Hook{{Path: "/h", Args: []string{"h"}, Timeout: &seconds}}, s.Poststop)
+	require.True(t, s.OwnPIDNamespace())
+	status, err := s.Status()
+	require.NoError(t, err)
+	require.Equal(t, specs.StateRunning, status)
 }
 
 func TestStatus(t *testing.T) {

@@ -36,7 +36,7 @@ type State struct {
 
 	// What runc's does not have.
 
-	// BootID is the run of the kernel that InitProcessPid belongs to.
+	// BootID is the run of the kernel that InitProcessPid belongs to; empty if that is not known.
 	BootID      string            `json:"boot_id"`
 	OCIVersion  string            `json:"oci_version"`
 	Bundle      string            `json:"bundle"`
@@ -64,6 +64,17 @@ type Config struct {
 	Labels       []string    `json:"labels"` // annotations as "name=value", and the bundle
 	RootlessEUID bool        `json:"rootless_euid,omitempty"`
 	NoNewPrivs   bool        `json:"no_new_privileges"`
+	Hooks        *Hooks      `json:"Hooks,omitempty"` // only in runc's
+}
+
+// Hooks are those of runc's that may be still to run.
+type Hooks struct {
+	Poststop []struct {
+		Path    string         `json:"path"`
+		Args    []string       `json:"args"`
+		Env     []string       `json:"env"`
+		Timeout *time.Duration `json:"timeout"`
+	} `json:"poststop"`
 }
 
 // A Namespace is one that the container has of its own: new without a path, else joined.
@@ -229,4 +240,38 @@ func (s *State) Dir() string { return s.dir }
 // OwnPIDNamespace says whether the container's processes end with its first one: it has a new PID namespace.
 func (s *State) OwnPIDNamespace() bool {
 	return slices.ContainsFunc(s.Config.Namespaces, func(n Namespace) bool { return n.Type == "NEWPID" && n.Path == "" })
+}
+
+// complete fills in what a state.json does not have that runc has written: it updated the container, or has made it. So
+// containers need not end where one takes the other's place.
+func (s *State) complete() {
+	if s.OCIVersion != "" {
+		return
+	}
+	c := &s.Config
+	s.OCIVersion = c.Version
+	for _, l := range c.Labels {
+		name, value, _ := strings.Cut(l, "=")
+		if name == "bundle" {
+			s.Bundle = value
+			continue
+		}
+		if s.Annotations == nil {
+			s.Annotations = make(map[string]string)
+		}
+		s.Annotations[name] = value
+	}
+	s.Group = slices.Compact(slices.Sorted(maps.Values(s.CgroupPaths)))
+	if c.Hooks == nil {
+		return
+	}
+	for _, h := range c.Hooks.Poststop {
+		hook := specs.Hook{Path: h.Path, Args: h.Args, Env: h.Env}
+		if h.Timeout != nil {
+			seconds := int((*h.Timeout + time.Second - 1) / time.Second)
+			hook.Timeout = &seconds
+		}
+		s.Poststop = append(s.Poststop, hook)
+	}
+	c.Hooks = nil
 }

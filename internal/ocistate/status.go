@@ -60,7 +60,7 @@ func (s *State) frozen() bool {
 // Process returns a handle of the container's first process, a pidfd where the kernel has them, which the caller
 // releases. The error is ErrNotRunning if it has ended, reaped or not.
 func (s *State) Process() (*os.Process, error) {
-	if s.InitProcessPid <= 0 || s.BootID != kernel.BootID() {
+	if s.InitProcessPid <= 0 || s.BootID != "" && s.BootID != kernel.BootID() {
 		return nil, ErrNotRunning
 	}
 	// The handle is taken before the comparison: so the process behind it is the one compared.
