@@ -26,9 +26,11 @@ func isGone(err error) bool {
 // it, then its interfaces. The caller holds the store's lock.
 func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *EndpointOptions, r *Reservation) (_ *Endpoint, err error) {
 	s := c.s
-	h, err := s.openHost()
-	if err != nil {
-		return nil, err
+	var h *host
+	if s.o.UserMode == nil {
+		if h, err = s.openHost(); err != nil {
+			return nil, err
+		}
 	}
 	x, err := s.index(n.Name)
 	if err != nil {
@@ -59,7 +61,7 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 	if err := e.Egress.check(); err != nil {
 		return nil, err
 	}
-	if n.Driver == Bridge {
+	if n.Driver == Bridge && s.o.UserMode == nil {
 		e.HostInterface = vethPrefix + e.ID[:12]
 	}
 	if err := s.portsFree(ctx, e.Ports); err != nil {
@@ -78,6 +80,17 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 			err = errors.Join(err, s.release(h, n, x, e))
 		}
 	}()
+	if s.o.UserMode != nil {
+		if b.joined, err = b.joinUser(ctx, n, o, e); err != nil {
+			return nil, err
+		}
+		if err := s.keepEndpoint(x, e); err != nil {
+			err = errors.Join(err, b.joined.Close())
+			b.joined = nil
+			return nil, err
+		}
+		return e, nil
+	}
 	var link, bridge netlink.Link
 	if n.Driver == Bridge {
 		bridge, link, err = b.connect(c, h, n, o, e)

@@ -42,7 +42,7 @@ func (s *Store) Check(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("network %s: %w", name, err))
 		}
 	}
-	if used {
+	if used && s.o.UserMode == nil {
 		errs = append(errs, s.checkRules())
 	}
 	return errors.Join(errs...)
@@ -66,7 +66,7 @@ func (s *Store) checkNetwork(n *Network) (used bool, err error) {
 			errs = append(errs, fmt.Errorf("endpoint %s: its sandbox %s is gone", e.ID, e.Sandbox))
 		}
 	}
-	if n.Driver == Bridge && len(all) > 0 != links[n.Interface] {
+	if s.o.UserMode == nil && n.Driver == Bridge && len(all) > 0 != links[n.Interface] {
 		errs = append(errs, fmt.Errorf("%d endpoints, and that bridge %s is there is %t", len(all), n.Interface, links[n.Interface]))
 	}
 	return len(all) > 0, errors.Join(errs...)
@@ -137,6 +137,9 @@ func (s *Store) Repair(ctx context.Context) error {
 	defer c.Close()
 	if err := s.reclaim(ctx); err != nil {
 		return fmt.Errorf("repair networks: %w", err)
+	}
+	if s.o.UserMode != nil {
+		return nil
 	}
 	h, err := s.openHost()
 	if err != nil {

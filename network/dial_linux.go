@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 )
 
 // Dial connects as a program in the sandbox would, from the host's Go code: network and address are as for net.Dial, but
@@ -13,6 +14,9 @@ func (b *Sandbox) Dial(ctx context.Context, network, address string) (c net.Conn
 	address, err = b.resolve(network, address)
 	if err != nil {
 		return nil, err
+	}
+	if b.s.o.UserMode != nil {
+		return b.dialUser(ctx, network, netip.MustParseAddrPort(address))
 	}
 	err = inside(b.ns, func() (err error) {
 		c, err = (&net.Dialer{}).DialContext(ctx, network, address)
@@ -26,6 +30,9 @@ func (b *Sandbox) Listen(ctx context.Context, network, address string) (l net.Li
 	if address, err = b.resolveLocal(network, address); err != nil {
 		return nil, err
 	}
+	if b.s.o.UserMode != nil {
+		return nil, b.listenUser(network)
+	}
 	err = inside(b.ns, func() (err error) {
 		l, err = (&net.ListenConfig{}).Listen(ctx, network, address)
 		return err
@@ -37,6 +44,9 @@ func (b *Sandbox) Listen(ctx context.Context, network, address string) (l net.Li
 func (b *Sandbox) ListenPacket(ctx context.Context, network, address string) (c net.PacketConn, err error) {
 	if address, err = b.resolveLocal(network, address); err != nil {
 		return nil, err
+	}
+	if b.s.o.UserMode != nil {
+		return nil, b.listenUser(network)
 	}
 	err = inside(b.ns, func() (err error) {
 		c, err = (&net.ListenConfig{}).ListenPacket(ctx, network, address)

@@ -261,7 +261,11 @@ func (r *resolver) answer(query []byte, network string) []byte {
 	}
 	answer, err := r.forward(query, h.ID, network)
 	if err == nil && limited {
-		err = r.learn(v, q, answer)
+		if r.b.s.o.UserMode != nil {
+			r.b.learnUser(q, answer)
+		} else {
+			err = r.learn(v, q, answer)
+		}
 	}
 	if err != nil {
 		return reply(h, &q, dnsmessage.RCodeServerFailure, nil)

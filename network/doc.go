@@ -61,5 +61,5 @@
 // of endpoints are not synced: after a loss of power there are none.
 //
 // It needs Linux 5.10 with bridge, veth and nf_tables (nft_nat, nft_masq, nft_fib_inet, nft_ct, bridge filtering), and
-// root. Networking without root is not implemented.
+// root. Without root there is [Options].UserMode, and package network/usernet.
 package network

@@ -15,6 +15,7 @@ type Options struct {
 	// Namespace, Table and Pools are Linux's.
 	Namespace, Table string
 	Pools            []Pool
+	UserMode         UserMode
 }
 
 // A Store is a folder with networks. On this system there are none.

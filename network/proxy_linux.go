@@ -90,7 +90,7 @@ func (r *Reservation) accept(l net.Listener, to netip.AddrPort) {
 func (r *Reservation) pass(c net.Conn, to netip.AddrPort) {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
-	d, err := r.s.dial(ctx, "tcp", to)
+	d, err := r.dial(ctx, "tcp", c.RemoteAddr(), to)
 	if err != nil {
 		if t, ok := c.(*net.TCPConn); ok {
 			_ = t.SetLinger(0) // refused there, reset here
@@ -111,7 +111,7 @@ func (r *Reservation) pass(c net.Conn, to netip.AddrPort) {
 // stream copies until the end, and passes the end on.
 func stream(from, to net.Conn) {
 	_, err := io.Copy(to, from)
-	if t, ok := to.(*net.TCPConn); ok && err == nil && t.CloseWrite() == nil {
+	if t, ok := to.(interface{ CloseWrite() error }); ok && err == nil && t.CloseWrite() == nil {
 		return
 	}
 	_, _ = to.Close(), from.Close()
@@ -124,6 +124,21 @@ func (s *Store) dial(ctx context.Context, network string, to netip.AddrPort) (c 
 		return err
 	})
 	return c, err
+}
+
+// dial connects to the sandbox for a client.
+func (r *Reservation) dial(ctx context.Context, network string, from net.Addr, to netip.AddrPort) (net.Conn, error) {
+	if r.link == nil {
+		return r.s.dial(ctx, network, to)
+	}
+	var client netip.AddrPort
+	switch a := from.(type) {
+	case *net.TCPAddr:
+		client = a.AddrPort()
+	case *net.UDPAddr:
+		client = a.AddrPort()
+	}
+	return r.link.Dial(ctx, network, client.Addr(), to)
 }
 
 // A session is one client of a port of UDP.
@@ -157,7 +172,7 @@ func (r *Reservation) receive(c *net.UDPConn, to netip.AddrPort) {
 			if full {
 				continue
 			}
-			conn, err := r.s.dial(context.Background(), "udp", to)
+			conn, err := r.dial(context.Background(), "udp", net.UDPAddrFromAddrPort(from), to)
 			if err != nil {
 				continue
 			}

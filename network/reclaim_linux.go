@@ -57,6 +57,9 @@ func (s *Store) reclaim(ctx context.Context) error {
 		}
 		found = found || x.size() > 0
 	}
+	if s.o.UserMode != nil {
+		return s.reclaimUser(networks)
+	}
 	links, err := s.ourLinks()
 	if err != nil {
 		return err
@@ -74,6 +77,24 @@ func (s *Store) reclaim(ctx context.Context) error {
 		}
 		if err := s.reclaimNetwork(h, &n, links); err != nil {
 			return fmt.Errorf("network %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// reclaimUser is reclaim in user mode: with a process its interfaces are gone.
+func (s *Store) reclaimUser(networks []Network) error {
+	for _, n := range networks {
+		x, err := s.index(n.Name)
+		if err != nil {
+			return err
+		}
+		for _, e := range x.list() {
+			if e.ID != s.attaching && !s.alive(&e, nil) {
+				if err := s.dropEndpoint(x, &e); err != nil {
+					return fmt.Errorf("network %s: %w", n.Name, err)
+				}
+			}
 		}
 	}
 	return nil
@@ -164,6 +185,9 @@ func (s *Store) hostNS() string {
 
 // takeBack removes an endpoint: its interface, its elements, its document.
 func (s *Store) takeBack(h *host, x *index, e *Endpoint) error {
+	if s.o.UserMode != nil {
+		return s.dropEndpoint(x, e)
+	}
 	var errs []error
 	if e.HostInterface != "" {
 		if l, err := h.link.LinkByName(e.HostInterface); err == nil {

@@ -19,6 +19,7 @@ import (
 type Reservation struct {
 	s     *Store
 	ports []*bound
+	link  UserLink // in user mode, what leads to the sandbox
 
 	group sync.WaitGroup
 	mu    sync.Mutex

@@ -45,12 +45,18 @@ type Sandbox struct {
 	seen   *view
 
 	auditMu sync.Mutex
+
+	// In user mode:
+	joined      UserLink // by the endpoint that is being attached
+	userMetrics []int
+	learned     learnedNames
 }
 
 // An attachment is an endpoint that this process attached, with the sockets of its ports.
 type attachment struct {
 	e        *Endpoint
 	reserved *Reservation
+	link     UserLink // nil but in user mode
 }
 
 // Sandbox returns the sandbox of the network namespace that process pid is in. Endpoints that have been attached under the
@@ -114,15 +120,19 @@ func (b *Sandbox) Attach(ctx context.Context, network string, o *EndpointOptions
 		return Endpoint{}, err
 	}
 	b.forgetView()
-	err = b.serveNames()
-	if err == nil {
-		err = b.watch(e)
+	if b.s.o.UserMode == nil {
+		err = b.serveNames()
+		if err == nil {
+			err = b.watch(e)
+		}
 	}
 	if err != nil {
 		return Endpoint{}, errors.Join(err, b.undo(n, e))
 	}
+	reserved.link = b.joined
 	reserved.serve(e)
-	b.attached[network] = &attachment{e, reserved}
+	b.attached[network] = &attachment{e, reserved, b.joined}
+	b.joined = nil
 	return *e, nil
 }
 
@@ -166,6 +176,9 @@ func (b *Sandbox) detach(ctx context.Context, network string) error {
 	defer c.Close()
 	if a := b.attached[network]; a != nil {
 		a.reserved.Close()
+		if err := a.closeLink(); err != nil {
+			return err
+		}
 		delete(b.attached, network)
 	}
 	n, err := b.s.read(network)
@@ -179,6 +192,10 @@ func (b *Sandbox) detach(ctx context.Context, network string) error {
 	e := x.of(b.o.ID)
 	if e == nil {
 		return fmt.Errorf("it is not attached: %w", ErrNotFound)
+	}
+	if b.s.o.UserMode != nil { // the interface went with the link, whoever had it
+		b.forgetView()
+		return c.s.dropEndpoint(x, e)
 	}
 	h, err := b.s.openHost()
 	if err != nil {
@@ -195,6 +212,9 @@ func (b *Sandbox) detach(ctx context.Context, network string) error {
 
 // release takes an endpoint back, and with the last one the bridge.
 func (s *Store) release(h *host, n *Network, x *index, e *Endpoint) error {
+	if s.o.UserMode != nil {
+		return s.dropEndpoint(x, e)
+	}
 	if err := s.takeBack(h, x, e); err != nil {
 		return err
 	}
@@ -265,6 +285,7 @@ func (b *Sandbox) Forget() {
 	}
 	for _, a := range b.attached {
 		a.reserved.Close()
+		_ = a.closeLink()
 		b.s.mu.Lock()
 		_ = b.s.unwatch(a.e)
 		b.s.mu.Unlock()

@@ -33,11 +33,15 @@ type Options struct {
 	// Pools are where subnets come from. Nil means Docker's of IPv4, currently 172.17.0.0/16 to 172.31.0.0/16 and 192.168.0.0/16
 	// in /20s, and for IPv6 a /48 of fd00::/8 made of the folder's path and the machine's ID, in /64s.
 	Pools []Pool
+	// UserMode, if it is not nil, makes containers' interfaces in place of bridges and rules of the host, and takes no privilege.
+	// Drivers other than Bridge are refused then. Namespace and Table are ignored.
+	UserMode UserMode
 }
 
 // A Store is a folder with networks. It is safe for use by several goroutines, and the folder by several processes.
 type Store struct {
 	dir   string
+	o     Options
 	table string
 	pools []Pool
 	ns    *os.File // nil: the program's own
@@ -81,13 +85,13 @@ func Open(dir string, o *Options) (*Store, error) {
 	}
 	sum := sha256.Sum256([]byte(dir))
 	s := &Store{
-		dir: dir, table: cmp.Or(o.Table, "caisson-"+hex.EncodeToString(sum[:4])), pools: o.Pools,
+		dir: dir, o: *o, table: cmp.Or(o.Table, "caisson-"+hex.EncodeToString(sum[:4])), pools: o.Pools,
 		indexes: make(map[string]*index), boot: bootID(),
 	}
 	if s.pools == nil {
 		s.pools = append(defaultPools(), ulaPool(dir))
 	}
-	if o.Namespace != "" {
+	if o.Namespace != "" && o.UserMode == nil {
 		if s.ns, err = os.Open(o.Namespace); err != nil {
 			return nil, fmt.Errorf("open networks: %w", err)
 		}

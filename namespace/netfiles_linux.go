@@ -1,0 +1,85 @@
+package namespace
+
+import (
+	"context"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// OpenNetwork opens what a program needs to be a network namespace's network: the device of tun(7), which is of that namespace from
+// then on, and a socket of rtnetlink(7) in it. user is the user namespace that owns the network namespace, or nil if it is the
+// program's own. A process enters them, since a program of several threads cannot enter a user namespace, and has ended when
+// OpenNetwork returns. ctx bounds it. The error is a *[StartError].
+func OpenNetwork(ctx context.Context, user, network *os.File) (tun, rtnetlink *os.File, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, &StartError{Step: "socketpair", Path: "network", Err: err}
+	}
+	ours := pair[0]
+	defer unix.Close(ours)
+	theirs := os.NewFile(uintptr(pair[1]), "network")
+	defer theirs.Close()
+
+	host := Namespace{Host: true}
+	l := &Launch{Namespaces: Namespaces{Mount: host, PID: host, Network: host, IPC: host, UTS: host, Cgroup: host}}
+	p := newProgram()
+	c := &compiler{Program: p, l: l, report: p.file("report", nil)}
+	p.inline = int(c.report.v)
+	sock := p.file("network", useFile(theirs))
+	net := p.file("network namespace", useFile(network))
+	if user != nil {
+		c.call("setns", unix.SYS_SETNS, p.file("user namespace", useFile(user)), flags(unix.CLONE_NEWUSER, cloneNames)).about("user namespace")
+	}
+	c.call("setns", unix.SYS_SETNS, net, flags(unix.CLONE_NEWNET, cloneNames)).about("network namespace")
+	fd := c.variable("fd", 8)
+	c.openat(num(atCWD), "/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK).to(fd)
+	c.sendDescriptor(sock, fd)
+	c.call("socket", unix.SYS_SOCKET, num(unix.AF_NETLINK), num(unix.SOCK_RAW|unix.SOCK_CLOEXEC), num(unix.NETLINK_ROUTE)).to(fd).about("rtnetlink")
+	c.sendDescriptor(sock, fd)
+	c.call("exit_group", unix.SYS_EXIT_GROUP, num(0))
+
+	s := &starter{l: l, p: p, comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
+	defer s.close()
+	if err := s.open(); err != nil {
+		return nil, nil, err
+	}
+	pid, pidfd, err := s.spawn()
+	if err != nil {
+		return nil, nil, err
+	}
+	proc := newProcess(pid, pidfd)
+	s.closeChildSide()
+	_, err = s.result(ctx)
+	proc.discard()
+	if err != nil {
+		return nil, nil, err
+	}
+	if tun, err = takeFile(ours, "tun"); err != nil {
+		return nil, nil, err
+	}
+	if rtnetlink, err = takeFile(ours, "rtnetlink"); err != nil {
+		_ = tun.Close()
+		return nil, nil, err
+	}
+	return tun, rtnetlink, nil
+}
+
+// takeFile takes a descriptor that is in the socket.
+func takeFile(sock int, name string) (*os.File, error) {
+	var b [1]byte
+	oob := make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(sock, b[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	if err != nil {
+		return nil, &StartError{Step: "recvmsg", Path: name, Err: err}
+	}
+	msgs, err := unix.ParseSocketControlMessage(oob[:n])
+	if err != nil || len(msgs) != 1 {
+		return nil, &StartError{Step: "recvmsg", Path: name, Err: unix.EBADMSG}
+	}
+	fds, err := unix.ParseUnixRights(&msgs[0])
+	if err != nil || len(fds) != 1 {
+		return nil, &StartError{Step: "recvmsg", Path: name, Err: unix.EBADMSG}
+	}
+	return os.NewFile(uintptr(fds[0]), name), nil
+}
