@@ -43,7 +43,7 @@ func warmUp() error {
 	defer c.Namespaces.PID.Join.Close()
 	_ = c.Run(context.Background())
 	k := kept(dir, dir, "caisson-warm", "/nothing") // makes the keepers' program
-	k.NoCgroup, k.Memory = true, 0
+	k.NoCgroup, k.Memory, k.Cgroup = true, 0, ""
 	_ = k.Run(context.Background())
 	return nil
 }

@@ -105,7 +105,12 @@ func (c *Container) noteGroups(dirs []string, u *undo) error {
 	if c.Keep == nil {
 		return nil
 	}
-	path := filepath.Join(c.Keep.Dir, groupsFile)
+	return c.note(groupsFile, dirs, u)
+}
+
+// note writes the directories of a control group into a file of the Keep's folder.
+func (c *Container) note(file string, dirs []string, u *undo) error {
+	path := filepath.Join(c.Keep.Dir, file)
 	u.add(func() { _ = os.Remove(path) })
 	b, err := json.Marshal(dirs)
 	if err == nil {
@@ -118,16 +123,21 @@ func (c *Container) noteGroups(dirs []string, u *undo) error {
 }
 
 func (c *Container) openGroup(m *cgroups.Manager) (*cgroups.Group, error) {
-	b, err := os.ReadFile(filepath.Join(c.Keep.Dir, groupsFile))
+	return c.openNoted(m, groupsFile, c.Cgroup)
+}
+
+// openNoted opens the control group whose directories were noted in a file of the Keep's folder, or that has the name.
+func (c *Container) openNoted(m *cgroups.Manager, file, name string) (*cgroups.Group, error) {
+	b, err := os.ReadFile(filepath.Join(c.Keep.Dir, file))
 	if errors.Is(err, fs.ErrNotExist) { // an older version started it
-		return m.Open(c.Cgroup)
+		return m.Open(name)
 	}
 	if err != nil {
 		return nil, err
 	}
 	var dirs []string
 	if err := json.Unmarshal(b, &dirs); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(c.Keep.Dir, groupsFile), err)
+		return nil, fmt.Errorf("%s: %w", filepath.Join(c.Keep.Dir, file), err)
 	}
 	return m.OpenPaths(dirs)
 }
@@ -147,16 +157,17 @@ func (c *Container) Discard(ctx context.Context) error {
 	for _, open := range []func() (*cgroups.Group, error){
 		func() (*cgroups.Group, error) { return c.openGroup(m) },
 		func() (*cgroups.Group, error) { return m.Open(c.Cgroup) },
+		func() (*cgroups.Group, error) {
+			return c.openNoted(m, keeperGroupsFile, c.Cgroup+keeperSuffix)
+		},
+		func() (*cgroups.Group, error) { return m.Open(c.Cgroup + keeperSuffix) },
 	} {
 		g, err := open()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err == nil {
-			if err = g.Remove(); errors.Is(err, cgroups.ErrBusy) {
-				err = errors.Join(g.Kill(ctx), g.Remove())
-			}
-			err = errors.Join(err, g.Close())
+			err = errors.Join(removeOrKill(ctx, g), g.Close())
 		}
 		if err != nil {
 			return fmt.Errorf("container: discard %s: %w", c, err)

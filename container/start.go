@@ -104,6 +104,11 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 	if err != nil {
 		return nil, err
 	}
+	done, err := c.makeKeeperGroup(l, u)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	h := &holding{created: func(proc *namespace.Process) error {
 		if group != nil {
 			if err := group.wait(); err != nil {

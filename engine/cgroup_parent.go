@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"crypto/rand"
 	"errors"
+	"os"
 	"path"
+	"strings"
 
 	"github.com/caisson-engine/caisson/cgroups"
 )
@@ -46,6 +48,63 @@ func tryParent(m *cgroups.Manager, parent string) error {
 	}
 	defer g.Close()
 	return g.Remove()
+}
+
+// keptParent returns the control group for containers that outlive the program. One below the program's own would end with
+// the program's unit of systemd: that ends all processes below it (KillMode). "" says that there is no need of another one.
+func (e *Engine) keptParent(c *Container) string {
+	if c.Config.CgroupParent != "" || e.options.CgroupParent != "" {
+		return "" // it was chosen
+	}
+	e.keptOnce.Do(func() {
+		own, err := os.ReadFile("/proc/self/cgroup")
+		if err == nil && systemdBooted() && inUnit(string(own)) {
+			e.kept = chooseKeptParent()
+		}
+	})
+	return e.kept
+}
+
+// systemdBooted says whether systemd is what started the machine: sd_booted(3).
+func systemdBooted() bool {
+	_, err := os.Lstat("/run/systemd/system")
+	return err == nil
+}
+
+// inUnit says whether a process with this /proc/PID/cgroup is in a unit that can be stopped. A slice is none of them.
+func inUnit(groups string) bool {
+	for line := range strings.Lines(groups) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(f) < 3 || f[1] != "" && f[1] != "name=systemd" {
+			continue
+		}
+		for name := range strings.SplitSeq(f[2], "/") {
+			if strings.HasSuffix(name, ".service") || strings.HasSuffix(name, ".scope") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func chooseKeptParent() string {
+	m, err := cgroups.Detect()
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = m.Close() }()
+	if tryParent(m, sharedParent) != nil {
+		return "" // it may not be elsewhere
+	}
+	return sharedParent
+}
+
+// keptCgroup is the name of the control group of a container that outlives the program.
+func (e *Engine) keptCgroup(c *Container) string {
+	if parent := e.keptParent(c); parent != "" {
+		return path.Join(parent, "caisson-"+c.ShortID())
+	}
+	return e.cgroup(c)
 }
 
 // cgroup is the name of the container's control group.

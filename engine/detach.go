@@ -25,6 +25,7 @@ func (r *Run) keep() error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
+	r.c.Cgroup = r.e.keptCgroup(r.record)
 	r.c.Keep = &container.Keep{Dir: dir, Stdin: r.record.Config.OpenStdin, Hold: []*os.File{r.lock.File()}}
 	for _, h := range r.held {
 		if u, ok := h.(*volume.Use); ok {
@@ -44,7 +45,7 @@ func (e *Engine) discard(ctx context.Context, c *Container) error {
 	if err != nil {
 		return err
 	}
-	left.Cgroup = e.cgroup(c)
+	left.Cgroup = e.keptCgroup(c)
 	left.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
 	return left.Discard(ctx)
 }

@@ -44,8 +44,9 @@ type Engine struct {
 	images  *image.Store
 	volumes *volume.Store
 
-	parentOnce sync.Once
-	parent     string // see cgroupParent
+	parentOnce, keptOnce sync.Once
+	kept                 string // see keptParent
+	parent               string // see cgroupParent
 
 	networks *network.Store
 

@@ -30,6 +30,10 @@ type Keep struct {
 	LogSize int64
 	// Hold are files that the keeper has open as long as it lives: locks (flock), which end with their last descriptor.
 	Hold []*os.File
+	// CgroupDir and CgroupTasks are control groups that the keeper joins, as those of the same names in [Launch] are for
+	// the process. By default it is in those of the program that starts it.
+	CgroupDir   *os.File
+	CgroupTasks []*os.File
 }
 
 func (l *Launch) validateKeep() error {
@@ -46,6 +50,8 @@ func (l *Launch) validateKeep() error {
 		return bad("Keep.Dir", "no folder")
 	case slices.Contains(k.Hold, nil):
 		return bad("Keep.Hold", "a file is nil")
+	case slices.Contains(k.CgroupTasks, nil):
+		return bad("Keep.CgroupTasks", "a file is nil")
 	case k.LogSize != 0 && (k.LogSize < minLogSize || k.LogSize > maxLogSize):
 		return bad("Keep.LogSize", "%d is not between %d and %d bytes", k.LogSize, minLogSize, int64(maxLogSize))
 	}

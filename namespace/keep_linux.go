@@ -27,7 +27,9 @@ type keeper struct {
 	tty        bool
 	edit       func(*Program) // for tests
 	logSize    int64
-	cloneFlags uint64 // of the process
+	cloneFlags uint64   // of the process
+	groupDir   *os.File // the keeper's control groups
+	groupTasks []*os.File
 	path       string
 	held       []int
 }
@@ -37,7 +39,8 @@ func (l *Launch) startKept(ctx context.Context) (p *Process, err error) {
 	if err := l.validate(); err != nil {
 		return nil, err
 	}
-	k := &keeper{logSize: l.Keep.logSize(), path: l.Keep.Dir, locks: l.Keep.Hold, hasInput: l.Keep.Stdin || l.TTY, tty: l.TTY, edit: l.keeperEdit}
+	k := &keeper{logSize: l.Keep.logSize(), path: l.Keep.Dir, locks: l.Keep.Hold, hasInput: l.Keep.Stdin || l.TTY, tty: l.TTY, edit: l.keeperEdit,
+		groupDir: l.Keep.CgroupDir, groupTasks: l.Keep.CgroupTasks}
 	for _, x := range []struct {
 		ns   Namespace
 		flag uint64

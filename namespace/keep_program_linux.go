@@ -1,6 +1,8 @@
 package namespace
 
 import (
+	"os"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -104,12 +106,27 @@ func (k *keeperCompiler) leave(keeper int) {
 	if k.l.Namespaces.PID.isNew() {
 		flag |= unix.CLONE_NEWPID
 	}
-	k.call("clone", unix.SYS_CLONE, arg{kind: argHex, v: flag}, null, null, null, null).to(k.pid).about("keeper")
+	if k.k.groupDir != nil {
+		k.cloneInto(k.k.groupDir, flag&^uint64(unix.SIGCHLD), null)
+	} else {
+		k.call("clone", unix.SYS_CLONE, arg{kind: argHex, v: flag}, null, null, null, null).to(k.pid).about("keeper")
+	}
 	k.if0(k.pid, keeper)
 	k.call("exit_group", unix.SYS_EXIT_GROUP, num(0))
 }
 
+// cloneInto makes a process in a control group of the unified hierarchy.
+func (k *keeperCompiler) cloneInto(dir *os.File, flag uint64, pidfd arg) {
+	fd := k.file(dir.Name(), useFile(dir))
+	args := k.pointers("clone_args", arg{kind: argHex, v: flag | unix.CLONE_INTO_CGROUP}, pidfd, null, null, num(int(unix.SIGCHLD)), null,
+		null, null, null, null, fd)
+	k.call("clone3", unix.SYS_CLONE3, args, num(88)).to(k.pid).about(dir.Name())
+}
+
 func (k *keeperCompiler) detach() {
+	for _, f := range k.k.groupTasks {
+		k.call("write", unix.SYS_WRITE, k.file(f.Name(), useFile(f)), k.str("0"), num(1)).about(f.Name())
+	}
 	k.call("setsid", unix.SYS_SETSID)
 	k.call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, num(unix.SIG_SETMASK), k.words("all", ^uint64(0)), null, num(8))
 	k.call("chdir", unix.SYS_CHDIR, k.str("/"))
@@ -120,11 +137,7 @@ func (k *keeperCompiler) start(process int) {
 	pidfd := k.variable("pidfd", 8)
 	flag := k.k.cloneFlags | unix.CLONE_PIDFD
 	if dir := k.l.CgroupDir; dir != nil {
-		fd := k.file(dir.Name(), useFile(dir))
-		hex := func(v uint64) arg { return arg{kind: argHex, v: v} }
-		args := k.pointers("clone_args", hex(flag|unix.CLONE_INTO_CGROUP), pidfd.addr(), null, null, num(int(unix.SIGCHLD)), null,
-			null, null, null, null, fd)
-		k.call("clone3", unix.SYS_CLONE3, args, num(88)).to(k.pid).about(dir.Name())
+		k.cloneInto(dir, flag, pidfd.addr())
 	} else {
 		k.call("clone", unix.SYS_CLONE, arg{kind: argHex, v: flag | uint64(unix.SIGCHLD)}, null, pidfd.addr(), null, null).
 			to(k.pid).about("process")
