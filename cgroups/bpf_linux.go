@@ -55,7 +55,7 @@ func (n *node) attachDevices(rules []DeviceRule, byDefault, update bool) error {
 	var old []int
 	if update {
 		var err error
-		if old, err = ourPrograms(n.dir); err != nil {
+		if old, err = ourPrograms(n.fd()); err != nil {
 			return fmt.Errorf("query device programs of %s: %w", n.path, err)
 		}
 	}
@@ -79,11 +79,11 @@ func (n *node) attachDevices(rules []DeviceRule, byDefault, update bool) error {
 		defer unix.Close(fd)
 	}
 	// Several programs must all agree, so between attaching the new and detaching the old, less is allowed, not more.
-	if err := attachProgram(bpfProgAttach, n.dir, fd, unix.BPF_F_ALLOW_MULTI); err != nil {
+	if err := attachProgram(bpfProgAttach, n.fd(), fd, unix.BPF_F_ALLOW_MULTI); err != nil {
 		return fmt.Errorf("attach device program to %s: %w", n.path, adviseBPF(err))
 	}
 	for _, o := range old {
-		if err := attachProgram(bpfProgDetach, n.dir, o, 0); err != nil {
+		if err := attachProgram(bpfProgDetach, n.fd(), o, 0); err != nil {
 			return fmt.Errorf("detach device program from %s: %w", n.path, adviseBPF(err))
 		}
 	}

@@ -48,7 +48,7 @@ func (n *node) adviseShares(err error) error {
 	if !errors.As(err, &re) || !errors.Is(err, unix.EINVAL) {
 		return err
 	}
-	if idle, readErr := readNumber(n.dir, "cpu.idle"); readErr == nil && idle == 1 {
+	if idle, readErr := readNumber(n.fd(), "cpu.idle"); readErr == nil && idle == 1 {
 		re.Err = fmt.Errorf("%w (the group is idle: set CPUIdle to false with it)", re.Err)
 	}
 	return err
@@ -102,7 +102,7 @@ func (n *node) adviseBurst(r *Resources, err error) error {
 	if r.CPUBurst != 0 || r.CPUQuota <= 0 || !errors.As(err, &re) || !errors.Is(err, unix.EINVAL) {
 		return err
 	}
-	burst, readErr := readNumber(n.dir, n.burstFile())
+	burst, readErr := readNumber(n.fd(), n.burstFile())
 	if readErr == nil && micros(uint64(max(burst, 0))) > r.CPUQuota {
 		re.Err = fmt.Errorf("%w (it is below the CPUBurst in force, %d µs: set that too)", re.Err, burst)
 	}
@@ -160,7 +160,7 @@ func (n *node) setBandwidth2(r *Resources, period time.Duration) error {
 		s.text = itoa(r.CPUQuota.Microseconds())
 	case r.CPUQuota == 0: // keep it
 		s.field, s.value = "CPUPeriod", r.CPUPeriod
-		b, err := readFile(n.dir, "cpu.max")
+		b, err := readFile(n.fd(), "cpu.max")
 		if err != nil {
 			return fieldError(s.field, s.value, fmt.Errorf("read %s/cpu.max: %w", n.path, err))
 		}

@@ -31,7 +31,7 @@ func (m *Manager) Create(path string, r *Resources) (*Group, error) {
 	if r == nil {
 		r = &Resources{}
 	}
-	g := &Group{m: m, name: path}
+	g := m.newGroup(path)
 	if err := g.create(names, absolute, r); err != nil {
 		g.undo()
 		return nil, fmt.Errorf("create group %s: %w", path, err)

@@ -60,12 +60,12 @@ func privileged() bool {
 
 // setDevices1 denies all and writes the rules, one at a time as the kernel demands.
 func (n *node) setDevices1(rules []DeviceRule) error {
-	deny, err := openat(n.dir, "devices.deny", unix.O_WRONLY)
+	deny, err := openat(n.fd(), "devices.deny", unix.O_WRONLY)
 	if err != nil {
 		return fmt.Errorf("open %s/devices.deny: %w", n.path, err)
 	}
 	defer unix.Close(deny)
-	allow, err := openat(n.dir, "devices.allow", unix.O_WRONLY)
+	allow, err := openat(n.fd(), "devices.allow", unix.O_WRONLY)
 	if err != nil {
 		return fmt.Errorf("open %s/devices.allow: %w", n.path, err)
 	}
@@ -105,14 +105,14 @@ func (n *node) changeDevices1(rules []DeviceRule) error {
 			return n.setDevices1(rules)
 		}
 	}
-	b, err := readFile(n.dir, "devices.list")
+	b, err := readFile(n.fd(), "devices.list")
 	if err != nil {
 		return fmt.Errorf("read %s/devices.list: %w", n.path, err)
 	}
 	keep := make(map[string]bool, len(rules))
 	for _, d := range rules {
 		keep[d.entry()] = true
-		if err := writeFile(n.dir, "devices.allow", d.entry()); err != nil {
+		if err := writeFile(n.fd(), "devices.allow", d.entry()); err != nil {
 			return n.adviseDevice(d, err)
 		}
 	}
@@ -124,13 +124,13 @@ func (n *node) changeDevices1(rules []DeviceRule) error {
 		if keep[entry] {
 			continue
 		}
-		if err := writeFile(n.dir, "devices.deny", entry); err != nil {
+		if err := writeFile(n.fd(), "devices.deny", entry); err != nil {
 			return fmt.Errorf("deny %s in %s: %w", entry, n.path, err)
 		}
 	}
 	// Two rules about one device are one exception to the kernel: what was denied may have been part of what is allowed.
 	for _, d := range rules {
-		if err := writeFile(n.dir, "devices.allow", d.entry()); err != nil {
+		if err := writeFile(n.fd(), "devices.allow", d.entry()); err != nil {
 			return n.adviseDevice(d, err)
 		}
 	}

@@ -104,7 +104,7 @@ func (w *Watch) file(n *node, name string, read func(*Watch, []byte) error) erro
 	err := w.g.m.step("watch", n.path+"/"+name)
 	fd := -1
 	if err == nil {
-		fd, err = openat(n.dir, name, unix.O_RDONLY)
+		fd, err = openat(n.fd(), name, unix.O_RDONLY)
 	}
 	if absentFile(err) {
 		return nil
@@ -133,7 +133,7 @@ func (w *Watch) eventfd(n *node, name, argument string, kind EventKind) error {
 	err := w.g.m.step("watch", n.path+"/"+name)
 	control := -1
 	if err == nil {
-		control, err = openat(n.dir, name, unix.O_RDONLY)
+		control, err = openat(n.fd(), name, unix.O_RDONLY)
 	}
 	if err != nil {
 		return fail(err)
@@ -143,7 +143,7 @@ func (w *Watch) eventfd(n *node, name, argument string, kind EventKind) error {
 	if err != nil {
 		return fail(err)
 	}
-	err = writeFile(n.dir, "cgroup.event_control", itoa(int64(fd))+" "+itoa(int64(control))+argument)
+	err = writeFile(n.fd(), "cgroup.event_control", itoa(int64(fd))+" "+itoa(int64(control))+argument)
 	if err != nil {
 		_ = unix.Close(fd)
 		return fail(err)

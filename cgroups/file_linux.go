@@ -25,6 +25,9 @@ func retry(call func() (int, error)) (int, error) {
 }
 
 func openat(dir int, name string, flags int) (int, error) {
+	if dir == dirGone {
+		return -1, unix.ENOENT
+	}
 	return retry(func() (int, error) { return unix.Openat(dir, name, flags|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0) })
 }
 

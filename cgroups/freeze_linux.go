@@ -102,7 +102,7 @@ func (f freezer) write(frozen bool) error {
 	}
 	err := f.m.step("freeze", f.path)
 	if err == nil {
-		err = writeFile(f.dir, file, text)
+		err = writeFile(f.fd(), file, text)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s to %s/%s: %w", text, f.path, file, err)
@@ -112,13 +112,13 @@ func (f freezer) write(frozen bool) error {
 
 func (f freezer) frozen() (bool, error) {
 	if f.h.unified {
-		b, err := readFile(f.dir, "cgroup.events")
+		b, err := readFile(f.fd(), "cgroup.events")
 		if err != nil {
 			return false, fmt.Errorf("read %s/cgroup.events: %w", f.path, err)
 		}
 		return parseKeys(b)["frozen"] == 1, nil
 	}
-	b, err := readFile(f.dir, "freezer.state")
+	b, err := readFile(f.fd(), "freezer.state")
 	if err != nil {
 		return false, fmt.Errorf("read %s/freezer.state: %w", f.path, err)
 	}

@@ -37,8 +37,17 @@ type node struct {
 	dir  int
 	path string
 
+	resting sync.Mutex // held by what may open dir again
+	inode   uint64     // of the directory, when dir was closed to save descriptors; else 0
+
 	leaf  string   // the directory to be removed: path, or what a Create that failed has made
 	above []string // the directories between it and where names began, the topmost first
+}
+
+// newGroup returns a group without directories, to be closed.
+func (m *Manager) newGroup(name string) *Group {
+	m.groups.Add(1)
+	return &Group{m: m, name: name}
 }
 
 // Open opens the group at path, which is read as Create reads it, in each hierarchy where it is. The error satisfies
@@ -48,7 +57,7 @@ func (m *Manager) Open(path string) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{m: m, name: path}
+	g := m.newGroup(path)
 	for _, h := range m.hierarchies {
 		n, err := m.openNode(&place{m: m, h: h, names: names, absolute: absolute})
 		if err != nil {
@@ -61,6 +70,7 @@ func (m *Manager) Open(path string) (*Group, error) {
 		g.nodes = append(g.nodes, n)
 	}
 	if len(g.nodes) == 0 {
+		_ = g.Close()
 		return nil, fmt.Errorf("open group %s: %w", path, fs.ErrNotExist)
 	}
 	return g, nil
@@ -114,7 +124,7 @@ func (g *Group) Dir() (f *os.File, ok bool) {
 		return nil, false
 	}
 	if g.dir == nil {
-		fd, err := unix.FcntlInt(uintptr(g.nodes[0].dir), unix.F_DUPFD_CLOEXEC, 0)
+		fd, err := g.nodes[0].duplicate()
 		if err != nil {
 			return nil, false
 		}
@@ -142,7 +152,7 @@ func (g *Group) Tasks() ([]*os.File, error) {
 		if n.h.unified {
 			name = "cgroup.procs"
 		}
-		fd, err := openat(n.dir, name, unix.O_WRONLY)
+		fd, err := openat(n.fd(), name, unix.O_WRONLY)
 		if err != nil {
 			for _, f := range files {
 				_ = f.Close()
@@ -174,7 +184,7 @@ func (g *Group) Entry() (dir *os.File, tasks []*os.File, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.dir == nil {
-		fd, err := unix.FcntlInt(uintptr(n.dir), unix.F_DUPFD_CLOEXEC, 0)
+		fd, err := n.duplicate()
 		if err != nil {
 			return nil, nil, fmt.Errorf("open %s: %w", n.path, err)
 		}
@@ -183,18 +193,78 @@ func (g *Group) Entry() (dir *os.File, tasks []*os.File, err error) {
 	return g.dir, tasks, nil
 }
 
-// CloseTasks closes the files that Tasks, Dir and Entry returned, to save descriptors. They open them again.
+// restAbove is the number of groups above which a Manager's groups hold no descriptors while they are not used. What a
+// program has open is copied and looked through at each start of a process.
+const restAbove = 64
+
+// CloseTasks closes the files that Tasks, Dir and Entry returned, to save descriptors. They are opened again when they are
+// needed; so are those of the group's directories, which it closes if the Manager has more than 64 groups.
 func (g *Group) CloseTasks() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.closeFiles()
+	if g.closed || g.m.groups.Load() <= restAbove {
+		return
+	}
+	for _, n := range g.nodes {
+		n.rest()
+	}
+}
+
+func (g *Group) closeFiles() {
 	for _, f := range g.tasks {
 		_ = f.Close()
 	}
 	g.tasks = nil
 	if g.dir != nil {
 		_ = g.dir.Close()
-		g.dir = nil
 	}
+	g.dir = nil
+}
+
+// rest closes the node's descriptor until it is used.
+func (n *node) rest() {
+	n.resting.Lock()
+	defer n.resting.Unlock()
+	var st unix.Stat_t
+	if n.dir < 0 || unix.Fstat(n.dir, &st) != nil {
+		return
+	}
+	n.inode = st.Ino
+	_ = unix.Close(n.dir)
+	n.dir = -1
+}
+
+// dirGone stands for a directory that is not there any more: what is opened in it is not there either.
+const dirGone = -1000
+
+// duplicate returns a second descriptor of the directory.
+func (n *node) duplicate() (int, error) {
+	dir := n.fd()
+	if dir == dirGone {
+		return -1, unix.ENOENT
+	}
+	return retry(func() (int, error) { return unix.FcntlInt(uintptr(dir), unix.F_DUPFD_CLOEXEC, 0) })
+}
+
+// fd is the node's descriptor, opened again if it rests. The caller holds Group.mu.
+func (n *node) fd() int {
+	n.resting.Lock()
+	defer n.resting.Unlock()
+	if n.inode == 0 {
+		return n.dir
+	}
+	dir, err := openDir(unix.AT_FDCWD, n.path)
+	if err != nil {
+		return dirGone
+	}
+	var st unix.Stat_t
+	if unix.Fstat(dir, &st) != nil || st.Ino != n.inode { // another group of the same name
+		_ = unix.Close(dir)
+		return dirGone
+	}
+	n.dir, n.inode = dir, 0
+	return dir
 }
 
 // Add moves the process pid with all its threads into the group. On v1 that waits for a grace period in each
@@ -210,7 +280,7 @@ func (g *Group) Add(pid int) error {
 	for _, n := range g.nodes {
 		err := g.m.step("add", n.path)
 		if err == nil {
-			err = writeFile(n.dir, "cgroup.procs", itoa(int64(pid)))
+			err = writeFile(n.fd(), "cgroup.procs", itoa(int64(pid)))
 		}
 		if err != nil {
 			return fmt.Errorf("add process %d to %s: %w", pid, n.path, adviseAdd(n, err))
@@ -286,13 +356,9 @@ func (g *Group) Close() error {
 		return nil
 	}
 	g.closed = true
+	g.m.groups.Add(-1)
 	g.endWatches()
-	for _, f := range g.tasks {
-		_ = f.Close()
-	}
-	if g.dir != nil {
-		_ = g.dir.Close()
-	}
+	g.closeFiles()
 	for _, n := range g.nodes {
 		n.close()
 	}
@@ -300,6 +366,9 @@ func (g *Group) Close() error {
 }
 
 func (n *node) close() {
+	n.resting.Lock()
+	defer n.resting.Unlock()
+	n.inode = 0
 	if n.dir >= 0 {
 		_ = unix.Close(n.dir)
 		n.dir = -1

@@ -72,7 +72,7 @@ func (g *Group) killUnified(n *node) (bool, error) {
 	}
 	err := g.m.step("kill", n.path)
 	if err == nil {
-		err = writeFile(n.dir, "cgroup.kill", "1")
+		err = writeFile(n.fd(), "cgroup.kill", "1")
 	}
 	switch {
 	case err == nil:

@@ -39,7 +39,7 @@ func (m *Manager) List(path string) ([]string, error) {
 		}
 		defer g.Close()
 		for _, n := range g.nodes {
-			if err := list(n.dir, n.path); err != nil {
+			if err := list(n.fd(), n.path); err != nil {
 				return nil, err
 			}
 		}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Making is a group that is made in two parts: see [Manager.Begin].
@@ -29,7 +27,7 @@ func (m *Manager) Begin(path string, r *Resources) (*Making, error) {
 	if r == nil {
 		r = &Resources{}
 	}
-	k := &Making{g: &Group{m: m, name: path}, r: r, names: names}
+	k := &Making{g: m.newGroup(path), r: r, names: names}
 	if err := k.begin(); err != nil {
 		k.Abort()
 		return nil, fmt.Errorf("create group %s: %w", path, err)
@@ -49,7 +47,7 @@ func (k *Making) begin() (err error) {
 		return err
 	}
 	k.first = n
-	fd, err := retry(func() (int, error) { return unix.FcntlInt(uintptr(n.dir), unix.F_DUPFD_CLOEXEC, 0) })
+	fd, err := n.duplicate()
 	if err != nil {
 		return fmt.Errorf("open %s: %w", n.path, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +25,7 @@ type Manager struct {
 
 	devices deviceProgram
 	between between
+	groups  atomic.Int64 // groups that are not closed
 
 	// For tests: hook is called before each step with its name and the path it is about, and its error taken for the
 	// step's. anyFS accepts directories that are not on a cgroup file system.

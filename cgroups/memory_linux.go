@@ -155,10 +155,10 @@ func (n *node) memoryLimitsNow() (now memoryLimits, err error) {
 	if n.h.unified {
 		memory, swap = "memory.max", "memory.swap.max"
 	}
-	if now.memory, err = readNumber(n.dir, memory); err != nil {
+	if now.memory, err = readNumber(n.fd(), memory); err != nil {
 		return now, fmt.Errorf("read %s/%s: %w", n.path, memory, err)
 	}
-	now.total, err = readNumber(n.dir, swap)
+	now.total, err = readNumber(n.fd(), swap)
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // swap is not counted
 		now.total = Unlimited
@@ -181,7 +181,7 @@ func (n *node) adviseMemory(err error) error {
 	if !errors.As(err, &re) || !errors.Is(err, unix.EBUSY) {
 		return err
 	}
-	used, readErr := readNumber(n.dir, "memory.usage_in_bytes")
+	used, readErr := readNumber(n.fd(), "memory.usage_in_bytes")
 	if readErr != nil {
 		used = 0
 	}
@@ -242,7 +242,7 @@ func (n *node) setMemory2(r *Resources, update bool) error {
 // reclaim makes the group use no more than limit. Where v1 would refuse such a limit, v2's memory.max would have the
 // OOM killer make room.
 func (n *node) reclaim(limit int64) error {
-	used, err := readNumber(n.dir, "memory.current")
+	used, err := readNumber(n.fd(), "memory.current")
 	if err != nil {
 		return fmt.Errorf("read %s/memory.current: %w", n.path, err)
 	}
@@ -250,8 +250,8 @@ func (n *node) reclaim(limit int64) error {
 		return nil
 	}
 	// Linux ≥ 5.19; EAGAIN if less could be reclaimed. What counts is what is used then.
-	_ = writeFile(n.dir, "memory.reclaim", itoa(used-limit))
-	if used, err = readNumber(n.dir, "memory.current"); err != nil {
+	_ = writeFile(n.fd(), "memory.reclaim", itoa(used-limit))
+	if used, err = readNumber(n.fd(), "memory.current"); err != nil {
 		return fmt.Errorf("read %s/memory.current: %w", n.path, err)
 	}
 	if used > limit {

@@ -21,7 +21,7 @@ func (m *Manager) OpenPaths(paths []string) (*Group, error) {
 			leaves[h] = p
 		}
 	}
-	g := &Group{m: m}
+	g := m.newGroup("")
 	for _, h := range m.hierarchies {
 		p := leaves[h]
 		if p == "" {
@@ -39,6 +39,7 @@ func (m *Manager) OpenPaths(paths []string) (*Group, error) {
 		g.nodes = append(g.nodes, n)
 	}
 	if len(g.nodes) == 0 {
+		_ = g.Close()
 		return nil, fmt.Errorf("open group %q: %w", paths, fs.ErrNotExist)
 	}
 	return g, nil

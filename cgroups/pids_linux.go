@@ -34,7 +34,7 @@ func (g *Group) pids() ([]int, error) {
 }
 
 func (n *node) pids() ([]int, error) {
-	dir, err := openDir(n.dir, ".")
+	dir, err := openDir(n.fd(), ".")
 	if gone(err) {
 		return nil, nil
 	}

@@ -57,7 +57,7 @@ func (g *Group) OOMKills() (uint64, error) {
 // numbers reads control files into the numbers that they are for. Files that the kernel does not have leave zero.
 func (n *node) numbers(files map[string]*int64) error {
 	for file, p := range files {
-		v, err := readNumber(n.dir, file)
+		v, err := readNumber(n.fd(), file)
 		if absentFile(err) {
 			continue
 		}
@@ -80,7 +80,7 @@ func (n *node) keys(file string) (map[string]uint64, error) {
 
 // read reads a control file; nil if the kernel does not have it.
 func (n *node) read(file string) ([]byte, error) {
-	b, err := readShow(n.dir, file, make([]byte, 2048))
+	b, err := readShow(n.fd(), file, make([]byte, 2048))
 	if absentFile(err) {
 		return nil, nil
 	}
@@ -238,14 +238,14 @@ func (n *node) oomKills() (kills, groups uint64, known bool, err error) {
 		}
 		return nil
 	}
-	if isLeaf(n.dir) {
-		err = read(n.dir)
+	if isLeaf(n.fd()) {
+		err = read(n.fd())
 		if gone(err) {
 			err = nil
 		}
 	} else {
 		var dir int
-		if dir, err = openDir(n.dir, "."); err != nil {
+		if dir, err = openDir(n.fd(), "."); err != nil {
 			return 0, 0, false, fmt.Errorf("open %s: %w", n.path, err)
 		}
 		err = walk(dir, read, nil)

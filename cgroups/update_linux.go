@@ -86,7 +86,7 @@ func (g *Group) set(controller string, s setting) error {
 func (n *node) set(s setting) error {
 	err := n.m.step("write", n.path+"/"+s.file)
 	if err == nil {
-		err = writeFile(n.dir, s.file, s.text)
+		err = writeFile(n.fd(), s.file, s.text)
 	}
 	if err == nil {
 		return nil
@@ -173,7 +173,7 @@ func (g *Group) applyCpuset(r *Resources) error {
 // offered checks that the parent has what s asks for. v1 would refuse with a bare EACCES, and v2 take it and do
 // something else.
 func (n *node) offered(s setting) error {
-	parent, err := openDir(n.dir, "..")
+	parent, err := openDir(n.fd(), "..")
 	if err != nil {
 		return fieldError(s.field, s.value, fmt.Errorf("open %s/..: %w", n.path, err))
 	}
