@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"path"
 	"sync/atomic"
 
 	"github.com/caisson-engine/caisson/cgroups"
@@ -32,10 +33,9 @@ func (c *Container) makeGroupMeanwhile(l *namespace.Launch, ward *namespace.Ward
 	if err != nil {
 		return nil, nil // makeGroup says it
 	}
-	path := c.groupPath()
-	k, err := m.Begin(path, c.resources())
+	k, err := m.Begin(c.groupPath(), c.resources())
 	if err != nil {
-		return nil, c.groupError(path, err)
+		return nil, c.groupError(c.groupPath(), err)
 	}
 	if k == nil {
 		return nil, nil
@@ -48,6 +48,7 @@ func (c *Container) makeGroupMeanwhile(l *namespace.Launch, ward *namespace.Ward
 	making := &making{c: c, k: k, done: make(chan struct{})}
 	u.add(making.undo)
 	l.CgroupDir, l.CgroupPaths = k.Entry()
+	c.bindGroups(l)
 	return making, register(ward, u)
 }
 
@@ -90,5 +91,27 @@ func (m *making) undo() {
 		_ = m.c.removeGroup()
 	} else {
 		m.k.Abort()
+	}
+}
+
+// bindGroups has the control groups that the container sees bound, each from its folder on the host: that costs the same
+// however many there are, while the kernel looks at all groups for each hierarchy that is mounted anew.
+func (c *Container) bindGroups(l *namespace.Launch) {
+	m, err := manager()
+	if err != nil || c.NoCgroup || m.Mode() == cgroups.V2 || !isNew(c.Namespaces.Cgroup) || !namespace.Privileged() {
+		return
+	}
+	hierarchies := m.Hierarchies()
+	folders, err := m.Directories(c.groupPath())
+	if err != nil || len(folders) != len(hierarchies) {
+		return
+	}
+	for i, h := range hierarchies {
+		target := path.Join(cgroupTarget, h.Name)
+		for k := range l.Mounts {
+			if m := &l.Mounts[k]; m.Target == target && m.Type == h.Type && m.Data == h.Options && m.Source == "" {
+				m.Source = folders[i]
+			}
+		}
 	}
 }

@@ -171,6 +171,7 @@ func (c *Container) makeGroup(l *namespace.Launch, ward *namespace.Ward, u *undo
 	if err := enter(g, l); err != nil {
 		return err
 	}
+	c.bindGroups(l)
 	ward.Folders = g.Paths()
 	return c.noteGroups(ward.Folders, u)
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caisson-engine/caisson/internal/kernel"
 	"github.com/stretchr/testify/require"
 )
 
@@ -74,4 +75,36 @@ func TestWardForeseen(t *testing.T) {
 	w.Folders = []string{dir + "/b"}
 	require.True(t, w.Foreseen())
 	require.Equal(t, controlFiles{kill: true}, groupFiles(dir+"/b"))
+}
+
+// TestCgroupMountsCloned: a control group whose folder is told is bound from there while the host's mounts are in reach, if
+// the process is in a cgroup namespace of its own: else it would see less than its mount of the file system shows.
+func TestCgroupMountsCloned(t *testing.T) {
+	if err := kernel.MountSetattr.Err(); err != nil {
+		t.Skip(err)
+	}
+	const folder = "/sys/fs/cgroup/cpu/a"
+	for name, test := range map[string]struct {
+		change func(*Launch)
+		cloned bool
+	}{
+		"new":          {func(*Launch) {}, true},
+		"host's":       {func(l *Launch) { l.Namespaces.Cgroup.Host = true }, false},
+		"a user's":     {func(l *Launch) { l.UIDMappings, l.GIDMappings = testMaps, testMaps }, false},
+		"another type": {func(l *Launch) { l.Mounts[len(l.Mounts)-1].Type = "tmpfs" }, false},
+		"a name":       {func(l *Launch) { l.Mounts[len(l.Mounts)-1].Source = "cgroup" }, false},
+	} {
+		l := defaultLaunch(Dir("/srv/rootfs"), "true")
+		l.Mounts = append(l.Mounts, Mount{Type: "cgroup", Target: "/sys/fs/cgroup", Source: folder, Data: "cpu", Flags: ReadOnly})
+		test.change(l)
+		p, err := l.Program()
+		require.NoError(t, err, name)
+		text := p.String()
+		require.Equal(t, test.cloned, strings.Contains(text, `"`+folder+`", OPEN_TREE_CLONE`), "%s\n%s", name, text)
+		require.Equal(t, !test.cloned && name != "another type", strings.Contains(text, `fsopen("cgroup"`), name)
+		if test.cloned {
+			require.Less(t, strings.Index(text, folder), strings.Index(text, "setns("))
+			require.Contains(t, text, "set=MOUNT_ATTR_RDONLY, propagation=MS_PRIVATE")
+		}
+	}
 }

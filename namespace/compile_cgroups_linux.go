@@ -4,8 +4,52 @@ import (
 	"path"
 	"strings"
 
+	"github.com/caisson-engine/caisson/internal/kernel"
 	"golang.org/x/sys/unix"
 )
+
+// joinCgroups puts the process into its control groups, and takes the mounts of them that it will have.
+func (c *compiler) joinCgroups() {
+	for _, f := range c.l.CgroupTasks {
+		c.call("write", unix.SYS_WRITE, c.file(f.Name(), useFile(f)), c.str("0"), num(1)).about(f.Name())
+	}
+	if len(c.l.CgroupPaths) > 0 {
+		c.gate()
+	}
+	folders := c.cloneCgroups()
+	fd, zero, tasks := c.variable("tasks", 8), c.str("0"), ""
+	for _, p := range c.l.CgroupPaths {
+		if tasks = path.Base(p); folders[path.Dir(p)] != nil {
+			c.openat(*folders[path.Dir(p)], tasks, unix.O_WRONLY).to(fd).about(p)
+		} else {
+			c.openat(num(atCWD), p, unix.O_WRONLY).to(fd)
+		}
+		c.call("write", unix.SYS_WRITE, fd, zero, num(1)).about(p)
+		c.close(fd)
+	}
+}
+
+// cloneCgroups clones the host's mounts of the groups that are to be mounted, as long as they are in reach. It returns the
+// clones by folder.
+func (c *compiler) cloneCgroups() map[string]*arg {
+	c.groups = make([]arg, len(c.l.Mounts))
+	folders := make(map[string]*arg, len(c.l.Mounts))
+	for i := range c.l.Mounts {
+		if m := &c.l.Mounts[i]; c.cloned(m) {
+			c.groups[i] = c.openTree(m.Source, false)
+			folders[m.Source] = &c.groups[i]
+		}
+	}
+	return folders
+}
+
+// cloned says whether a mount of control groups is a clone of the host's.
+func (c *compiler) cloned(m *Mount) bool {
+	return isCgroup(m) && path.IsAbs(m.Source) && kernel.MountSetattr.Err() == nil && !c.user.own && !c.user.pivot &&
+		c.l.Namespaces.Cgroup.isNew()
+}
+
+func isCgroup(m *Mount) bool { return m.Type == "cgroup" || m.Type == "cgroup2" }
 
 // freshAbove returns the tmpfs whose root mount i goes right below, if it is among the mounts, none before i may cover it,
 // and the mount is one of control groups: of these there may be a dozen in a folder of their own. They are reached by the
@@ -13,7 +57,7 @@ import (
 // is made here, no link and no folder yet.
 func (c *compiler) freshAbove(i int) *arg {
 	m := &c.l.Mounts[i]
-	if m.Type != "cgroup" && m.Type != "cgroup2" {
+	if !isCgroup(m) {
 		return nil
 	}
 	dir := path.Dir(path.Clean(m.Target))

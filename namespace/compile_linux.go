@@ -18,6 +18,7 @@ type compiler struct {
 	dev     arg   // the mount of type dev
 	null    arg   // its node null
 	mounted []arg // the descriptors of Mounts, as far as they are made
+	groups  []arg // those of mounts of control groups that are clones
 	kernel  []kernelMount
 	late    []lateMount
 	user    userMode
@@ -77,7 +78,7 @@ func (c *compiler) setUp() {
 	c.oomScore()
 	c.labels()
 	c.affinity(false)
-	c.cgroups()
+	c.joinCgroups()
 	c.affinity(true)
 	c.openTime()
 	if c.user.own {
@@ -145,22 +146,6 @@ func (c *compiler) oomScore() {
 	c.openat(num(atCWD), p, unix.O_WRONLY).to(fd)
 	c.call("write", unix.SYS_WRITE, fd, c.str(v), num(len(v))).about(p)
 	c.close(fd)
-}
-
-func (c *compiler) cgroups() {
-	for _, f := range c.l.CgroupTasks {
-		c.call("write", unix.SYS_WRITE, c.file(f.Name(), useFile(f)), c.str("0"), num(1)).about(f.Name())
-	}
-	if len(c.l.CgroupPaths) == 0 {
-		return
-	}
-	c.gate()
-	fd, zero := c.variable("tasks", 8), c.str("0")
-	for _, p := range c.l.CgroupPaths {
-		c.openat(num(atCWD), p, unix.O_WRONLY).to(fd)
-		c.call("write", unix.SYS_WRITE, fd, zero, num(1)).about(p)
-		c.close(fd)
-	}
 }
 
 func (c *compiler) openat(dir arg, name string, fl int) *step {

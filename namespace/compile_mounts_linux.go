@@ -34,6 +34,11 @@ func (c *compiler) mount(i int) {
 		}
 		c.readOnlyLast(m.flags(), target, fd)
 	default:
+		if c.cloned(m) {
+			fd = c.groups[i]
+			c.setattr(fd, unix.AT_EMPTY_PATH, unix.MountAttr{Attr_set: m.flags().attr(), Propagation: unix.MS_PRIVATE}).about(target)
+			break
+		}
 		if host := c.borrowed(m.Type); host != "" {
 			fd = c.openTree(host, true)
 			c.setattr(fd, unix.AT_EMPTY_PATH|unix.AT_RECURSIVE,
@@ -76,7 +81,7 @@ func (m *Mount) flags() MountFlags {
 }
 
 func sourceOf(m *Mount, other string) string {
-	if m.Source != "" {
+	if m.Source != "" && !(isCgroup(m) && path.IsAbs(m.Source)) {
 		return m.Source
 	}
 	return other

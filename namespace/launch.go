@@ -177,7 +177,10 @@ type Mount struct {
 	Type string
 	// Target is an absolute path inside the root. The file or folder is made if it is missing.
 	Target string
-	// Source is an absolute path of the host for a bind; for other types the name that mountinfo shows, default Type.
+	// Source is an absolute path of the host for a bind; for other types the name that mountinfo shows, default Type. For
+	// "cgroup" and "cgroup2" it may be the absolute path of the folder of the process's own control group: with a new
+	// cgroup namespace the mount is the same, but is made by a clone of the host's, whose time does not grow with the
+	// number of groups.
 	Source string
 	// Root is what a bind attaches in place of Source: a folder, or a detached mount, which one container can be given.
 	Root *Root
