@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 			return (&command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).main(args[1:])
 		},
 		"hog":     playHog,
+		"probe":   playProbe,
 		"sleeper": playSleeper,
 	})
 }
