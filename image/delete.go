@@ -18,6 +18,7 @@ type deletion struct {
 	index    *ocispec.Index
 	done     Removed
 	unlinked []*layer.Unlinked
+	spent    bool // the reserve is given up
 }
 
 // locked runs f under the store's lock, then deletes the layers that it unlinked.
@@ -25,6 +26,9 @@ func (del *deletion) locked(ctx context.Context, f func() error) error {
 	err := del.s.locked(ctx, f)
 	for _, u := range del.unlinked {
 		err = errors.Join(err, u.Delete())
+	}
+	if del.spent {
+		del.s.makeReserve()
 	}
 	return err
 }
@@ -53,7 +57,7 @@ func (del *deletion) targets(ctx context.Context, gone []ocispec.Descriptor) err
 	if err != nil {
 		return err
 	}
-	if err := s.writeIndex(x); err != nil {
+	if err := del.writeIndex(); err != nil {
 		return err
 	}
 	if len(alive.errs) > 0 {

@@ -90,19 +90,44 @@ func (s *Store) leased() (leases, error) {
 			}
 			return u, err
 		}
-		var f leaseFile
-		if err := json.Unmarshal(b, &f); err != nil {
+		if err := u.add(b); err != nil {
 			return u, fmt.Errorf("lease %s: %w", path, err)
-		}
-		for m, d := range map[*map[digest.Digest]bool][]digest.Digest{
-			&u.blobs: f.Blobs, &u.layers: f.Layers, &u.images: f.Images,
-		} {
-			for _, x := range d {
-				(*m)[x] = true
-			}
 		}
 	}
 	return u, nil
+}
+
+// leasedUnlocked reads the leases without the store's lock, and so takes those of the dead for leases, too.
+func (s *Store) leasedUnlocked() (leases, error) {
+	u := leases{map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[digest.Digest]bool{}}
+	list, err := os.ReadDir(s.path("leases"))
+	if err != nil {
+		return u, err
+	}
+	for _, e := range list {
+		b, err := readBounded(s.path("leases", e.Name()), maxLease)
+		if err != nil {
+			continue // given back just now
+		}
+		_ = u.add(b) // half written: likewise
+	}
+	return u, nil
+}
+
+// add takes in a lease's file.
+func (u *leases) add(b []byte) error {
+	var f leaseFile
+	if err := json.Unmarshal(b, &f); err != nil {
+		return err
+	}
+	for m, d := range map[*map[digest.Digest]bool][]digest.Digest{
+		&u.blobs: f.Blobs, &u.layers: f.Layers, &u.images: f.Images,
+	} {
+		for _, x := range d {
+			(*m)[x] = true
+		}
+	}
+	return nil
 }
 
 // Hold keeps an image's layers and blobs from being deleted until release is called or the process ends, whichever

@@ -6,6 +6,4 @@ import (
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
-func TestMain(m *testing.M) {
-	testenv.Main(m, map[string]testenv.Program{"image-pull": pullProgram})
-}
+func TestMain(m *testing.M) { testenv.Main(m, programs) }

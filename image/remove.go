@@ -73,7 +73,7 @@ func (del *deletion) remove(ctx context.Context, ref string, o *RemoveOptions) e
 	}
 	del.index, del.done.Untagged = x, drop
 	if used != "" {
-		return s.writeIndex(x)
+		return del.writeIndex()
 	}
 	return del.targets(ctx, gone)
 }

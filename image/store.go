@@ -57,6 +57,7 @@ func (s *Store) init() error {
 			return err
 		}
 	}
+	s.makeReserve()
 	return s.sweep(partialAge)
 }
 
