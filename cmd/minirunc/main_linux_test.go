@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,8 +29,9 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// playHog uses memory until it is killed.
+// playHog uses memory until it is killed, when it has read a line.
 func playHog([]string) int {
+	_, _ = os.Stdin.Read(make([]byte, 1))
 	var all [][]byte
 	for {
 		b := make([]byte, 1<<20)
@@ -37,7 +39,6 @@ func playHog([]string) int {
 			b[i] = 1
 		}
 		all = append(all, b)
-		time.Sleep(time.Duration(len(all)) * time.Millisecond / 100)
 	}
 }
 
@@ -91,6 +92,7 @@ type fake struct {
 	root string
 	cmd  *exec.Cmd
 	name string // of the group
+	in   io.WriteCloser
 }
 
 // newFake makes a container c1 that runs args, in the state that create and start would have left it in. The process is reaped
@@ -126,11 +128,11 @@ func newFake(t *testing.T, own bool, args ...string) *fake {
 	}
 	// It does not begin before it is in the group.
 	f.cmd = exec.Command("sh", append([]string{"-c", `read x; exec "$@"`, "sh"}, args...)...)
-	begin, err := f.cmd.StdinPipe()
+	f.in, err = f.cmd.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, f.cmd.Start())
 	require.NoError(t, g.Add(f.cmd.Process.Pid))
-	_, err = begin.Write([]byte("\n"))
+	_, err = f.in.Write([]byte("\n"))
 	require.NoError(t, err)
 	ended := make(chan struct{})
 	go func() {

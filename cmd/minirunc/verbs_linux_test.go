@@ -405,6 +405,7 @@ func TestEventsStats(t *testing.T) {
 // TestEvents follows a container that runs out of memory.
 func TestEvents(t *testing.T) {
 	f := newFake(t, true, "hog")
+	f.ok(t, "update", "--memory", "64m", "--memory-swap", "64m", "c1")
 	cmd := play(t, "minirunc", "--root", f.root, "events", "--interval", "50ms", "c1")
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
@@ -416,7 +417,8 @@ func TestEvents(t *testing.T) {
 		require.NoError(t, json.Unmarshal(lines.Bytes(), &e))
 		require.Equal(t, "c1", e.ID)
 		if kinds[e.Type]++; kinds["stats"] == 1 && e.Type == "stats" {
-			f.ok(t, "update", "--memory", "32m", "--memory-swap", "32m", "c1")
+			_, err := f.in.Write([]byte("\n"))
+			require.NoError(t, err)
 		}
 		require.Equal(t, e.Type == "stats", e.Data != nil)
 	}
