@@ -194,7 +194,7 @@ func (k *container) enter(ctx context.Context, b *bundle.Bundle, p *specs.Proces
 		}
 	}
 	// The number was the container's only if that has not ended since.
-	if _, err := k.Process(); err != nil {
+	if err := k.Alive(); err != nil {
 		return nil, errors.New("cannot exec in a stopped container")
 	}
 	return l.Start(ctx)

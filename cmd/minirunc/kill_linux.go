@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"syscall"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -60,14 +59,9 @@ func (k *container) signal(sig syscall.Signal) error {
 			return fmt.Errorf("unable to kill all processes: %w", err)
 		}
 	}
-	p, err := k.Process()
-	if err != nil {
-		return err
-	}
-	defer p.Release()
-	if err := p.Signal(sig); err != nil {
-		if errors.Is(err, os.ErrProcessDone) || errors.Is(err, syscall.ESRCH) {
-			return ocistate.ErrNotRunning
+	if err := k.Signal(sig); err != nil {
+		if errors.Is(err, ocistate.ErrNotRunning) {
+			return err
 		}
 		return fmt.Errorf("unable to signal init: %w", err)
 	}

@@ -62,7 +62,7 @@ func (k *container) execute(ctx context.Context, b *bundle.Bundle) (err error) {
 		return errStopped
 	}
 	defer proc.Close()
-	if _, err := k.State.Process(); err != nil { // the number may be another process's
+	if err := k.Alive(); err != nil { // the number may be another process's
 		return errStopped
 	}
 	defer func() {

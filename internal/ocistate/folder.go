@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -97,7 +96,7 @@ func (f *Folder) ForgetGroup() error {
 
 // Groups returns the directories that NoteGroup noted, or none.
 func (f *Folder) Groups() ([]string, error) {
-	b, err := readCapped(f.Path(GroupsFile))
+	b, err := readFile(f.Path(GroupsFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -124,21 +123,8 @@ func (f *Folder) Remove() error {
 // maxFile bounds what is read of a file in a state folder.
 const maxFile = 16 << 20
 
-func readCapped(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
-	}
-	return b, err
-}
-
 func load(dir string) (*State, error) {
-	b, err := readCapped(filepath.Join(dir, StateFile))
+	b, err := readFile(filepath.Join(dir, StateFile))
 	if err != nil {
 		if _, e := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || e != nil && errors.Is(e, fs.ErrNotExist) {
 			return nil, ErrNotExist

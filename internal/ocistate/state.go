@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-
-	"github.com/caisson-engine/caisson/internal/kernel"
 )
 
 // A State is what state.json says. The names of the fields are runc's, for the tools that read those.
@@ -124,7 +122,7 @@ var namespaces = []struct {
 // yet.
 func New(id, bundle string, spec *specs.Spec) *State {
 	s := &State{
-		ID: id, Created: time.Now().UTC(), BootID: kernel.BootID(), OCIVersion: spec.Version, Bundle: bundle, Annotations: spec.Annotations,
+		ID: id, Created: time.Now().UTC(), BootID: bootID(), OCIVersion: spec.Version, Bundle: bundle, Annotations: spec.Annotations,
 	}
 	if spec.Hooks != nil {
 		s.Poststop = spec.Hooks.Poststop

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-
-	"github.com/caisson-engine/caisson/internal/kernel"
 )
 
 // Paused is a status beyond the specification's: all processes are frozen.
@@ -19,14 +17,13 @@ const Paused specs.ContainerState = "paused"
 
 // Status says what has become of the container: created, running, paused or stopped.
 func (s *State) Status() (specs.ContainerState, error) {
-	p, err := s.Process()
+	err := s.Alive()
 	if errors.Is(err, ErrNotRunning) {
 		return specs.StateStopped, nil
 	}
 	if err != nil {
 		return "", err
 	}
-	_ = p.Release()
 	if s.frozen() {
 		return Paused, nil
 	}
@@ -43,13 +40,13 @@ func (s *State) Status() (specs.ContainerState, error) {
 // frozen reads what the freezer says, of the unified hierarchy or v1: another tool may use the other one.
 func (s *State) frozen() bool {
 	if dir, ok := s.CgroupPaths[""]; ok {
-		b, err := os.ReadFile(filepath.Join(dir, "cgroup.events"))
+		b, err := readFile(filepath.Join(dir, "cgroup.events"))
 		if err == nil && strings.Contains(string(b), "frozen 1") {
 			return true
 		}
 	}
 	if dir, ok := s.CgroupPaths["freezer"]; ok {
-		b, err := os.ReadFile(filepath.Join(dir, "freezer.state"))
+		b, err := readFile(filepath.Join(dir, "freezer.state"))
 		if err == nil && strings.TrimSpace(string(b)) == "FROZEN" {
 			return true
 		}
@@ -57,26 +54,30 @@ func (s *State) frozen() bool {
 	return false
 }
 
-// Process returns a handle of the container's first process, a pidfd where the kernel has them, which the caller
-// releases. The error is ErrNotRunning if it has ended, reaped or not.
-func (s *State) Process() (*os.Process, error) {
-	if s.InitProcessPid <= 0 || s.BootID != "" && s.BootID != kernel.BootID() {
-		return nil, ErrNotRunning
-	}
-	// The handle is taken before the comparison: so the process behind it is the one compared.
-	p, err := os.FindProcess(s.InitProcessPid)
-	if err != nil {
-		return nil, err
+// Alive returns nil if the container's first process runs, and ErrNotRunning if it has ended, reaped or not.
+func (s *State) Alive() error {
+	if s.InitProcessPid <= 0 || s.BootID != "" && s.BootID != bootID() {
+		return ErrNotRunning
 	}
 	st, err := readStat(s.InitProcessPid)
-	if err != nil || st.start != s.InitProcessStart || st.dead {
-		_ = p.Release()
-		if err == nil || errors.Is(err, fs.ErrNotExist) || gone(err) {
-			err = ErrNotRunning
-		}
-		return nil, err
+	switch {
+	case errors.Is(err, fs.ErrNotExist), gone(err):
+		return ErrNotRunning
+	case err != nil:
+		return err
+	case st.start != s.InitProcessStart || st.dead:
+		return ErrNotRunning
 	}
-	return p, nil
+	return nil
+}
+
+// bootID is what tells one run of the kernel from the next, "" if that cannot be found out.
+func bootID() string {
+	b, err := readFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // StartTime returns when a process started, in clock ticks since boot.
@@ -93,7 +94,7 @@ type stat struct {
 // readStat reads /proc/PID/stat, whose second field is the name in parentheses, and may itself hold some.
 func readStat(pid int) (st stat, err error) {
 	path := "/proc/" + strconv.Itoa(pid) + "/stat"
-	b, err := os.ReadFile(path)
+	b, err := readFile(path)
 	if err != nil {
 		return st, err
 	}

@@ -1,0 +1,37 @@
+package layout
+
+import (
+	"go/ast"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestMiniruncCompilesNothingAtStart: the command is started for each verb of each container, so what its packages do when the
+// program begins counts: none compiles a regular expression then. internal/pattern does it when it is used.
+func TestMiniruncCompilesNothingAtStart(t *testing.T) {
+	linked := list(t, "-deps", "./cmd/minirunc")
+	for _, s := range sources(t) {
+		if s.Test || s.Main() && s.Dir != "cmd/minirunc" || !slices.Contains(linked, module+"/"+s.Dir) {
+			continue
+		}
+		for _, d := range s.File.Decls {
+			g, ok := d.(*ast.GenDecl)
+			if !ok {
+				continue
+			}
+			ast.Inspect(g, func(n ast.Node) bool {
+				if _, inside := n.(*ast.FuncLit); inside {
+					return false
+				}
+				sel, ok := n.(*ast.SelectorExpr)
+				if ok {
+					if x, ok := sel.X.(*ast.Ident); ok && x.Name == "regexp" && strings.HasPrefix(sel.Sel.Name, "MustCompile") {
+						t.Errorf("%s compiles a regular expression when the program begins", s.Path)
+					}
+				}
+				return true
+			})
+		}
+	}
+}
