@@ -126,6 +126,7 @@ func TestSameErrorsAsRunc(t *testing.T) {
 		same(verb, "nobody")
 		same(verb, "a/b")
 	}
+	same("exec", "nobody", "true")
 	same("kill", "x", "FOO")
 	same("delete", "x")
 	same("resume", "x")
@@ -139,6 +140,7 @@ func TestSameErrorsAsRunc(t *testing.T) {
 	same("pause", "x")
 	same("pause", "x")
 	same("delete", "x")
+	same("exec", "x", "true")
 	same("resume", "x")
 	same("kill", "x", "KILL")
 	for _, run := range []func(...string) result{peer, func(args ...string) result { return runc(t, l.root, args...) }} {
@@ -148,7 +150,7 @@ func TestSameErrorsAsRunc(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"kill", "x"}, {"kill", "--all", "x"}, {"pause", "x"}, {"resume", "x"}, {"start", "x"}, {"update", "--pids-limit", "10", "x"},
-		{"events", "--stats", "x"}, {"delete", "x"}, {"delete", "x"}, {"delete", "--force", "x"},
+		{"events", "--stats", "x"}, {"exec", "x", "true"}, {"delete", "x"}, {"delete", "x"}, {"delete", "--force", "x"},
 	} {
 		same(args...)
 	}
