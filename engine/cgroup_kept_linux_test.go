@@ -11,13 +11,13 @@ import (
 
 func TestInUnit(t *testing.T) {
 	for groups, want := range map[string]bool{
-		"0::/\n": false,
-		"0::/system.slice/app.service\n":                                              true,
-		"0::/user.slice/user-1000.slice/session-2.scope\n":                            true,
-		"0::/system.slice/app.service/worker\n":                                       true,
-		"0::/machine.slice\n":                                                         false,
-		"4:memory:/a.service\n1:name=systemd:/\n0::/\n":                               false,
-		"4:memory:/\n1:name=systemd:/system.slice/app.service\n":                      true,
+		"0::/\n":                         false,
+		"0::/system.slice/app.service\n": true,
+		"0::/user.slice/user-1000.slice/session-2.scope\n":                           true,
+		"0::/system.slice/app.service/worker\n":                                      true,
+		"0::/machine.slice\n":                                                        false,
+		"4:memory:/a.service\n1:name=systemd:/\n0::/\n":                              false,
+		"4:memory:/\n1:name=systemd:/system.slice/app.service\n":                     true,
 		"3:cpu,cpuacct:/docker/4f1c\n1:name=systemd:/docker/4f1c\n0::/docker/4f1c\n": false,
 		"rubbish\n::\n\n": false,
 	} {
