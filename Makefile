@@ -53,6 +53,8 @@ bench:
 # 20,000 starts under garbage collection and signals.
 soak:
 	$(GO) test -count=1 -timeout 60m $(AS_ROOT) -run TestStress ./namespace -launches $(LAUNCHES)
+	$(GO) test -count=1 -timeout 60m $(AS_ROOT) -run 'TestKeepPours|TestManyKeepers|TestKeepKillStarterAtEachStep' ./namespace \
+		-poured 10737418240 -keepers 1000 -stopat 1
 
 # All fuzz targets, or those of PKG, FUZZTIME each.
 fuzz:

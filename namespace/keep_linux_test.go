@@ -66,11 +66,11 @@ func keptLaunch(root *Root, dir string, args ...string) *Launch {
 }
 
 // keptRoot is a root with the programs that are kept. Keepers are no children of their program's, and are left to this one.
-func keptRoot(t *testing.T) *Root {
+func keptRoot(t *testing.T, more ...string) *Root {
 	t.Helper()
 	testenv.RequireRoot(t)
 	testenv.ReapOrphans(t)
-	return Dir(testenv.NewRootfs(t, "chat", "flood"))
+	return Dir(testenv.NewRootfs(t, append(more, "chat", "flood")...))
 }
 
 // logText is what the log holds of a stream.
