@@ -1,0 +1,58 @@
+package namespace
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// A LogPosition is a place between two frames of a log, for [OpenLogAt]. It may be kept as JSON, and holds until the
+// machine starts again.
+type LogPosition struct {
+	// File tells the log from those before and after it. Zero is the oldest that there is.
+	File uint64
+	// Offset is in bytes, from the file's beginning.
+	Offset int64
+}
+
+// Position is the place of the next frame.
+func (r *LogReader) Position() (LogPosition, error) {
+	if r.file == nil {
+		return LogPosition{}, nil
+	}
+	st, err := r.file.Stat()
+	if err != nil {
+		return LogPosition{}, err
+	}
+	return LogPosition{File: fileNumber(st), Offset: r.off}, nil
+}
+
+// OpenLogAt opens the log in a keeper's folder at a place that [LogReader.Position] has returned, of this reader or another
+// one. If the log has been renamed twice since, it is opened at its beginning, and lost is true.
+func OpenLogAt(dir string, at LogPosition) (r *LogReader, lost bool, err error) {
+	if at.File == 0 {
+		r, err = OpenLog(dir)
+		return r, false, err
+	}
+	// Twice: it may be renamed between the two looks.
+	for _, name := range []string{keepLog, keepOldLog, keepLog, keepOldLog} {
+		f, err := os.Open(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		st, err := f.Stat()
+		if err == nil && fileNumber(st) == at.File && at.Offset >= 0 && at.Offset <= st.Size() {
+			return &LogReader{dir: dir, file: f, off: at.Offset}, false, nil
+		}
+		_ = f.Close()
+		if err != nil {
+			return nil, false, err
+		}
+	}
+	r, err = OpenLog(dir)
+	return r, true, err
+}
