@@ -15,18 +15,14 @@ import (
 type Lock struct{ f *os.File }
 
 // Acquire locks the file at path, which it makes if need be, exclusively or shared, and waits for it until ctx ends.
-// The file that is locked is the one at path, even when holders remove it.
+// Who waits gets it before those who ask later. The file that is locked is the one at path, even when holders remove it.
 func Acquire(ctx context.Context, path string, exclusive bool) (*Lock, error) {
-	how := syscall.LOCK_SH
-	if exclusive {
-		how = syscall.LOCK_EX
-	}
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("lock: %w", err)
 		}
-		l, err := lock(ctx, f, how)
+		l, err := lock(ctx, f, flockHow(exclusive))
 		if err != nil {
 			return nil, err
 		}
@@ -39,14 +35,24 @@ func Acquire(ctx context.Context, path string, exclusive bool) (*Lock, error) {
 
 func lock(ctx context.Context, f *os.File, how int) (*Lock, error) {
 	path := f.Name()
+	mine := false
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
-		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
-		if err == nil {
-			return &Lock{f}, nil
+		if !mine {
+			if mine = takeTurn(f); mine {
+				wait = time.Millisecond
+			}
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			_ = f.Close()
-			return nil, fmt.Errorf("lock %s: %w", path, err)
+		if mine {
+			err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+			if err == nil {
+				passTurn(f)
+				return &Lock{f}, nil
+			}
+			if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+				_ = f.Close()
+				return nil, fmt.Errorf("lock %s: %w", path, err)
+			}
+			wait = min(wait, 5*time.Millisecond) // nobody else asks as often
 		}
 		select {
 		case <-ctx.Done():
@@ -69,13 +75,32 @@ func (l *Lock) current() bool {
 
 // TryAcquire is Acquire without waiting; held says that somebody else has the lock.
 func TryAcquire(path string, exclusive bool) (l *Lock, held bool, err error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	l, err = Acquire(ctx, path, exclusive)
-	if errors.Is(err, context.Canceled) {
-		return nil, true, nil
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, false, fmt.Errorf("lock: %w", err)
+		}
+		switch err := syscall.Flock(int(f.Fd()), flockHow(exclusive)|syscall.LOCK_NB); {
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return nil, true, f.Close()
+		case errors.Is(err, syscall.EINTR):
+			_ = f.Close()
+			continue
+		case err != nil:
+			return nil, false, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+		}
+		if l := (&Lock{f}); l.current() {
+			return l, false, nil
+		}
+		_ = f.Close() // its holder removed it
 	}
-	return l, false, err
+}
+
+func flockHow(exclusive bool) int {
+	if exclusive {
+		return syscall.LOCK_EX
+	}
+	return syscall.LOCK_SH
 }
 
 // TryAcquireDir locks the folder at path itself, exclusively; held says that somebody else has the lock. The lock goes

@@ -63,6 +63,71 @@ func TestLockRemoved(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrNotExist)
 }
 
+// TestLockIsFair: who gives the lock back and takes it again at once does not keep others out.
+func TestLockIsFair(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	ctx, stop := context.WithCancel(t.Context())
+	var greedy sync.WaitGroup
+	for range 3 {
+		greedy.Go(func() {
+			for ctx.Err() == nil {
+				l, err := Acquire(t.Context(), path, true)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				time.Sleep(2 * time.Millisecond)
+				if err := l.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	time.Sleep(20 * time.Millisecond)
+	var waited time.Duration
+	for range 10 {
+		begun := time.Now()
+		l, err := Acquire(t.Context(), path, true)
+		require.NoError(t, err)
+		waited = max(waited, time.Since(begun))
+		require.NoError(t, l.Close())
+	}
+	stop()
+	greedy.Wait()
+	t.Log("the longest wait:", waited)
+	require.Less(t, waited, 3*time.Second)
+}
+
+// TestLockQueues: a reader that comes when a writer waits does not get in before it.
+func TestLockQueues(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	reader, err := Acquire(t.Context(), path, false)
+	require.NoError(t, err)
+	order := make(chan string, 2)
+	var both sync.WaitGroup
+	wait := func(name string, exclusive bool) {
+		both.Go(func() {
+			l, err := Acquire(t.Context(), path, exclusive)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			order <- name
+			time.Sleep(20 * time.Millisecond)
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(50 * time.Millisecond)
+	}
+	wait("writer", true)
+	wait("reader", false)
+	require.NoError(t, reader.Close())
+	both.Wait()
+	require.Equal(t, "writer", <-order)
+	require.Equal(t, "reader", <-order)
+}
+
 // TestLockDir: the lock of a folder excludes others, also under the folder's new name and while it is being deleted.
 func TestLockDir(t *testing.T) {
 	dir := t.TempDir()
