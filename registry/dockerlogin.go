@@ -21,7 +21,7 @@ import (
 // names for the host or for all, else in config.json itself, encoded but not encrypted, readable by its owner alone.
 // What else the file holds stays. path is as for DockerCredentials; host as references name it.
 func SaveDockerCredential(ctx context.Context, path, host string, cred Credential) error {
-	err := changeDockerConfig(path, host, func(d *dockerFile) error {
+	err := changeDockerConfig(ctx, path, host, func(d *dockerFile) error {
 		if helper := d.helper(host); helper != "" {
 			if cred.RegistryToken != "" {
 				return fmt.Errorf("credential helper %q keeps no registry token: %w", helper, errors.ErrUnsupported)
@@ -54,7 +54,7 @@ func SaveDockerCredential(ctx context.Context, path, host string, cred Credentia
 // EraseDockerCredential forgets what SaveDockerCredential kept. A host that there is nothing of is no error; found says
 // whether there was.
 func EraseDockerCredential(ctx context.Context, path, host string) (found bool, err error) {
-	err = changeDockerConfig(path, host, func(d *dockerFile) error {
+	err = changeDockerConfig(ctx, path, host, func(d *dockerFile) error {
 		for key := range d.auths {
 			if key == dockerKey(host) || key != dockerAuthKey && hostOfKey(key) == host {
 				delete(d.auths, key)
@@ -96,7 +96,7 @@ func (d *dockerFile) helper(host string) string {
 }
 
 // changeDockerConfig rewrites config.json. A link to it stays one.
-func changeDockerConfig(path, host string, change func(*dockerFile) error) error {
+func changeDockerConfig(ctx context.Context, path, host string, change func(*dockerFile) error) error {
 	if !validHost(host) {
 		return fmt.Errorf("%w: registry host %q", ErrInvalidReference, printable(host))
 	}
@@ -106,6 +106,17 @@ func changeDockerConfig(path, host string, change func(*dockerFile) error) error
 	}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	// Another login may be at it. (Docker's own knows no lock.)
+	lock, err := durable.Acquire(ctx, path+".lock", true)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if err == nil {
+		defer func() { _ = lock.Remove() }()
 	}
 	d := &dockerFile{all: map[string]json.RawMessage{}, auths: map[string]json.RawMessage{}}
 	b, err := os.ReadFile(path)
@@ -136,9 +147,6 @@ func changeDockerConfig(path, host string, change func(*dockerFile) error) error
 	}
 	out, err := json.MarshalIndent(d.all, "", "\t")
 	if err != nil || bytes.Equal(out, bytes.TrimSpace(b)) {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	return durable.WriteFile(path, append(out, '\n'), 0o600)
