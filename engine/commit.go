@@ -50,16 +50,11 @@ func (e *Engine) Commit(ctx context.Context, ref string, o *CommitOptions) (_ *i
 		return nil, fmt.Errorf("commit container %s: %w", c.ShortID(), err)
 	}
 	if c.State.Status == Running && !o.NoPause {
-		thaw, err := freeze(ctx, c.State.Cgroups)
+		thaw, err := e.pauseFor(ctx, c)
 		if err != nil {
 			return nil, fmt.Errorf("commit container %s: %w", c.ShortID(), err)
 		}
-		defer func() {
-			// The groups are gone when the container was killed meanwhile.
-			if e := thaw(); !errors.Is(e, os.ErrNotExist) {
-				err = errors.Join(err, e)
-			}
-		}()
+		defer func() { err = errors.Join(err, thaw()) }()
 	}
 	img, err := e.images.Commit(ctx, func(w io.Writer) error { return e.changes(ctx, c, w) }, &image.CommitOptions{
 		Name: o.Name, Parent: parent, Edit: c.edit, Changes: o.Changes, Author: o.Author, Comment: o.Comment,

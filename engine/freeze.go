@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/caisson-engine/caisson/internal/durable"
 )
 
 // freeze stops the processes of control groups, given by their folders, until the function that it returns is called.
@@ -43,6 +45,62 @@ func freeze(ctx context.Context, groups []string) (thaw func() error, err error)
 		}
 	}
 	return func() error { return nil }, nil
+}
+
+// pauseFor freezes a container's processes until the function that it returns is called. If this program is killed before,
+// the next that opens the engine lets them go on: a file in the container's folder, locked meanwhile, says that it is to.
+func (e *Engine) pauseFor(ctx context.Context, c *Container) (thaw func() error, err error) {
+	l, err := durable.Acquire(ctx, e.path(c.ID, pausedFile), true)
+	if err != nil {
+		return nil, err
+	}
+	if frozen(c.State.Cgroups) { // somebody has paused it, and it stays so
+		return func() error { return nil }, l.Remove()
+	}
+	on, err := freeze(ctx, c.State.Cgroups)
+	if err != nil {
+		return nil, errors.Join(err, l.Remove())
+	}
+	return func() error {
+		err := on()
+		if errors.Is(err, os.ErrNotExist) { // the groups are gone when the container was killed meanwhile
+			err = nil
+		}
+		if e := l.Remove(); !errors.Is(e, os.ErrNotExist) { // as is the folder when it was removed
+			err = errors.Join(err, e)
+		}
+		return err
+	}, nil
+}
+
+// pausedFile is in a container's folder while pauseFor has frozen its processes.
+const pausedFile = "paused"
+
+// unpauseLeft lets the processes go on that a program which was killed has frozen.
+func (e *Engine) unpauseLeft(c *Container) error {
+	path := e.path(c.ID, pausedFile)
+	if _, err := os.Lstat(path); err != nil {
+		return nil
+	}
+	l, held, err := durable.TryAcquire(path, true)
+	if err != nil || held {
+		return err
+	}
+	thaw(c.State.Cgroups)
+	return l.Remove()
+}
+
+// frozen says whether the processes of control groups are frozen, or are to be.
+func frozen(groups []string) bool {
+	for _, dir := range groups {
+		for _, f := range freezers {
+			was, err := os.ReadFile(filepath.Join(dir, f.file))
+			if err == nil && string(bytes.TrimSpace(was)) != f.off {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // freezers are the files of cgroup v2 and v1.

@@ -31,7 +31,11 @@ func (e *Engine) sweep(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, err := e.load(ctx, id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		c, err := e.load(ctx, id)
+		if err == nil && c.State.Status == Running {
+			err = e.unpauseLeft(c)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			e.log.Warn("container cannot be read", "id", id, "error", err)
 		}
 	}
