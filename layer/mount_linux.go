@@ -46,6 +46,9 @@ func mount(ctx context.Context, layers []Layer, o *MountOptions) (*namespace.Roo
 	case o.ReadOnly && o.Upper != "":
 		return nil, errors.New("a read-only one has no Upper")
 	}
+	if err := o.checkMemory(); err != nil {
+		return nil, err
+	}
 	if o.Copy == CopyAlways || Copied(o.Work) {
 		return mountCopy(ctx, layers, o)
 	}
@@ -61,7 +64,7 @@ func mount(ctx context.Context, layers []Layer, o *MountOptions) (*namespace.Roo
 }
 
 func mountOverlay(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.Root, err error) {
-	v := &overlay{readOnly: o.ReadOnly, upper: o.Upper, work: o.Work, noKeep: o.NoKeep}
+	v := &overlay{readOnly: o.ReadOnly, upper: o.Upper, work: o.Work, noKeep: o.NoKeep, memory: o.InMemory}
 	if err := v.mapOwners(o); err != nil {
 		return nil, err
 	}
@@ -77,6 +80,13 @@ func mountOverlay(ctx context.Context, layers []Layer, o *MountOptions) (_ *name
 			err = errors.Join(err, failed.run(), made.run())
 		}
 	}()
+	if o.InMemory != 0 {
+		tmpfs, err := v.inMemory()
+		if err != nil {
+			return nil, err
+		}
+		defer unix.Close(tmpfs) // the overlay has a mount of it
+	}
 	if err := v.prepare(ctx, layers[len(layers)-1].scratch, &made); err != nil {
 		return nil, err
 	}
@@ -140,6 +150,7 @@ type overlay struct {
 	ownerUID, ownerGID uint32   // its root
 	owners             *os.File // the user namespace whose ids the files show, or nil
 	noKeep             bool     // make nothing that stays
+	memory             int64    // the size of what upper is in, if that is memory
 	volatile           bool     // upper is thrown away: nothing in it needs to be synced
 }
 
@@ -231,8 +242,21 @@ func scratch(ctx context.Context, store string, made *undo) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	made.add(func() error { return os.RemoveAll(dir) })
+	made.add(func() error { return removeScratch(dir) })
 	return dir, nil
+}
+
+// removeScratch deletes the folder of an overlay's upper and work folder. Mostly there is nothing in them but what overlayfs
+// itself has made: that goes by name, in a fifth of the system calls of a walk.
+func removeScratch(dir string) error {
+	_ = unix.Unlink(dir + "/work/work/incompat/volatile/dirty")
+	for _, d := range []string{"/work/work/incompat/volatile", "/work/work/incompat", "/work/work", "/work", "/upper"} {
+		_ = unix.Rmdir(dir + d) // what is not empty is left to the walk
+	}
+	if unix.Rmdir(dir) == nil {
+		return nil
+	}
+	return os.RemoveAll(dir)
 }
 
 // inheritRoot gives an empty upper folder the owner and mode of the layers' root: the overlay's root has the upper's.

@@ -89,6 +89,12 @@ type MountOptions struct {
 	// when it does not exist. It must be set exactly when Upper is.
 	Work string
 
+	// InMemory, if it is not 0, is the size in bytes of the memory that takes what is written, a tmpfs of the mount's own; it
+	// is gone with the Root, and the mount takes a part of the time that folders on a disk cost. What a container writes is
+	// its memory then, and counts as such. Upper and Work must be "", and it goes neither with ReadOnly nor with a copy nor
+	// with UIDMappings.
+	InMemory int64
+
 	// Copy says whether a copy of the layers may, or is to, take the overlay's place. A copy takes the time and the space
 	// of all files, unless the file system shares data between files (btrfs, xfs), and Upper then holds the whole tree:
 	// see [Copied]. Such an Upper is used as a copy ever after.

@@ -27,6 +27,9 @@ func (v *overlay) mount() (fd int, err error) {
 	}
 	if appends && !oldMount && v.owners == nil {
 		fd, err = v.mountNew()
+		if v.memory != 0 && errors.Is(err, unix.EINVAL) { // Linux < 6.15 takes no upper that is attached nowhere
+			fd, err = v.mountOld()
+		}
 	} else {
 		fd, err = v.mountOld()
 	}
@@ -166,7 +169,7 @@ func (v *overlay) mountHere() (int, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return -1, fmt.Errorf("make mounts private: %w", err)
 	}
-	tmp, err := newTmpfs()
+	tmp, err := v.newTmpfs()
 	if err != nil {
 		return -1, err
 	}
@@ -198,7 +201,12 @@ func (v *overlay) mountHere() (int, error) {
 	for _, o := range overlayOptions {
 		options += "," + o[0] + "=" + o[1]
 	}
-	if v.upper != "" {
+	if v.memory != 0 {
+		if err := inheritRoot("upper", v.lower[0]); err != nil {
+			return -1, err
+		}
+		options += ",upperdir=upper,workdir=work"
+	} else if v.upper != "" {
 		upper, work, err := v.linkUpper(link)
 		if err != nil {
 			return -1, err
@@ -221,22 +229,6 @@ func (v *overlay) mountHere() (int, error) {
 	fd, err := unix.OpenTree(unix.AT_FDCWD, "merged", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("clone overlay: %w", err)
-	}
-	return fd, nil
-}
-
-func newTmpfs() (int, error) {
-	ctx, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
-	if err != nil {
-		return -1, fmt.Errorf("fsopen tmpfs: %w", err)
-	}
-	defer unix.Close(ctx)
-	if err := unix.FsconfigCreate(ctx); err != nil {
-		return -1, fmt.Errorf("make tmpfs: %w", err)
-	}
-	fd, err := unix.Fsmount(ctx, unix.FSMOUNT_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("fsmount tmpfs: %w", err)
 	}
 	return fd, nil
 }
