@@ -109,6 +109,11 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 		return nil, err
 	}
 	defer done()
+	receive, finish, err := c.handNetwork(l)
+	if err != nil {
+		return nil, err
+	}
+	defer finish()
 	h := &holding{created: func(proc *namespace.Process) error {
 		if group != nil {
 			if err := group.wait(); err != nil {
@@ -120,6 +125,9 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 		}
 		if c.Setup == nil {
 			return nil
+		}
+		if there, err := receive(ctx); err != nil || !there {
+			return err
 		}
 		if err := c.Setup(ctx, proc.Pid()); err != nil {
 			return &StartError{Step: "set up", Path: c.String(), Err: err}

@@ -84,6 +84,7 @@ func (c *compiler) setUp() {
 	if c.user.own {
 		c.call("setsid", unix.SYS_SETSID)
 		c.enterUser()
+		c.handNetwork()
 	} else {
 		c.join()
 		c.newTime()

@@ -114,6 +114,11 @@ type Launch struct {
 	// byte from it, or fails with ECANCELED at end of file. It is the reading end of a pipe.
 	Gate *os.File
 
+	// NetworkTo, if it is not nil, is a stream socket of unix(7) to which the process sends the descriptors of its new network
+	// namespace and of the user namespace that owns it, a byte with each: /proc/PID/ns is closed to an ordinary user's
+	// program. It takes a user namespace. [ReceiveFile] takes one.
+	NetworkTo *os.File
+
 	// Created, if it is not nil, is called by Start in the host program when the process exists, in its new PID, network,
 	// IPC and UTS namespaces, and has executed nothing yet but the first steps of its set-up. An error of it undoes the
 	// start. With Gate the command is executed only when Created has opened that.

@@ -2,6 +2,8 @@ package namespace
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -65,13 +67,54 @@ func OpenNetwork(ctx context.Context, user, network *os.File) (tun, rtnetlink *o
 	return tun, rtnetlink, nil
 }
 
+// handNetwork sends the namespaces that a program needs to be the network's other side.
+func (c *compiler) handNetwork() {
+	if c.l.NetworkTo == nil {
+		return
+	}
+	sock, fd := c.file("network", useFile(c.l.NetworkTo)), c.variable("namespace", 8)
+	for _, name := range []string{"net", "user"} {
+		c.openat(num(atCWD), "/proc/self/ns/"+name, unix.O_RDONLY).to(fd)
+		c.sendDescriptor(sock, fd)
+		c.close(fd)
+	}
+	c.close(sock)
+}
+
+// HandsNetwork tells whether NetworkTo is needed to get at the process's network namespace: whether that is new, and of a user
+// namespace of an ordinary user's.
+func (l *Launch) HandsNetwork() bool {
+	m := l.userMode()
+	return m.own && m.rootless && l.Namespaces.Network.isNew() && l.Keep == nil
+}
+
+// ReceiveFile takes a descriptor that was sent to a stream socket with a byte, and waits for it. The error is io.EOF if the
+// other side is closed.
+func ReceiveFile(sock *os.File, name string) (f *os.File, err error) {
+	raw, err := sock.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	e := raw.Read(func(fd uintptr) bool {
+		f, err = takeFile(int(fd), name)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	if e != nil {
+		return nil, e
+	}
+	return f, err
+}
+
 // takeFile takes a descriptor that is in the socket.
 func takeFile(sock int, name string) (*os.File, error) {
 	var b [1]byte
 	oob := make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(sock, b[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
+	got, n, _, _, err := unix.Recvmsg(sock, b[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 	if err != nil {
 		return nil, &StartError{Step: "recvmsg", Path: name, Err: err}
+	}
+	if got == 0 {
+		return nil, io.EOF
 	}
 	msgs, err := unix.ParseSocketControlMessage(oob[:n])
 	if err != nil || len(msgs) != 1 {

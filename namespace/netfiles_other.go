@@ -11,3 +11,9 @@ import (
 func OpenNetwork(context.Context, *os.File, *os.File) (tun, rtnetlink *os.File, err error) {
 	return nil, nil, unsupported("open network")
 }
+
+// HandsNetwork returns false.
+func (l *Launch) HandsNetwork() bool { return false }
+
+// ReceiveFile returns an error that satisfies errors.ErrUnsupported: the system is not Linux.
+func ReceiveFile(*os.File, string) (*os.File, error) { return nil, unsupported("receive file") }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 )
 
 // Options are the optional settings of Open.
@@ -71,6 +72,8 @@ type SandboxOptions struct {
 	Servers    []netip.AddrPort
 	NoResolver bool
 	Audit      func(Attempt)
+	Network    *os.File
+	User       *os.File
 }
 
 // Sandbox returns errors.ErrUnsupported on this system.

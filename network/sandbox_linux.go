@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // SandboxOptions are the settings of a sandbox.
@@ -23,6 +24,9 @@ type SandboxOptions struct {
 	Servers []netip.AddrPort
 	// NoResolver leaves out the resolver at 127.0.0.11: for a sandbox that another process serves.
 	NoResolver bool
+	// Network and User, if they are not nil, are the network namespace and the user namespace that owns it, which are read from
+	// the process's /proc/PID/ns otherwise. They may be closed when Sandbox has returned.
+	Network, User *os.File
 	// Audit, if it is not nil, is told what the sandbox tries to connect to where it has an [Egress], allowed or not, by networks that
 	// this value attached it to. It is called by one goroutine at a time, within a second, and should not wait.
 	Audit func(Attempt)
@@ -34,6 +38,7 @@ type Sandbox struct {
 	s     *Store
 	o     SandboxOptions
 	ns    *os.File
+	user  *os.File // in user mode, what owns ns
 	owner owner
 
 	mu       sync.Mutex
@@ -65,16 +70,20 @@ func (s *Store) Sandbox(pid int, o *SandboxOptions) (*Sandbox, error) {
 	if o == nil || CheckName(o.ID) != nil {
 		return nil, fmt.Errorf("sandbox: %w", invalid("ID", "it is not 1 to 128 of [a-zA-Z0-9_.-]"))
 	}
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	ns, err := namespaceFile(o.Network, pid, "net")
 	if err != nil {
 		return nil, fmt.Errorf("sandbox %s: %w", o.ID, err)
 	}
 	start, err := startTime(pid)
+	var user *os.File
+	if err == nil && s.o.UserMode != nil {
+		user, err = namespaceFile(o.User, pid, "user")
+	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("sandbox %s: %w", o.ID, err), ns.Close())
 	}
 	return &Sandbox{
-		s: s, o: *o, ns: ns, attached: make(map[string]*attachment), owner: owner{PID: pid, Start: start, Boot: s.boot},
+		s: s, o: *o, ns: ns, user: user, attached: make(map[string]*attachment), owner: owner{PID: pid, Start: start, Boot: s.boot},
 	}, nil
 }
 
@@ -290,7 +299,7 @@ func (b *Sandbox) Forget() {
 		_ = b.s.unwatch(a.e)
 		b.s.mu.Unlock()
 	}
-	_ = b.ns.Close()
+	_ = b.closeFiles()
 }
 
 // Close detaches the sandbox from the networks that it was attached to by this value, and by others under its ID, and
@@ -321,5 +330,25 @@ func (b *Sandbox) Close() error {
 			errs = append(errs, fmt.Errorf("detach %s from network %s: %w", short(b.o.ID), network, err))
 		}
 	}
-	return errors.Join(append(errs, b.ns.Close())...)
+	return errors.Join(append(errs, b.closeFiles())...)
+}
+
+func (b *Sandbox) closeFiles() error {
+	err := b.ns.Close()
+	if b.user != nil {
+		err = errors.Join(err, b.user.Close())
+	}
+	return err
+}
+
+// namespaceFile opens a namespace of the process, or returns another descriptor of the given one.
+func namespaceFile(given *os.File, pid int, kind string) (*os.File, error) {
+	if given == nil {
+		return os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+	}
+	fd, err := unix.FcntlInt(given.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), given.Name()), nil
 }

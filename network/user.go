@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"os"
 )
 
 // A UserMode is networking in this process, for programs that may not change the host's network: package network/usernet has
@@ -15,8 +16,8 @@ type UserMode interface {
 
 // A UserEndpoint is what a UserMode has to make.
 type UserEndpoint struct {
-	// PID is a process in the network namespace.
-	PID int
+	// NetworkNamespace is where the interface is to be, and UserNamespace owns that. The Sandbox closes them.
+	NetworkNamespace, UserNamespace *os.File
 	// Network and Endpoint say which addresses it gets. Endpoint.Interface is the name, or empty for the first free of
 	// "eth0", "eth1", … . Metric is that of the default route, which an internal network has none of.
 	Network  Network

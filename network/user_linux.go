@@ -27,7 +27,7 @@ func (b *Sandbox) joinUser(ctx context.Context, n *Network, o *EndpointOptions, 
 	r := b.userResolver()
 	own := *e
 	u := &UserEndpoint{
-		PID: b.owner.PID, Network: *n, Endpoint: own, Metric: (maxPriority - o.GatewayPriority) * perPriority,
+		NetworkNamespace: b.ns, UserNamespace: b.user, Network: *n, Endpoint: own, Metric: (maxPriority - o.GatewayPriority) * perPriority,
 		Answer: r.answer,
 		Allow:  func(protocol uint8, to netip.AddrPort) bool { return b.allowUser(&own, protocol, to) },
 	}

@@ -31,7 +31,7 @@ func New() *Mode { return &Mode{wires: make(map[string]*wire)} }
 
 // Join implements [network.UserMode].
 func (m *Mode) Join(ctx context.Context, e *network.UserEndpoint) (_ network.UserLink, err error) {
-	tun, rtnl, err := openNetwork(ctx, e.PID)
+	tun, rtnl, err := openNetwork(ctx, e)
 	if err != nil {
 		return nil, err
 	}
@@ -57,30 +57,21 @@ func (m *Mode) Join(ctx context.Context, e *network.UserEndpoint) (_ network.Use
 	return p, nil
 }
 
-// openNetwork opens a tap device and an rtnetlink socket in the network namespace of a process.
-func openNetwork(ctx context.Context, pid int) (tun, rtnl *os.File, err error) {
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
-	if err != nil {
-		return nil, nil, err
-	}
-	defer ns.Close()
-	user, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", pid))
-	if err != nil {
-		return nil, nil, err
-	}
-	defer user.Close()
+// openNetwork opens a tap device and an rtnetlink socket in the endpoint's network namespace.
+func openNetwork(ctx context.Context, e *network.UserEndpoint) (tun, rtnl *os.File, err error) {
 	own, err := os.Stat("/proc/self/ns/user")
 	if err != nil {
 		return nil, nil, err
 	}
-	theirs, err := user.Stat()
+	theirs, err := e.UserNamespace.Stat()
 	if err != nil {
 		return nil, nil, err
 	}
+	user := e.UserNamespace
 	if os.SameFile(own, theirs) {
-		return namespace.OpenNetwork(ctx, nil, ns)
+		user = nil
 	}
-	return namespace.OpenNetwork(ctx, user, ns)
+	return namespace.OpenNetwork(ctx, user, e.NetworkNamespace)
 }
 
 // Interface implements [network.UserLink].
