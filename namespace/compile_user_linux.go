@@ -105,7 +105,7 @@ func (c *compiler) enterUser() {
 			fresh |= x.flag
 		}
 	}
-	if c.l.Root != nil {
+	if c.l.Root != nil && n.Mount.isNew() {
 		fresh |= unix.CLONE_NEWNS
 	}
 	switch {
@@ -162,6 +162,8 @@ func (c *compiler) ownFiles() {
 	for fd, f := range []*os.File{c.l.Stdin, c.l.Stdout, c.l.Stderr} {
 		if f != nil && slices.Contains(c.l.Own, f) {
 			c.call("fchown", unix.SYS_FCHOWN, num(fd), num(int(c.l.User.UID)), num(int(c.l.User.GID))).about(f.Name())
+			// A file of somebody who has no id in the user namespace, or on a file system that is read-only, stays his.
+			c.ignore(errnoSet(int(unix.EPERM), int(unix.EINVAL), int(unix.EROFS)))
 		}
 	}
 }
@@ -222,18 +224,25 @@ func (c *compiler) enterRootByPivot() {
 		if !c.user.host {
 			c.enterUserTemplate()
 		}
-		fresh := uint64(unix.CLONE_NEWNS)
+		fresh := uint64(0)
+		if c.l.Namespaces.Mount.isNew() {
+			fresh |= unix.CLONE_NEWNS
+		}
 		if c.l.Namespaces.Cgroup.isNew() {
 			fresh |= unix.CLONE_NEWCGROUP
 		}
-		c.call("unshare", unix.SYS_UNSHARE, flags(fresh, cloneNames))
+		if fresh != 0 {
+			c.call("unshare", unix.SYS_UNSHARE, flags(fresh, cloneNames))
+		}
 	}
 	place, propagation := "/", Private
 	if c.user.host {
 		place, propagation = name, Slave
 	}
-	c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(unix.MS_REC|propagation.flag(), mountNames), null).
-		about("/ private")
+	if c.l.Namespaces.Mount.isNew() {
+		c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(unix.MS_REC|propagation.flag(), mountNames), null).
+			about("/ private")
+	}
 	c.root = c.openRoot()
 	if len(c.l.MaskedPaths) > 0 {
 		c.empty = c.fileSystem("tmpfs", "empty", "mode=555,nr_inodes=2,nr_blocks=1", ReadOnly|NoSuid|NoDev|NoExec)
@@ -275,6 +284,10 @@ func (c *compiler) openTree(path string, recursive bool) arg {
 func (c *compiler) leaveOldRoot() {
 	const what = "old root"
 	c.call("fchdir", unix.SYS_FCHDIR, c.root).about(c.l.Root.String())
+	if c.l.Namespaces.Mount.Host {
+		c.call("chroot", unix.SYS_CHROOT, c.str(".")).about(c.l.Root.String())
+		return
+	}
 	c.call("pivot_root", unix.SYS_PIVOT_ROOT, c.str("."), c.str(".")).about(c.l.Root.String())
 	if len(c.l.MaskedPaths) > 0 && !c.user.host { // the empty folder first, which covers it
 		c.call("umount2", unix.SYS_UMOUNT2, c.str("."), flags(unix.MNT_DETACH, umountNames)).about("empty folder")

@@ -56,7 +56,7 @@ type Launch struct {
 	RootIDMap *IDMap
 	// TimeOffsets, if they are not nil, give the process a new time namespace (Linux ≥ 5.6).
 	TimeOffsets *TimeOffsets
-	// Hostname and Domainname are set in a new UTS namespace. Empty leaves the host's. At most 64 bytes each.
+	// Hostname and Domainname are set in a UTS namespace that is new or joined. Empty leaves the host's. At most 64 bytes each.
 	Hostname, Domainname string
 	// Sysctls are written below /proc/sys in the new namespaces, in the order given.
 	Sysctls []Sysctl
@@ -128,6 +128,8 @@ type Launch struct {
 	// file system: with a copy of all of the host's mounts around it, slaves of these, in which Root lies at its own
 	// path. That is where the hooks of the OCI runtime specification run which need the host's paths; it takes some
 	// milliseconds more. An error of it undoes the start. Root must be a folder ([Dir]), its path without symbolic links.
+	// If the mount namespace is not new, the mounts are made in it, at Root's path; they stay there when it is the host's, where
+	// the process enters its root by chroot(2), which a privileged one can leave.
 	BeforeRoot func(*Process) error
 
 	// StubDir is the folder in which the stub is written when the kernel refuses to execute memory files
@@ -164,7 +166,8 @@ type Namespaces struct {
 
 // A Namespace is new (its zero value), the host's, or an existing one.
 type Namespace struct {
-	// Host shares the host program's own namespace. The mount namespace cannot be shared and have a Root.
+	// Host shares the host program's own namespace. The mount namespace can be shared or joined and have a Root only with
+	// BeforeRoot.
 	Host bool
 	// Join is the namespace to enter: a pidfd, or a file of /proc/PID/ns. The Launch does not close it.
 	Join *os.File

@@ -32,7 +32,7 @@ func (l *Launch) validate() error {
 	switch {
 	case l.Root == nil && n.Mount.isNew():
 		return bad("Root", "no root file system")
-	case l.Root != nil && !n.Mount.isNew():
+	case l.Root != nil && !n.Mount.isNew() && l.BeforeRoot == nil:
 		return bad("Namespaces.Mount", "a root file system needs a mount namespace of its own")
 	case l.Root == nil && len(l.Mounts)+len(l.MaskedPaths)+len(l.ReadOnlyPaths)+len(l.Sysctls) > 0:
 		return bad("Mounts", "the mount namespace is not the process's own")
@@ -40,8 +40,8 @@ func (l *Launch) validate() error {
 	if len(l.Hostname) > 64 || len(l.Domainname) > 64 {
 		return bad("Hostname", "longer than 64 bytes")
 	}
-	if (l.Hostname != "" || l.Domainname != "") && !n.UTS.isNew() {
-		return bad("Hostname", "the UTS namespace is not the process's own")
+	if (l.Hostname != "" || l.Domainname != "") && n.UTS.Host {
+		return bad("Hostname", "the UTS namespace is the host's")
 	}
 	if len(l.Seccomp)%8 != 0 || len(l.Seccomp) > 4096*8 {
 		return bad("Seccomp", "%d bytes are no filter of 1 to 4096 instructions of 8 bytes", len(l.Seccomp))

@@ -79,7 +79,11 @@ func (c *command) make(id string, o *createOptions) (_ *container, _ *namespace.
 		return nil, nil, err
 	}
 	m := &making{container: k, bundle: b, options: o}
-	proc, err := m.run()
+	err = k.noteMounts()
+	var proc *namespace.Process
+	if err == nil {
+		proc, err = m.run()
+	}
 	if err != nil {
 		m.undo()
 		return nil, nil, err

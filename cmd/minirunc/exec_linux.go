@@ -172,6 +172,9 @@ func (k *container) enter(ctx context.Context, b *bundle.Bundle, p *specs.Proces
 	}
 	defer init.Close()
 	l.Namespaces = joined(b, init.PidFD())
+	if l.Namespaces.Mount.Host {
+		return nil, errNoMountNamespace
+	}
 	bundle.Home(l, namespace.Dir(fmt.Sprintf("/proc/%d/root", init.Pid())))
 	o.files.use(l)
 	if len(k.Group) > 0 {

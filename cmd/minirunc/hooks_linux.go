@@ -123,6 +123,9 @@ func (h *hooks) inContainer(ctx context.Context, hook specs.Hook, stdin []byte, 
 		Path: hook.Path, Args: hook.Args, Env: hook.Env, Namespaces: joined(h.bundle, h.process.PidFD()), NewPrivileges: true,
 		Capabilities: namespace.Capabilities{Bounding: all, Effective: all, Permitted: all},
 	}
+	if l.Namespaces.Mount.Host {
+		return errNoMountNamespace
+	}
 	if len(l.Args) == 0 {
 		l.Args = []string{hook.Path}
 	}

@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -35,9 +34,6 @@ func (b *Bundle) namespaces(l *Launch) error {
 			newUser, newTime = newUser || x.Type == specs.UserNamespace, newTime || x.Type == specs.TimeNamespace
 			continue
 		}
-		if x.Type == specs.MountNamespace {
-			return wrong(field+".path", "a container has a mount namespace of its own: %w", errors.ErrUnsupported)
-		}
 		f, err := openNamespace(x.Path, x.Type)
 		if err != nil {
 			return wrong(field+".path", "%w", err)
@@ -45,8 +41,8 @@ func (b *Bundle) namespaces(l *Launch) error {
 		l.files = append(l.files, f)
 		to.Join = f
 	}
-	if n.Mount.Host {
-		return wrong("linux.namespaces", "a container has a mount namespace of its own: there is none of the type mount")
+	if n.Mount.Host || n.Mount.Join != nil { // the mounts are made where the root is
+		l.BeforeRoot = func(*namespace.Process) error { return nil }
 	}
 	if err := b.userNamespace(l, newUser); err != nil {
 		return err

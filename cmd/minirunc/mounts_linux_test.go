@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+// TestOtherMountNamespace: a container may share the host's mounts, or join a namespace of them.
+func TestOtherMountNamespace(t *testing.T) {
+	testenv.RequireCommand(t, "unshare", "sleep")
+	m := newMade(t, "cat", "/proc/self/mountinfo")
+	host, err := os.Readlink("/proc/self/ns/mnt")
+	require.NoError(t, err)
+	before, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	m.spec.Linux.Namespaces = []specs.LinuxNamespace{{Type: specs.PIDNamespace}, {Type: specs.UTSNamespace}}
+	m.write()
+	m.ok("create", "c")
+	k, err := (&command{root: m.root}).open("c")
+	require.NoError(t, err)
+	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", k.InitProcessPid))
+	require.NoError(t, err)
+	require.Equal(t, host, own)
+	m.fails(255, errNoMountNamespace.Error(), "exec", "c", "probe")
+	m.ok("delete", "--force", "c")
+	require.Contains(t, m.ok("run", "c"), " / /proc rw")
+	after, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	require.Equal(t, string(before), string(after))
+
+	other := exec.Command("unshare", "--mount", "--propagation", "private", "sleep", "60")
+	require.NoError(t, other.Start())
+	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
+	path := fmt.Sprintf("/proc/%d/ns/mnt", other.Process.Pid)
+	require.Eventually(t, func() bool { ns, _ := os.Readlink(path); return ns != host }, 5*time.Second, time.Millisecond)
+	m.spec.Linux.Namespaces = append(m.spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.MountNamespace, Path: path})
+	m.spec.Process.Args = []string{"probe", "sleep"}
+	m.write()
+	m.ok("run", "-d", "c")
+	require.Equal(t, "root:x:0:", m.ok("exec", "c", "probe", "cat", "/etc/group")[:9], "exec enters the root")
+	k, err = (&command{root: m.root}).open("c")
+	require.NoError(t, err)
+	own, err = os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", k.InitProcessPid))
+	require.NoError(t, err)
+	joined, err := os.Readlink(path)
+	require.NoError(t, err)
+	require.Equal(t, joined, own)
+}
+
+// TestUserNamespaceOfOthersFiles: standard files that belong to nobody in the user namespace stay as they are.
+func TestUserNamespaceOfOthersFiles(t *testing.T) {
+	m := newMade(t, "cat", "/proc/self/uid_map")
+	m.spec.Linux.Namespaces = append(m.spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
+	m.spec.Linux.UIDMappings = []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 2000}}
+	m.spec.Linux.GIDMappings = m.spec.Linux.UIDMappings
+	m.spec.Linux.UIDMappings = append(m.spec.Linux.UIDMappings, specs.LinuxIDMapping{ContainerID: 65534, HostID: 65534, Size: 1})
+	for _, hooks := range []*specs.Hooks{nil, {CreateContainer: []specs.Hook{{Path: "/bin/true"}}}} {
+		m.spec.Hooks = hooks
+		m.write()
+		require.Contains(t, m.ok("run", "c"), "0       1000       2000")
+	}
+}
