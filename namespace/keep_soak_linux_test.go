@@ -211,8 +211,11 @@ func stopAndDie(args []string) int {
 	step, _ := strconv.Atoi(args[3])
 	l := keptLaunch(Dir(args[1]), args[2], "/bin/chat")
 	said, held := os.NewFile(3, "said"), os.NewFile(4, "held")
-	l.ExtraFiles = []*os.File{said, held}
-	l.edit = func(p *Program) { p.waitAt(step, 3, 4) }
+	for fd := 3; fd < keeperFDs; fd++ { // the numbers that the keeper's descriptors get
+		l.ExtraFiles = append(l.ExtraFiles, said)
+	}
+	l.ExtraFiles = append(l.ExtraFiles, said, held)
+	l.edit = func(p *Program) { p.waitAt(step, keeperFDs, keeperFDs+1) }
 	if _, err := l.Start(context.Background()); err != nil {
 		fmt.Println(err)
 		return 1

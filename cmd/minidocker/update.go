@@ -1,0 +1,98 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/caisson-engine/caisson/engine"
+)
+
+func (a *app) renameCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rename CONTAINER NEW_NAME", Short: "Rename a container", Args: cobra.ExactArgs(2), DisableFlagsInUseLine: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.withEngine(func(e *engine.Engine) error { return e.Rename(a.ctx, args[0], args[1]) })
+		},
+	}
+}
+
+func (a *app) restartCommand() *cobra.Command {
+	timeout := 0
+	c := a.namingCommand("restart [OPTIONS]", "Restart one or more containers", func(e *engine.Engine, name string) error {
+		c, err := e.Inspect(a.ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := servedAlone(c.Ports); err != nil {
+			return err
+		}
+		return e.Restart(a.ctx, c.ID, time.Duration(timeout)*time.Second)
+	})
+	c.Flags().IntVarP(&timeout, "time", "t", int(engine.StopTimeout/time.Second), "Seconds to wait before killing the container")
+	return c
+}
+
+// updateFlags are the flags of update.
+type updateFlags struct {
+	memory, swap, reservation string
+	quota, period             int64 // microseconds
+	engine.Update
+}
+
+func (a *app) updateCommand() *cobra.Command {
+	u := &updateFlags{}
+	c := a.namingCommand("update [OPTIONS]", "Update the limits of one or more containers", func(e *engine.Engine, name string) error {
+		if err := u.fill(); err != nil {
+			return err
+		}
+		return e.Update(a.ctx, name, &u.Update)
+	})
+	f := c.Flags()
+	f.StringVarP(&u.memory, "memory", "m", "", "Memory limit")
+	f.StringVar(&u.swap, "memory-swap", "", "Swap limit equal to memory plus swap: -1 to enable unlimited swap")
+	f.StringVar(&u.reservation, "memory-reservation", "", "Memory soft limit")
+	f.Float64Var(&u.CPUs, "cpus", 0, "Number of CPUs")
+	f.Uint64VarP(&u.CPUShares, "cpu-shares", "c", 0, "CPU shares (relative weight)")
+	f.Int64Var(&u.quota, "cpu-quota", 0, "Limit CPU CFS (Completely Fair Scheduler) quota")
+	f.Int64Var(&u.period, "cpu-period", 0, "Limit CPU CFS (Completely Fair Scheduler) period")
+	f.StringVar(&u.CpusetCPUs, "cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)")
+	f.StringVar(&u.CpusetMems, "cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)")
+	f.Int64Var(&u.PidsLimit, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
+	f.Uint16Var(&u.IOWeight, "blkio-weight", 0, "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)")
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if c.Flags().NFlag() == 0 {
+			return errors.New("you must provide one or more flags when using this command")
+		}
+		return run(c, args)
+	}
+	return c
+}
+
+func (u *updateFlags) fill() error {
+	for _, x := range []struct {
+		text string
+		to   *int64
+	}{{u.memory, &u.Memory}, {u.swap, &u.MemorySwap}, {u.reservation, &u.MemoryReservation}} {
+		if x.text == "" {
+			continue
+		}
+		if x.text == "-1" {
+			*x.to = -1
+			continue
+		}
+		n, err := units.RAMInBytes(x.text)
+		if err != nil {
+			return err
+		}
+		*x.to = n
+	}
+	u.CPUQuota, u.CPUPeriod = time.Duration(u.quota)*time.Microsecond, time.Duration(u.period)*time.Microsecond
+	if u.quota == -1 {
+		u.CPUQuota = -1
+	}
+	return nil
+}

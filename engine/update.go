@@ -1,0 +1,106 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/caisson-engine/caisson/cgroups"
+)
+
+// An Update is limits to be changed, as those of [Config] of the same names. What is zero stays.
+type Update struct {
+	Memory, MemorySwap, MemoryReservation int64
+	CPUs                                  float64
+	CPUShares                             uint64
+	CpusetCPUs, CpusetMems                string
+	PidsLimit                             int64
+	// CPUQuota in each CPUPeriod is another way to say CPUs.
+	CPUQuota, CPUPeriod time.Duration
+	IOWeight            uint16
+}
+
+// Update changes the limits of the container that ref names: at once if it runs, and for its next starts.
+func (e *Engine) Update(ctx context.Context, ref string, u *Update) error {
+	if u.CPUs != 0 && (u.CPUQuota != 0 || u.CPUPeriod != 0) {
+		return invalid("Conflicting options: CPUs and a quota or period of CPU time")
+	}
+	return e.edit(ctx, ref, func(c *Container) error {
+		r := u.resources()
+		if err := r.Validate(); err != nil {
+			return &Error{Kind: Invalid, Message: "update", Err: err}
+		}
+		changed := c.Config
+		u.apply(&changed)
+		if c.State.Status == Running {
+			err := e.withAdopted(ctx, c.ID, func(run *Run) error { return run.c.Update(r) })
+			if err != nil && !errors.Is(err, cgroups.ErrNotDelegated) {
+				return &Error{Kind: Invalid, Message: "Cannot update container " + c.ShortID(), Err: err}
+			}
+			if err != nil {
+				return err
+			}
+		}
+		c.Config = changed
+		return nil
+	})
+}
+
+func (u *Update) resources() *cgroups.Resources {
+	r := &cgroups.Resources{
+		Memory: u.Memory, MemorySwap: u.MemorySwap, MemoryReservation: u.MemoryReservation, CPUShares: u.CPUShares,
+		CPUs: u.CpusetCPUs, Mems: u.CpusetMems, Pids: u.PidsLimit, CPUQuota: u.CPUQuota, CPUPeriod: u.CPUPeriod, IOWeight: u.IOWeight,
+	}
+	if u.CPUs != 0 {
+		r.CPUPeriod = cgroups.DefaultCPUPeriod
+		r.CPUQuota = time.Duration(math.Round(u.CPUs * float64(cgroups.DefaultCPUPeriod)))
+	}
+	return r
+}
+
+// apply puts what is not zero into a configuration.
+func (u *Update) apply(cfg *Config) {
+	for _, x := range []struct {
+		to *int64
+		v  int64
+	}{
+		{&cfg.Memory, u.Memory}, {&cfg.MemorySwap, u.MemorySwap}, {&cfg.MemoryReservation, u.MemoryReservation}, {&cfg.PidsLimit, u.PidsLimit},
+	} {
+		if x.v != 0 {
+			*x.to = x.v
+		}
+	}
+	if u.CPUShares != 0 {
+		cfg.CPUShares = u.CPUShares
+	}
+	if u.CpusetCPUs != "" {
+		cfg.CpusetCPUs = u.CpusetCPUs
+	}
+	if u.CpusetMems != "" {
+		cfg.CpusetMems = u.CpusetMems
+	}
+	if u.CPUs == 0 && u.CPUQuota == 0 && u.CPUPeriod == 0 && u.IOWeight == 0 {
+		return
+	}
+	more := cgroups.Resources{}
+	if cfg.Resources != nil {
+		more = *cfg.Resources
+	}
+	if u.CPUs != 0 {
+		cfg.CPUs, more.CPUQuota, more.CPUPeriod = u.CPUs, 0, 0
+	}
+	if u.CPUQuota != 0 || u.CPUPeriod != 0 {
+		cfg.CPUs = 0
+	}
+	if u.CPUQuota != 0 {
+		more.CPUQuota = u.CPUQuota
+	}
+	if u.CPUPeriod != 0 {
+		more.CPUPeriod = u.CPUPeriod
+	}
+	if u.IOWeight != 0 {
+		more.IOWeight = u.IOWeight
+	}
+	cfg.Resources = &more
+}
