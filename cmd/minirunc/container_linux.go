@@ -141,7 +141,12 @@ func (k *container) discard() error {
 	dirs := k.Group
 	if len(dirs) == 0 {
 		var err error
-		if dirs, err = k.notedGroup(); err != nil {
+		if dirs, err = k.notedGroup(); err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), killWait)
+			defer cancel()
+			err = k.folder.KillNoted(ctx)
+		}
+		if err != nil {
 			return errors.Join(err, k.folder.Close())
 		}
 	}

@@ -128,6 +128,9 @@ func (m *making) run() (proc *namespace.Process, err error) {
 			return nil, err
 		}
 	}
+	if m.group == nil {
+		l.Created = func(p *namespace.Process) error { return m.folder.NoteProcess(p.Pid()) }
+	}
 	for _, kind := range []string{"prestart", "createRuntime", "createContainer"} {
 		if len(m.bundle.Hooks(kind)) > 0 {
 			l.BeforeRoot = func(p *namespace.Process) error { return m.beforeRoot(ctx, p) }

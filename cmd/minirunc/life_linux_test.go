@@ -252,3 +252,43 @@ func TestDeleteKilled(t *testing.T) {
 		l.clean(t)
 	}
 }
+
+// TestCreateKilledWithoutGroup: an ordinary user's container may have no control group by which its process would be found.
+func TestCreateKilledWithoutGroup(t *testing.T) {
+	testenv.RequireCommand(t, "unshare", "umount")
+	l := newLife(t)
+	makeRootless(l.spec)
+	l.spec.Linux.CgroupsPath = ""
+	l.write(t)
+	self, err := os.Executable()
+	require.NoError(t, err)
+	link := filepath.Join(t.TempDir(), "minirunc")
+	require.NoError(t, os.Symlink(self, link))
+	create := func() *exec.Cmd {
+		return exec.Command("unshare", "--mount", "sh", "-c", `umount -R /sys/fs/cgroup; exec "$@"`, "sh",
+			link, "--root", l.root, "--rootless", "true", "create", "--bundle", l.dir, "c1")
+	}
+	start := time.Now()
+	if r := runAside(t, create()); r.code != 0 {
+		t.Fatal(r.stderr)
+	}
+	whole := time.Since(start)
+	k, err := (&command{root: l.root}).open("c1")
+	require.NoError(t, err)
+	require.Empty(t, k.Group)
+	l.ok(t, "start", "c1")
+	fails(t, l.root, errNoGroup.Error(), "pause", "c1")
+	ok(t, l.root, "kill", "--all", "c1", "KILL")
+	require.NoError(t, k.Wait(t.Context()))
+	ok(t, l.root, "kill", "--all", "c1", "KILL")
+	ok(t, l.root, "delete", "c1")
+	for range 10 {
+		cmd := create()
+		require.NoError(t, cmd.Start())
+		time.Sleep(whole/2 + time.Duration(rand.Int64N(int64(whole/2))))
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		ok(t, l.root, "delete", "--force", "c1")
+	}
+	l.clean(t)
+}

@@ -161,6 +161,23 @@ func TestZombie(t *testing.T) {
 	require.NoError(t, s.Wait(t.Context()))
 }
 
+func TestKillNoted(t *testing.T) {
+	root := newRoot(t)
+	f, err := root.Claim("c1")
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, f.KillNoted(t.Context()), "there is none")
+	p, err := os.StartProcess("/bin/sleep", []string{"sleep", "100"}, &os.ProcAttr{})
+	require.NoError(t, err)
+	require.NoError(t, f.NoteProcess(p.Pid))
+	require.NoError(t, f.KillNoted(t.Context()))
+	require.NoError(t, f.KillNoted(t.Context()), "it has ended")
+	state, err := p.Wait()
+	require.NoError(t, err)
+	require.Equal(t, "signal: killed", state.String())
+	require.ErrorIs(t, f.NoteProcess(p.Pid), fs.ErrNotExist)
+}
+
 func TestWaitEndsWithContext(t *testing.T) {
 	s := New("c1", "/bundle", spec())
 	require.NoError(t, s.SetProcess(os.Getpid()))
