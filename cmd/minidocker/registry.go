@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
+	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/registry"
 )
 
@@ -31,6 +33,7 @@ func (a *app) registryCommand() *cobra.Command {
 type registryFlags struct {
 	address, dir, upstream, cert, key string
 	readOnly, verbose, private        bool
+	images                            string
 	collect, expiry                   time.Duration
 	quota                             []string
 	cacheSize, maxBlob                string
@@ -50,6 +53,8 @@ func (a *app) registryServeCommand() *cobra.Command {
 	c.Flags().StringVarP(&f.address, "address", "a", "127.0.0.1:5000", "Address to listen on; port 0 is a free one")
 	c.Flags().StringVarP(&f.dir, "dir", "d", "", "The folder to keep content in (default: registry in the root folder)")
 	c.Flags().StringVar(&f.upstream, "upstream", "", "Read through to this registry, such as docker.io, and keep what was read")
+	c.Flags().StringVar(&f.images, "images", "",
+		"Serve the images of the root folder that are named after this host, such as docker.io; a push gives such names")
 	c.Flags().BoolVar(&f.private, "upstream-private", false,
 		"Fetch from the upstream with this user's credentials, and show what they may read to everybody who asks here")
 	c.Flags().StringVar(&f.cacheSize, "cache-size", "20GiB", "With --upstream: how much to keep, what was read last; 0 is no bound")
@@ -84,22 +89,25 @@ func (a *app) serveRegistry(f *registryFlags) (err error) {
 	if f.private && f.upstream == "" {
 		return errors.New("--upstream-private is for a mirror: it needs --upstream")
 	}
+	if f.images != "" && (f.upstream != "" || f.dir != "") {
+		return errors.New("--images serves what is there already: it excludes --dir and --upstream")
+	}
 	if f.dir == "" {
 		f.dir = filepath.Join(a.root, "registry")
 	}
-	if err := os.MkdirAll(f.dir, 0o700); err != nil {
-		return err
-	}
-	folder, err := registry.OpenFolder(f.dir)
+	store, from, err := a.registryStore(f)
 	if err != nil {
 		return err
+	}
+	if c, ok := store.(io.Closer); ok {
+		defer func() { err = errors.Join(err, c.Close()) }()
 	}
 	level := slog.LevelInfo
 	if f.verbose {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
-	handler := &registry.Server{Store: folder, ReadOnly: f.readOnly, Log: log, Quota: quota, MaxBlobSize: maxBlob}
+	handler := &registry.Server{Store: store, ReadOnly: f.readOnly, Log: log, Quota: quota, MaxBlobSize: maxBlob}
 	if f.upstream != "" {
 		client := a.client()
 		defer client.CloseIdleConnections()
@@ -108,14 +116,14 @@ func (a *app) serveRegistry(f *registryFlags) (err error) {
 		}
 		handler.Quota = nil // it takes no pushes
 		handler.Store = &registry.CacheStore{
-			Keep: folder, Client: client, Upstream: f.upstream, Private: f.private, MaxSize: cacheSize,
+			Keep: store.(*registry.FolderStore), Client: client, Upstream: f.upstream, Private: f.private, MaxSize: cacheSize,
 		}
 	}
 	l, err := net.Listen("tcp", f.address)
 	if err != nil {
 		return err
 	}
-	say(a.stdout, "Serving a registry on %s from %s", l.Addr(), f.dir)
+	say(a.stdout, "Serving a registry on %s from %s", l.Addr(), from)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute}
 	served := make(chan error, 1)
 	go func() {
@@ -129,7 +137,7 @@ func (a *app) serveRegistry(f *registryFlags) (err error) {
 	ctx, cancel := context.WithCancel(a.ctx)
 	go func() {
 		defer close(tidied)
-		tidy(ctx, folder, f, log)
+		tidy(ctx, store, f, log)
 	}()
 	defer func() {
 		cancel()
@@ -149,18 +157,44 @@ func (a *app) serveRegistry(f *registryFlags) (err error) {
 	return nil
 }
 
+// A registryStore is what is served.
+type registryStore interface {
+	registry.Store
+	registry.UploadRemover
+}
+
+// registryStore opens what the flags say is to be served, and returns where that is.
+func (a *app) registryStore(f *registryFlags) (store registryStore, from string, err error) {
+	if f.images != "" {
+		images, err := image.Open(a.root)
+		if err != nil {
+			return nil, "", err
+		}
+		store, err := images.Serve(f.images)
+		return store, images.Dir(), err
+	}
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return nil, "", err
+	}
+	store, err = registry.OpenFolder(f.dir)
+	return store, f.dir, err
+}
+
 // tidy expires uploads and collects garbage now and then, while the registry serves.
-func tidy(ctx context.Context, folder *registry.FolderStore, f *registryFlags, log *slog.Logger) {
+func tidy(ctx context.Context, store registryStore, f *registryFlags, log *slog.Logger) {
 	if f.collect <= 0 || f.readOnly {
 		return
 	}
 	for {
-		if n, err := folder.ExpireUploads(ctx, time.Now().Add(-f.expiry)); err != nil {
+		if n, err := store.ExpireUploads(ctx, time.Now().Add(-f.expiry)); err != nil {
 			log.Warn("expire uploads", "error", err)
 		} else if n > 0 {
 			log.Info("uploads expired", "number", n)
 		}
-		if n, err := folder.Collect(ctx); err != nil && ctx.Err() == nil {
+		folder, ok := store.(*registry.FolderStore)
+		if !ok {
+			// An image store's garbage is for its own prune.
+		} else if n, err := folder.Collect(ctx); err != nil && ctx.Err() == nil {
 			log.Warn("collect garbage", "error", err)
 		} else if n > 0 {
 			log.Info("garbage collected", "bytes", n)

@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/caisson-engine/caisson/internal/testimage"
 	"github.com/caisson-engine/caisson/registry"
 )
@@ -136,4 +137,22 @@ func TestRegistryServeFlags(t *testing.T) {
 	require.ErrorIs(t, send("app", 100), registry.ErrDenied)
 	require.NoError(t, send("team/big", 10<<10))
 	require.ErrorContains(t, send("team/big", 10<<10+1), "413")
+}
+
+// TestRegistryServeImages serves the images of a root folder, and takes pushes into it.
+func TestRegistryServeImages(t *testing.T) {
+	testenv.RequireRoot(t)
+	root := t.TempDir()
+	_, host := startRegistry(t, "--root", root, "--images", "mine.test")
+	image := testimage.New(t, ocispec.ImageConfig{}, testimage.Layer{{Name: "a", Content: []byte("x")}})
+	push(t, host+"/team/app:v1", image)
+	minidocker := newCommand(t)
+	out, err := exec.Command(minidocker, "--root", root, "images", "--digests").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Regexp(t, `mine\.test/team/app +v1 +`+image.Manifest.Descriptor.Digest.String(), string(out))
+	out, err = exec.Command(minidocker, "--root", t.TempDir(), "pull", "-q", host+"/team/app:v1").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	out, err = exec.Command(minidocker, "registry", "serve", "--images", "x.test", "-d", root).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "--images")
 }
