@@ -33,6 +33,9 @@ type Options struct {
 	// NetworkNamespace is the path of the network namespace in which bridges, rules and published ports are, in place of
 	// the program's own: that of [network.Options].
 	NetworkNamespace string
+	// UserNetworks has networks in this process, by package network/usernet, in place of bridges of the host. For a program that
+	// root does not run it is so anyway.
+	UserNetworks bool
 }
 
 // An Engine is a complete container engine with its state in one folder. Its methods may be called by several
@@ -104,7 +107,7 @@ func open(ctx context.Context, dir string, o *Options) (*Engine, error) {
 	if e.volumes, err = volume.Open(filepath.Join(dir, "volumes")); err != nil {
 		return nil, err
 	}
-	e.networks, err = network.Open(filepath.Join(dir, "networks"), &network.Options{Namespace: o.NetworkNamespace})
+	e.networks, err = network.Open(filepath.Join(dir, "networks"), networkOptions(o))
 	if err != nil {
 		return nil, err
 	}

@@ -266,6 +266,7 @@ func (r *Run) connect(ctx context.Context, pid int) error {
 	for _, a := range rec.Config.DNS {
 		o.Servers = append(o.Servers, netip.AddrPortFrom(a, 53))
 	}
+	o.Network, o.User = r.c.NetworkFiles()
 	if o.Audit, err = r.audit(); err != nil {
 		return err
 	}
@@ -297,6 +298,9 @@ func (r *Run) connect(ctx context.Context, pid int) error {
 			return err
 		}
 		rec.Endpoints = append(rec.Endpoints, e)
+	}
+	if err := r.nameGateway(); err != nil {
+		return err
 	}
 	return rec.writeHosts(r.e.path(rec.ID))
 }
@@ -400,6 +404,9 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 	}
 	if c.State.Status != Running {
 		return e.changeStopped(ctx, c, stopped)
+	}
+	if e.inUserMode() {
+		return fmt.Errorf("networks without root are not changed while a container runs: %w", errors.ErrUnsupported)
 	}
 	box, err := e.networks.Sandbox(c.State.Pid, &network.SandboxOptions{ID: c.ID, NoResolver: true})
 	if err != nil {

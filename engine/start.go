@@ -88,7 +88,7 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	}
 	r.audited = o.Audit
 	if o.Detach {
-		if err := r.checkEgressAlone(); err != nil {
+		if err := errors.Join(r.checkEgressAlone(), r.checkUserMode()); err != nil {
 			return err
 		}
 	}
