@@ -14,11 +14,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/caisson-engine/caisson/container"
@@ -27,76 +29,98 @@ import (
 )
 
 func main() {
-	n := flag.Int("n", 1000, "containers, 100 at least")
-	busybox := flag.String("busybox", "/bin/busybox", "a static executable that is /bin/sleep under that name")
 	keep := flag.Bool("keep", false, "start containers that outlive this program")
-	flag.Parse()
-	if err := run(max(*n, 100), *busybox, *keep); err != nil {
-		fmt.Fprintln(os.Stderr, "density:", err)
-		os.Exit(1)
-	}
+	bench.Main("density", 1000, "containers, 100 at least", func(s *bench.Setting) error {
+		s.N = max(s.N, 100)
+		return run(s, *keep)
+	})
 }
 
-func run(n int, busybox string, keep bool) (err error) {
-	dir, err := os.MkdirTemp("", "caisson-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	root := filepath.Join(dir, "root")
-	if err := bench.Rootfs(root, busybox); err != nil {
-		return err
-	}
+func run(s *bench.Setting, keep bool) (err error) {
 	ctx := context.Background()
 	var alive []*container.Container
+	var floors []*exec.Cmd
 	defer func() {
 		for _, c := range alive {
 			err = errors.Join(err, c.Kill())
 			_ = c.Wait(ctx) // killed
 		}
+		for _, f := range floors {
+			err = errors.Join(err, f.Process.Kill())
+			_ = f.Wait() // killed
+		}
 	}()
-	start := func() (time.Duration, error) {
-		c := container.New(namespace.Dir(root), "/bin/sleep", "100000")
+	start := func() error {
+		c := container.New(namespace.Dir(s.Root), "/bin/sleep", "100000")
 		c.Memory, c.PidsLimit = 64<<20, 20
 		if keep {
 			c.Cgroup = fmt.Sprintf("caisson-density-%d-%d", os.Getpid(), len(alive))
-			c.Keep = &container.Keep{Dir: filepath.Join(dir, c.Cgroup)}
+			c.Keep = &container.Keep{Dir: filepath.Join(s.Dir, c.Cgroup)}
 			if err := os.Mkdir(c.Keep.Dir, 0o700); err != nil {
-				return 0, err
+				return err
 			}
 		}
-		begun := time.Now()
 		if err := c.Start(ctx); err != nil {
-			return 0, err
+			return err
 		}
 		alive = append(alive, c)
-		return time.Since(begun), nil
+		return nil
 	}
-	if _, err := start(); err != nil { // makes what is made once
+	floor := func() error {
+		f := s.Floor("bin/sleep", "100000")
+		if err := f.Start(); err != nil {
+			return err
+		}
+		floors = append(floors, f)
+		return nil
+	}
+	if err := start(); err != nil { // makes what is made once
 		return err
 	}
 	before, _, err := ownMemory()
 	if err != nil {
 		return err
 	}
-	times := make([]time.Duration, n)
+	times, floorTimes := make([]time.Duration, s.N), make([]time.Duration, 0, floorsAlive)
 	for i := range times {
-		if times[i], err = start(); err != nil {
+		if times[i], err = timed(start); err != nil {
 			return fmt.Errorf("container %d: %w", i, err)
+		}
+		if i < floorsAlive/2 || i >= s.N-floorsAlive/2 { // the floor is timed with the first and the last of them
+			t, err := timed(floor)
+			if err != nil {
+				return fmt.Errorf("floor: %w", err)
+			}
+			floorTimes = append(floorTimes, t)
 		}
 	}
 	after, keepers, err := ownMemory()
 	if err != nil {
 		return err
 	}
-	first, last := median(times[:50]), median(times[n-50:])
-	fmt.Printf("%s, %d containers alive\n\n", bench.Machine(), n)
-	fmt.Printf("start, median of the first 50: %.2f ms, of the last 50: %.2f ms, ratio %.2f\n", ms(first), ms(last), ms(last)/ms(first))
-	fmt.Printf("memory of the library's processes (PSS), a container: %.1f KB\n", float64(after-before)/1024/float64(n))
+	fmt.Printf("%s, %d containers alive\n\n", bench.Machine(), s.N)
+	printGrowth("start", times)
+	printGrowth("the floor (clone with the namespaces, exec)", floorTimes)
+	fmt.Printf("memory of the library's processes (PSS), a container: %.1f KB\n", float64(after-before)/1024/float64(s.N))
 	if keep {
 		fmt.Printf("of it, its keeper: %.1f KB (limit 30)\n", float64(keepers)/1024/float64(len(alive)))
 	}
 	return nil
+}
+
+// floorsAlive is how many processes in namespaces are started besides, half of them first and half of them last.
+const floorsAlive = 100
+
+func timed(f func() error) (time.Duration, error) {
+	begun := time.Now()
+	err := f()
+	return time.Since(begun), err
+}
+
+// printGrowth says how the last fifty compare with the first.
+func printGrowth(what string, times []time.Duration) {
+	first, last := median(times[:50]), median(times[len(times)-50:])
+	fmt.Printf("%s, median of the first 50: %.2f ms, of the last 50: %.2f ms, ratio %.2f\n", what, ms(first), ms(last), ms(last)/ms(first))
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -121,7 +145,7 @@ func ownMemory() (total, keepers int64, err error) {
 			continue
 		}
 		pss, err := pss(filepath.Dir(name))
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ESRCH) { // it has ended
 			return 0, 0, err
 		}
 		total += pss

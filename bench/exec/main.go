@@ -12,7 +12,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,28 +22,11 @@ import (
 	"github.com/caisson-engine/caisson/namespace"
 )
 
-func main() {
-	n := flag.Int("n", 300, "runs of each")
-	busybox := flag.String("busybox", "/bin/busybox", "a static executable that is /bin/true under that name")
-	flag.Parse()
-	if err := run(*n, *busybox); err != nil {
-		fmt.Fprintln(os.Stderr, "exec:", err)
-		os.Exit(1)
-	}
-}
+func main() { bench.Main("exec", 300, "runs of each", run) }
 
-func run(n int, busybox string) (err error) {
-	dir, err := os.MkdirTemp("", "caisson-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	rootfs := filepath.Join(dir, "rootfs")
-	if err := bench.Rootfs(rootfs, busybox); err != nil {
-		return err
-	}
+func run(s *bench.Setting) (err error) {
 	ctx := context.Background()
-	c := container.New(namespace.Dir(rootfs), "/bin/sleep", "100000")
+	c := container.New(namespace.Dir(s.Root), "/bin/sleep", "100000")
 	if err := c.Start(ctx); err != nil {
 		return err
 	}
@@ -52,24 +34,20 @@ func run(n int, busybox string) (err error) {
 		err = errors.Join(err, c.Kill())
 		_ = c.Wait(ctx) // killed
 	}()
-	cases := []*bench.Case{{Name: "caisson, Command.Run", Prepare: bench.Rest, Run: func() error { return c.Command("/bin/true").Run(ctx) }}}
+	cases := []*bench.Case{{Name: "caisson, Command.Run", Run: func() error { return c.Command("/bin/true").Run(ctx) }}}
 	oci := bench.WithoutUnified()
 	for _, name := range []string{"crun", "runc"} {
 		if _, err := exec.LookPath(name); err != nil {
 			continue
 		}
-		p := peer{name: name, dir: dir, rootfs: rootfs, in: oci}
+		p := peer{name: name, dir: s.Dir, rootfs: s.Root, in: oci}
 		if err := p.start(); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, p.command("delete", "--force", p.id())) }()
-		cases = append(cases, &bench.Case{Name: name + " exec", Prepare: bench.Rest, Run: func() error { return p.command("exec", p.id(), "/bin/true") }})
+		cases = append(cases, &bench.Case{Name: name + " exec", Run: func() error { return p.command("exec", p.id(), "/bin/true") }})
 	}
-	if err := bench.InTurns(n, cases...); err != nil {
-		return err
-	}
-	fmt.Printf("%s, %d runs each\n\n", bench.Machine(), n)
-	return bench.Table(os.Stdout, cases...)
+	return s.Table(cases...)
 }
 
 // A peer is an OCI runtime with a container of its own.
