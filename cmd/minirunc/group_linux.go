@@ -123,6 +123,9 @@ func (m *making) scopeGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 		return nil, err
 	}
 	m.Scope, m.Config.Cgroups.Systemd = s.Name, true
+	if err := m.noteGroup(manager, s.Group); err != nil { // before there is a process in it that outlives this one
+		return nil, err
+	}
 	g, err := manager.Open(s.Group)
 	if err != nil {
 		return nil, err

@@ -131,6 +131,11 @@ func load(dir string) (*State, error) {
 		}
 		return nil, err
 	}
+	return parse(b, dir)
+}
+
+// parse reads state.json of the folder dir.
+func parse(b []byte, dir string) (*State, error) {
 	s := &State{dir: dir}
 	if err := json.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, StateFile), err)

@@ -288,8 +288,8 @@ func FuzzState(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte(`{"config":{"labels":["x","bundle=","=",""]},"init_process_pid":-1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s := &State{dir: "/nowhere"}
-		if json.Unmarshal(b, s) != nil {
+		s, err := parse(b, "/nowhere")
+		if err != nil {
 			return
 		}
 		s.OwnPIDNamespace()

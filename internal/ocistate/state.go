@@ -265,8 +265,8 @@ func (s *State) complete() {
 	}
 	for _, h := range c.Hooks.Poststop {
 		hook := specs.Hook{Path: h.Path, Args: h.Args, Env: h.Env}
-		if h.Timeout != nil {
-			seconds := int((*h.Timeout + time.Second - 1) / time.Second)
+		if h.Timeout != nil && *h.Timeout > 0 {
+			seconds := int((*h.Timeout-1)/time.Second) + 1
 			hook.Timeout = &seconds
 		}
 		s.Poststop = append(s.Poststop, hook)
