@@ -30,10 +30,10 @@ import (
 
 func main() {
 	keep := flag.Bool("keep", false, "start containers that outlive this program")
-	bench.Main("density", 1000, "containers, 100 at least", func(s *bench.Setting) error {
+	os.Exit(bench.Main("density", 1000, "containers, 100 at least", func(s *bench.Setting) error {
 		s.N = max(s.N, 100)
 		return run(s, *keep)
-	})
+	}))
 }
 
 func run(s *bench.Setting, keep bool) (err error) {

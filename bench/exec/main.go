@@ -22,7 +22,7 @@ import (
 	"github.com/caisson-engine/caisson/namespace"
 )
 
-func main() { bench.Main("exec", 300, "runs of each", run) }
+func main() { os.Exit(bench.Main("exec", 300, "runs of each", run)) }
 
 func run(s *bench.Setting) (err error) {
 	ctx := context.Background()

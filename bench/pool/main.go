@@ -9,13 +9,14 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/internal/bench"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
-func main() { bench.Main("pool", 300, "runs of each", run) }
+func main() { os.Exit(bench.Main("pool", 300, "runs of each", run)) }
 
 func run(s *bench.Setting) (err error) {
 	ctx := context.Background()

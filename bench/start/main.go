@@ -14,6 +14,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"sync/atomic"
@@ -28,7 +29,7 @@ func main() {
 	heap := flag.Int("heap", 0, "compare with a program that holds as many MB in memory")
 	throughput := flag.Duration("throughput", 0, "count the containers of this time instead of timing each")
 	serve := flag.String("serve", "", "for -heap: hold -heap MB, and start a container in this folder for each line of the input")
-	bench.Main("start", 300, "runs of each", func(s *bench.Setting) error {
+	os.Exit(bench.Main("start", 300, "runs of each", func(s *bench.Setting) error {
 		switch {
 		case *serve != "":
 			return serveStarts(*serve, *heap)
@@ -42,7 +43,7 @@ func main() {
 			return throughputs(s, *throughput)
 		}
 		return s.Table(append(own(s.Root), peers(s)...)...)
-	})
+	}))
 }
 
 // start runs a container with limits.

@@ -19,16 +19,17 @@ type Setting struct {
 	Dir, Root string
 }
 
-// Main is a bench's main function. It parses the flags, -n and -busybox and those that the bench has of its own, and calls
-// run.
-func Main(name string, n int, what string, run func(*Setting) error) {
+// Main is a bench's main function. It parses the flags, -n and -busybox and those that the bench has of its own, calls run,
+// and returns the exit status.
+func Main(name string, n int, what string, run func(*Setting) error) int {
 	flag.IntVar(&n, "n", n, what)
 	busybox := flag.String("busybox", "/bin/busybox", "a static executable that is what the containers execute under its names")
 	flag.Parse()
 	if err := prepare(n, *busybox, run); err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func prepare(n int, busybox string, run func(*Setting) error) (err error) {
