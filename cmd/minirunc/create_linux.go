@@ -131,6 +131,9 @@ func (m *making) run() (proc *namespace.Process, err error) {
 	if m.group == nil {
 		l.Created = func(p *namespace.Process) error { return m.folder.NoteProcess(p.Pid()) }
 	}
+	if len(m.bundle.Spec.Linux.NetDevices) > 0 {
+		l.BeforeRoot = func(p *namespace.Process) error { return m.beforeRoot(ctx, p) }
+	}
 	for _, kind := range []string{"prestart", "createRuntime", "createContainer"} {
 		if len(m.bundle.Hooks(kind)) > 0 {
 			l.BeforeRoot = func(p *namespace.Process) error { return m.beforeRoot(ctx, p) }
@@ -150,8 +153,11 @@ func (m *making) run() (proc *namespace.Process, err error) {
 
 // beforeRoot runs the hooks that come before the process enters its root.
 func (m *making) beforeRoot(ctx context.Context, p *namespace.Process) error {
-	m.hooked = true
 	m.InitProcessPid = p.Pid()
+	if err := m.bundle.MoveNetDevices(p.Pid()); err != nil {
+		return err
+	}
+	m.hooked = true
 	h := &hooks{c: m.c, bundle: m.bundle, group: m.group, process: p}
 	for _, kind := range []string{"prestart", "createRuntime"} {
 		if err := h.run(ctx, kind, m.ociState(specs.StateCreating)); err != nil {

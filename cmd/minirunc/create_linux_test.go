@@ -111,7 +111,8 @@ func newMade(t testing.TB, args ...string) *made {
 		},
 	}
 	t.Cleanup(func() {
-		_ = m.do("delete", "--force", "c").run()
+		d := m.do("delete", "--force", "c")
+		require.Zero(t, d.run(), d.stderr.String())
 		require.Empty(t, m.left())
 	})
 	return m
@@ -439,8 +440,26 @@ func TestExec(t *testing.T) {
 	group, err := os.ReadFile(fmt.Sprintf("/proc/%s/cgroup", pid))
 	require.NoError(t, err)
 	require.Contains(t, string(group), m.spec.Linux.CgroupsPath)
-	m.ok("delete", "--force", "c")
+	d := m.do("delete", "--force", "c")
+	require.NoError(t, d.Start())
+	m.reap(pidFile)
+	require.NoError(t, d.Wait())
 	require.Empty(t, m.left())
+}
+
+// reap waits for a process that exec has left to this one, as whoever calls runtimes does: the first process of a PID namespace
+// ends after all others were reaped.
+func (m *made) reap(pidFile string) {
+	b, err := os.ReadFile(pidFile)
+	require.NoError(m.t, err)
+	pid, err := strconv.Atoi(string(b))
+	require.NoError(m.t, err)
+	for {
+		if _, err = syscall.Wait4(pid, nil, 0, nil); err != syscall.EINTR {
+			break
+		}
+	}
+	require.NoError(m.t, err)
 }
 
 func afterPID(s string) string {

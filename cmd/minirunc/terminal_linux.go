@@ -80,7 +80,7 @@ func (k *console) resize() {
 		})
 		return ok
 	}
-	if ioctl(os.Stdin, syscall.TIOCGWINSZ) {
+	if ioctl(os.Stdin, syscall.TIOCGWINSZ) && (size.rows != 0 || size.cols != 0) {
 		ioctl(k.tty, syscall.TIOCSWINSZ)
 	}
 }

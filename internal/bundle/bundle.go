@@ -120,6 +120,9 @@ func (b *Bundle) check() error {
 	if err := b.checkListener(); err != nil {
 		return err
 	}
+	if err := b.checkNetDevices(); err != nil {
+		return err
+	}
 	return b.checkHooks()
 }
 

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+// takeTerminal listens at a socket, starts the command, and returns the terminal that comes and what it shows until its end.
+func takeTerminal(t *testing.T, socket string, start func()) string {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
+	require.NoError(t, err)
+	defer l.Close()
+	start()
+	c, err := l.AcceptUnix()
+	require.NoError(t, err)
+	defer c.Close()
+	oob := make([]byte, 100)
+	_, n, _, _, err := c.ReadMsgUnix(make([]byte, 100), oob)
+	require.NoError(t, err)
+	msgs, err := syscall.ParseSocketControlMessage(oob[:n])
+	require.NoError(t, err)
+	fds, err := syscall.ParseUnixRights(&msgs[0])
+	require.NoError(t, err)
+	require.Len(t, fds, 1)
+	tty := os.NewFile(uintptr(fds[0]), "tty")
+	defer tty.Close()
+	b, _ := io.ReadAll(tty) // ends with EIO
+	return string(b)
+}
+
+func TestConsoleSocket(t *testing.T) {
+	m := newMade(t, "ids")
+	m.spec.Process.Terminal = true
+	m.write()
+	m.fails(1, "cannot allocate tty if runc will detach without setting console socket", "create", "c")
+	socket := filepath.Join(t.TempDir(), "s")
+	m.fails(1, socket, "create", "--console-socket", socket, "c") // nobody listens
+	require.Empty(t, m.left())
+	text := takeTerminal(t, socket, func() { m.ok("run", "--detach", "--console-socket", socket, "c") })
+	require.Equal(t, "1 0 0 [] /  /root\r\n", text)
+	m.ok("delete", "--force", "c")
+
+	m.spec.Process.Terminal, m.spec.Process.Args = false, []string{"probe", "sleep"}
+	m.write()
+	m.fails(1, "cannot use console socket if runc will not detach or allocate tty", "create", "--console-socket", socket, "c")
+	m.ok("run", "-d", "c")
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	text = takeTerminal(t, socket, func() { m.ok("exec", "-t", "-d", "--pid-file", pidFile, "--console-socket", socket, "c", "probe", "ids") })
+	m.reap(pidFile) // the container cannot end before
+	require.Contains(t, text, " 0 0 [] /  /root\r\n")
+}
+
+// TestForegroundTerminal: without a console socket the terminal is the caller's.
+func TestForegroundTerminal(t *testing.T) {
+	m := newMade(t, "ids")
+	m.spec.Process.Terminal = true
+	m.write()
+	require.Equal(t, "1 0 0 [] /  /root\r\n", m.ok("run", "c"))
+	m.spec.Process.Args = []string{"probe", "exit", "6"}
+	m.write()
+	require.Equal(t, 6, m.do("run", "c").run())
+}
+
+// TestNetDevices moves a device of the host's, here a namespace of the test's own, into the container.
+func TestNetDevices(t *testing.T) {
+	testenv.RequireCommand(t, "ip", "nsenter")
+	m := newMade(t, "cat", "/proc/net/dev", "/proc/net/fib_trie")
+	ns := testenv.NewNetns(t)
+	in := func(args ...string) string {
+		b, err := exec.Command("nsenter", append([]string{"--net=" + ns}, args...)...).CombinedOutput()
+		require.NoError(t, err, string(b))
+		return string(b)
+	}
+	in("ip", "link", "add", "dum0", "type", "veth", "peer", "name", "dum1")
+	in("ip", "addr", "add", "192.0.2.7/24", "dev", "dum0")
+	in("ip", "link", "set", "dum0", "up")
+	run := func(args ...string) *doing {
+		d := m.do(args...)
+		d.Path, d.Args = "/usr/bin/nsenter", append([]string{"nsenter", "--net=" + ns, "/proc/self/exe"}, d.Args[1:]...)
+		self, err := os.Executable()
+		require.NoError(t, err)
+		link := filepath.Join(t.TempDir(), "minirunc")
+		require.NoError(t, os.Symlink(self, link))
+		d.Args[2] = link
+		d.run()
+		return d
+	}
+	m.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"dum0": {Name: "eth5"}, "nothing": {}}
+	m.write()
+	d := run("run", "c")
+	require.Contains(t, d.stderr.String(), "linux.netDevices.nothing: ")
+	require.Contains(t, in("ip", "addr", "show", "dum0"), "192.0.2.7/24", "it came back")
+	require.Contains(t, in("ip", "link", "show", "dum0"), "UP")
+	delete(m.spec.Linux.NetDevices, "nothing")
+	m.write()
+	out := run("run", "c").stdout.String()
+	require.Contains(t, out, "eth5:")
+	require.Contains(t, out, "192.0.2.7")
+	require.False(t, strings.Contains(out, "dum0"), out)
+}
