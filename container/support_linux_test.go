@@ -44,7 +44,7 @@ func TestSupported(t *testing.T) {
 	require.NoError(t, err, string(out))
 	for _, want := range []string{
 		"user namespaces: true: : \n", "ranges of ids: false: ", "idmapped mounts: false: mapping the owners of a mount takes CAP_SYS_ADMIN",
-		"overlay: false: mounting layers takes CAP_SYS_ADMIN", "control groups: false: ", "Delegate=yes",
+		"overlay: true: ", "control groups: false: ", "Delegate=yes",
 	} {
 		require.Contains(t, string(out), want)
 	}

@@ -193,3 +193,13 @@ func (l *Launch) validateIDMaps() error {
 }
 
 func (l *Launch) newUser() bool { return len(l.UIDMappings)+len(l.GIDMappings) > 0 }
+
+// ContainerID returns what an id outside is inside, and whether it is mapped.
+func ContainerID(maps []IDMapping, host uint32) (id uint32, ok bool) {
+	for _, m := range maps {
+		if host >= m.HostID && host-m.HostID < m.Size {
+			return m.ContainerID + (host - m.HostID), true
+		}
+	}
+	return 0, false
+}

@@ -14,6 +14,9 @@ type Root struct {
 	mount *os.File
 	close func() error
 
+	user       *os.File // see SetUserNamespace
+	uids, gids []IDMapping
+
 	mu     sync.Mutex
 	used   bool // a detached mount goes to one container
 	closed bool
@@ -53,8 +56,22 @@ func (r *Root) Close() error {
 	if r.close != nil {
 		err = errors.Join(err, r.close())
 	}
+	if r.user != nil {
+		err = errors.Join(err, r.user.Close())
+	}
 	if err != nil {
 		return fmt.Errorf("close %s: %w", r.path, err)
 	}
 	return nil
+}
+
+// SetUserNamespace says in which user namespace the root was mounted: a container of an ordinary user lives in that one, since
+// elsewhere set-user-ID files have no effect. The maps are the namespace's. The Root owns the file.
+func (r *Root) SetUserNamespace(user *os.File, uids, gids []IDMapping) {
+	r.user, r.uids, r.gids = user, uids, gids
+}
+
+// UserNamespace is what SetUserNamespace has set. The file belongs to the Root; it is nil if there is none.
+func (r *Root) UserNamespace() (user *os.File, uids, gids []IDMapping) {
+	return r.user, r.uids, r.gids
 }

@@ -49,3 +49,7 @@ func mapsByCommand() error {
 // Privileged says whether the program may make namespaces, mounts and devices without a user namespace of its own: it has
 // CAP_SYS_ADMIN.
 func Privileged() bool { return privileged() }
+
+// FirstUserNamespace says whether the program is in the machine's first user namespace. In others its files cannot have
+// attributes of the class trusted, nor can it make device nodes, whatever capabilities it has there.
+func FirstUserNamespace() bool { return firstUserNamespace() }

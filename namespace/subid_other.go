@@ -15,3 +15,6 @@ func NewUserNamespace(_, _ []IDMapping) (*os.File, error) { return nil, unsuppor
 
 // Supported returns nothing: the system is not Linux.
 func Supported() []Support { return nil }
+
+// FirstUserNamespace returns false: the system is not Linux.
+func FirstUserNamespace() bool { return false }
