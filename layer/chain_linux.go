@@ -70,7 +70,7 @@ func makeChain(ctx context.Context, layers []Layer, list, dir string) (err error
 		return err
 	}
 	defer func() { err = errors.Join(err, t.remove()) }()
-	c := &chainMaker{layers: make([]chainLayer, 0, len(layers)), made: map[string]struct{}{}}
+	c := &chainMaker{layers: make([]chainLayer, 0, len(layers)), made: map[string]struct{}{}, owners: newOwners(ctx)}
 	defer c.close()
 	for _, l := range layers {
 		if err := c.add(l); err != nil {
@@ -126,6 +126,7 @@ func (s *Store) unlinkChains(ctx context.Context, diffID string, u *Unlinked) er
 
 // A chainLayer is a layer as a chainMaker looks at it.
 type chainLayer struct {
+	owners  *owners
 	fd      int
 	implied map[string]struct{}
 }
@@ -136,9 +137,11 @@ type chainMaker struct {
 	root   string
 	made   map[string]struct{}
 	order  []string
+	owners *owners
 }
 
 func (c *chainMaker) close() {
+	_ = c.owners.close()
 	for _, l := range c.layers {
 		_ = unix.Close(l.fd)
 	}
@@ -155,11 +158,11 @@ func (c *chainMaker) add(l Layer) error {
 			implied[path] = struct{}{}
 		}
 	}
-	fd, err := openat(unix.AT_FDCWD, l.Dir, openDir, 0)
+	fd, err := c.owners.open(unix.AT_FDCWD, l.Dir, openDir)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", l.Dir, err)
 	}
-	c.layers = append(c.layers, chainLayer{fd, implied})
+	c.layers = append(c.layers, chainLayer{c.owners, fd, implied})
 	return nil
 }
 
@@ -231,18 +234,24 @@ func (c *chainMaker) restore(path string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.Fchown(fd, int(from.st.Uid), int(from.st.Gid)); err != nil {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
 		return err
 	}
-	if err := unix.Fchmod(fd, from.st.Mode&0o7777); err != nil {
+	uid, gid := c.owners.container(&from.st, from.xattrs)
+	changed, err := c.owners.chown(fd, &st, uid, gid)
+	if err != nil {
+		return err
+	}
+	if err := c.owners.chmod(fd, from.st.Mode&0o7777, changed); err != nil {
 		return err
 	}
 	for name, value := range from.xattrs {
-		if err := unix.Fsetxattr(fd, name, []byte(value), 0); err != nil {
+		if err := c.owners.setxattr(fd, name, value); err != nil {
 			return err
 		}
 	}
-	if err := futimens(fd, &[2]unix.Timespec{from.st.Atim, from.st.Mtim}); err != nil {
+	if err := c.owners.utimes(fd, &[2]unix.Timespec{from.st.Atim, from.st.Mtim}); err != nil {
 		return err
 	}
 	return unix.Fsync(fd)

@@ -52,7 +52,7 @@ func (l *chainLayer) find(path string) (_ *found, hides bool, err error) {
 	for rest := path; rest != ""; {
 		var component string
 		component, rest, _ = strings.Cut(rest, "/")
-		next, err := openat(fd, component, openDir, 0)
+		next, err := l.owners.open(fd, component, openDir)
 		switch {
 		case errors.Is(err, unix.ENOENT):
 			return nil, hides, nil
@@ -64,7 +64,7 @@ func (l *chainLayer) find(path string) (_ *found, hides bool, err error) {
 		_ = unix.Close(fd)
 		fd = next
 		var value [2]byte
-		if n, err := unix.Fgetxattr(fd, opaqueXattr, value[:]); err == nil && string(value[:n]) == "y" {
+		if n, err := unix.Fgetxattr(fd, opaqueName(), value[:]); err == nil && string(value[:n]) == "y" {
 			hides = true
 		}
 	}
@@ -88,7 +88,7 @@ func folderXattrs(fd int) (map[string]string, error) {
 	all := map[string]string{}
 	value := make([]byte, 64<<10)
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(list[:n]), "\x00"), "\x00") {
-		if rest, ok := strings.CutPrefix(name, "trusted.overlay."); ok && !strings.HasPrefix(rest, overlayEscape) {
+		if rest, ok := strings.CutPrefix(name, overlayClass()); ok && !strings.HasPrefix(rest, overlayEscape) {
 			continue
 		}
 		if name == "security.selinux" {

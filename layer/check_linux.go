@@ -53,7 +53,8 @@ func (s *Store) check(ctx context.Context, id digest.Digest) error {
 	if err != nil {
 		return err
 	}
-	c := census{ctx: ctx, seen: map[inode]struct{}{}}
+	c := census{ctx: ctx, owners: newOwners(ctx), seen: map[inode]struct{}{}}
+	defer func() { _ = c.owners.close() }()
 	if err := c.walk(unix.AT_FDCWD, l.Dir); err != nil {
 		return fmt.Errorf("layer %s: %w", id, err)
 	}
@@ -68,17 +69,18 @@ type inode struct{ dev, ino uint64 }
 
 // A census counts what is below a folder.
 type census struct {
-	ctx   context.Context
-	names int64
-	size  int64
-	seen  map[inode]struct{} // of files with several names
+	ctx    context.Context
+	owners *owners
+	names  int64
+	size   int64
+	seen   map[inode]struct{} // of files with several names
 }
 
 func (c *census) walk(dir int, name string) error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	fd, err := openat(dir, name, openDir, 0)
+	fd, err := c.owners.open(dir, name, openDir)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", name, err)
 	}
@@ -101,7 +103,7 @@ func (c *census) walk(dir int, name string) error {
 }
 
 func (c *census) count(dir int, name string) error {
-	st, err := lstatat(dir, name)
+	st, err := c.owners.stat(dir, name)
 	if err != nil {
 		return fmt.Errorf("stat %s: %w", name, err)
 	}

@@ -71,11 +71,11 @@ func (c *comparison) folders(d, low *dirNode) error {
 
 func (c *comparison) names(d, low *dirNode, base string) error {
 	name := joinName(d.name, base)
-	n, err := readIfThere(d.fd, base)
+	n, err := readIfThere(c.owners, d.fd, base)
 	if err != nil {
 		return &EntryError{name, err}
 	}
-	old, err := readIfThere(low.fd, base)
+	old, err := readIfThere(c.owners, low.fd, base)
 	if err != nil {
 		return &EntryError{name, err}
 	}
@@ -97,7 +97,7 @@ func (c *comparison) names(d, low *dirNode, base string) error {
 	}
 	same := old != nil && sameMeta(n, old)
 	if same && n.st.Mtim.Nsec == 0 && n.st.Mode&unix.S_IFMT == unix.S_IFREG {
-		if same, err = sameBytes(d.fd, low.fd, base); err != nil {
+		if same, err = sameBytes(c.owners, d.fd, low.fd, base); err != nil {
 			return &EntryError{name, err}
 		}
 	}
@@ -105,8 +105,8 @@ func (c *comparison) names(d, low *dirNode, base string) error {
 	return nil
 }
 
-func readIfThere(fd int, base string) (*node, error) {
-	n, err := readNode(fd, base)
+func readIfThere(o *owners, fd int, base string) (*node, error) {
+	n, err := readNode(o, fd, base)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
@@ -124,7 +124,7 @@ func (c *comparison) fresh(d *dirNode) error {
 		return &EntryError{d.name, err}
 	}
 	for _, base := range names {
-		n, err := readIfThere(d.fd, base)
+		n, err := readIfThere(c.owners, d.fd, base)
 		if err == nil && n != nil {
 			if n.isDir() {
 				err = c.below(d, base, c.fresh)
@@ -160,9 +160,9 @@ func sameMeta(a, b *node) bool {
 }
 
 // sameBytes compares the content of two files.
-func sameBytes(d, low int, base string) (bool, error) {
+func sameBytes(o *owners, d, low int, base string) (bool, error) {
 	open := func(dir int) (*os.File, error) {
-		fd, err := openat(dir, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		fd, err := o.open(dir, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC)
 		if err != nil {
 			return nil, err
 		}

@@ -114,7 +114,7 @@ func copyUpper(ctx context.Context, layers []Layer, o *MountOptions) (err error)
 		}
 		return nil
 	}
-	if err := os.RemoveAll(from); err != nil {
+	if err := namespace.RemoveAll(from); err != nil {
 		return err
 	}
 	if err := os.Mkdir(from, 0o700); err != nil {
@@ -122,7 +122,7 @@ func copyUpper(ctx context.Context, layers []Layer, o *MountOptions) (err error)
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(from))
+			err = errors.Join(err, namespace.RemoveAll(from))
 		}
 	}()
 	if err := copyLayers(ctx, layers, from); err != nil {

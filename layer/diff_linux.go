@@ -26,10 +26,12 @@ type archiver struct {
 
 	layer bool   // whiteouts are to be written as layers have them
 	class string // of overlayfs's attributes in an upper folder, with the dot after it; "" when it is none
+
+	owners *owners // nil for root
 }
 
 func newArchiver(ctx context.Context, w io.Writer) *archiver {
-	return &archiver{ctx: ctx, tar: tarWriter{w: w}, buf: make([]byte, chunkSize), links: map[inode]string{}}
+	return &archiver{ctx: ctx, owners: newOwners(ctx), tar: tarWriter{w: w}, buf: make([]byte, chunkSize), links: map[inode]string{}}
 }
 
 // Archive writes all that is in the folder dir, and the folder itself as "./", as a tar stream: owners, modes, times to
@@ -74,7 +76,7 @@ func Diff(ctx context.Context, w io.Writer, dir string, o *DiffOptions) error {
 	case o.UserXattr:
 		a.class = "user.overlay."
 	default:
-		a.class = "trusted.overlay."
+		a.class = overlayClass()
 	}
 	if err := a.run(dir, walk); err != nil {
 		return fmt.Errorf("diff %s: %w", dir, err)
@@ -94,7 +96,7 @@ func openRoot(path string) (*dirNode, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := readNode(int(f.Fd()), "")
+	n, err := readNode(nil, int(f.Fd()), "")
 	if err != nil {
 		_ = f.Close()
 		return nil, nil, err
@@ -103,6 +105,7 @@ func openRoot(path string) (*dirNode, func(), error) {
 }
 
 func (a *archiver) run(path string, walk func(*dirNode) error) error {
+	defer func() { _ = a.owners.close() }()
 	root, done, err := openRoot(path)
 	if err != nil {
 		return err
@@ -127,7 +130,7 @@ func (a *archiver) all(d *dirNode) error {
 		if err := a.ctx.Err(); err != nil {
 			return err
 		}
-		n, err := readNode(d.fd, base)
+		n, err := readNode(a.owners, d.fd, base)
 		if errors.Is(err, unix.ENOENT) {
 			continue // removed meanwhile
 		}
@@ -149,7 +152,7 @@ func (a *archiver) all(d *dirNode) error {
 // below opens the folder base in d for f.
 func (a *archiver) below(d *dirNode, base string, f func(*dirNode) error) error {
 	name := joinName(d.name, base)
-	fd, err := openat(d.fd, base, openDir, 0)
+	fd, err := a.owners.open(d.fd, base, openDir)
 	if errors.Is(err, unix.ENOENT) {
 		return nil
 	}
@@ -157,7 +160,7 @@ func (a *archiver) below(d *dirNode, base string, f func(*dirNode) error) error 
 		return &EntryError{name, err}
 	}
 	defer unix.Close(fd)
-	n, err := readNode(fd, "")
+	n, err := readNode(a.owners, fd, "")
 	if err != nil {
 		return &EntryError{name, err}
 	}
@@ -264,7 +267,8 @@ func (a *archiver) check(name string, n *node) error {
 
 // entry returns what entries of all types have.
 func (a *archiver) entry(name string, n *node) *tarEntry {
-	e := &tarEntry{name: name, mode: n.st.Mode & 0o7777, uid: n.st.Uid, gid: n.st.Gid, mtime: n.st.Mtim, rdev: 0}
+	e := &tarEntry{name: name, mode: n.st.Mode & 0o7777, mtime: n.st.Mtim, rdev: 0}
+	e.uid, e.gid = a.owners.container(&n.st, n.xattrs)
 	for k, v := range n.xattrs {
 		if k = a.xattrName(k); k != "" {
 			if e.xattrs == nil {
@@ -278,6 +282,9 @@ func (a *archiver) entry(name string, n *node) *tarEntry {
 
 // xattrName returns the name that an attribute has in the stream, "" for one that is left out.
 func (a *archiver) xattrName(name string) string {
+	if a.owners != nil && name == ownerXattr {
+		return "" // the entry has it
+	}
 	if a.class == "" {
 		if xattrName(name) == "" {
 			return ""
@@ -317,7 +324,7 @@ func (a *archiver) mark(name string) error {
 
 // regular writes a regular file.
 func (a *archiver) regular(d *dirNode, base string, e *tarEntry) error {
-	fd, err := openat(d.fd, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := a.owners.open(d.fd, base, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC)
 	if err != nil {
 		return err
 	}

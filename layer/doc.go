@@ -33,7 +33,13 @@
 //
 // Several processes may use one store at once. What a killed process left in tmp is deleted by the next [Open].
 //
-// It needs root (CAP_SYS_ADMIN, for trusted.* attributes and mounts; CAP_MKNOD; CAP_CHOWN, CAP_DAC_OVERRIDE,
-// CAP_FOWNER, CAP_FSETID, CAP_SETFCAP) and Linux 5.10 with overlayfs. Linux 6.8 and newer mount faster and without a
-// size limit on the store's path.
+// Root's program has all the capabilities that it takes (CAP_SYS_ADMIN, for trusted.* attributes and mounts; CAP_MKNOD;
+// CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP). An ordinary user's has a [namespace.Deputy] in a user
+// namespace do what it may not: files belong to the user's subordinate ids as the map of [namespace.OwnMappings] has it,
+// and one that belongs to none of them is an error. If there is the user's own id only, all belongs to that, and who it is meant for is
+// kept in the extended attribute user.rootlesscontainers. Device nodes and attributes of the class trusted are left out then, and
+// overlayfs's marks are of the class user. A store is either root's or one user's.
+//
+// It takes Linux 5.10 with overlayfs, without root 5.11. Linux 6.8 and newer mount faster and without a size limit on the
+// store's path.
 package layer

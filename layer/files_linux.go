@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // An entryFile is a regular file's entry.
@@ -58,7 +61,7 @@ func (w *writer) file(d *dir, base string, e entryFile) (err error) {
 	w.size += e.h.Size
 	w.usage += st.Blocks * 512
 	for name, value := range xattrs(e.h) {
-		if err := w.xattr(name, func() error { return unix.Fsetxattr(fd, name, []byte(value), 0) }); err != nil {
+		if err := w.xattr(name, func() error { return w.owners.setxattr(fd, name, value) }); err != nil {
 			return err
 		}
 	}
@@ -144,12 +147,13 @@ func (w *writer) own(fd int, m meta) (*unix.Stat_t, error) {
 		return nil, fmt.Errorf("stat: %w", err)
 	}
 	mode := st.Mode & 0o7777
-	special := false
+	special, changed := false, false
 	if st.Uid != m.uid || st.Gid != m.gid {
 		if err := w.step("chown"); err != nil {
 			return nil, err
 		}
-		if err := unix.Fchown(fd, int(m.uid), int(m.gid)); err != nil {
+		var err error
+		if changed, err = w.owners.chown(fd, &st, m.uid, m.gid); err != nil {
 			return nil, fmt.Errorf("chown to %d:%d: %w", m.uid, m.gid, hint(err, "it takes CAP_CHOWN"))
 		}
 		special = (mode|m.mode)&0o6000 != 0 // the kernel takes these bits away, of files that are not folders
@@ -158,7 +162,7 @@ func (w *writer) own(fd int, m meta) (*unix.Stat_t, error) {
 		if err := w.step("chmod"); err != nil {
 			return nil, err
 		}
-		if err := unix.Fchmod(fd, m.mode); err != nil {
+		if err := w.owners.chmod(fd, m.mode, changed); err != nil {
 			return nil, fmt.Errorf("chmod: %w", hint(err, "it takes CAP_FOWNER"))
 		}
 	}
@@ -167,6 +171,9 @@ func (w *writer) own(fd int, m meta) (*unix.Stat_t, error) {
 
 // xattr calls set. The class user.* is left out where the file system or the type of file has none.
 func (w *writer) xattr(name string, set func() error) error {
+	if !w.owners.keeps(name) {
+		return nil
+	}
 	if err := w.step("setxattr"); err != nil {
 		return err
 	}
@@ -184,7 +191,7 @@ func (w *writer) times(fd int, times *[2]unix.Timespec) error {
 	if err := w.step("utimes"); err != nil {
 		return err
 	}
-	if err := futimens(fd, times); err != nil {
+	if err := w.owners.utimes(fd, times); err != nil {
 		return fmt.Errorf("set times: %w", err)
 	}
 	return nil
@@ -237,7 +244,10 @@ func (w *writer) link(name, target string) error {
 	} else if err == nil && strings.HasPrefix(toPath, joinName(d.path, base)+"/") {
 		return fmt.Errorf("hard link to %q, which it would replace: %w", target, unix.ENOENT)
 	}
-	return w.create(d, base, "link", func() error { return unix.Linkat(toFD, toBase, d.fd, base, 0) })
+	return w.create(d, base, "link", func() error {
+		return w.owners.or(unix.Linkat(toFD, toBase, d.fd, base, 0),
+			unix.SYS_LINKAT, namespace.Descriptor(toFD), toBase, namespace.Descriptor(d.fd), base, 0)
+	})
 }
 
 func (w *writer) symlink(d *dir, base string, h *tar.Header, m meta) error {
@@ -253,6 +263,9 @@ func (w *writer) symlink(d *dir, base string, h *tar.Header, m meta) error {
 func (w *writer) node(d *dir, base string, h *tar.Header, m meta) error {
 	mode, dev := uint32(unix.S_IFIFO), uint64(0)
 	if h.Typeflag != tar.TypeFifo {
+		if w.owners != nil || !namespace.FirstUserNamespace() {
+			return nil // the kernel makes none there, nor would it open one
+		}
 		if h.Devmajor < 0 || h.Devmajor > maxMajor || h.Devminor < 0 || h.Devminor > maxMinor {
 			return fmt.Errorf("device %d:%d: %w", h.Devmajor, h.Devminor, unix.EINVAL)
 		}
@@ -280,7 +293,7 @@ func (w *writer) metaAt(d *dir, base string, h *tar.Header, m meta) error {
 		if err := w.step("chown"); err != nil {
 			return err
 		}
-		if err := unix.Fchownat(d.fd, base, int(m.uid), int(m.gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		if err := w.owners.chownAt(d.fd, base, st, m.uid, m.gid); err != nil {
 			return fmt.Errorf("chown to %d:%d: %w", m.uid, m.gid, hint(err, "it takes CAP_CHOWN"))
 		}
 	}
@@ -288,7 +301,8 @@ func (w *writer) metaAt(d *dir, base string, h *tar.Header, m meta) error {
 		if err := w.step("chmod"); err != nil {
 			return err
 		}
-		if err := unix.Fchmodat(d.fd, base, m.mode, 0); err != nil { // not a link: made by this writer
+		err := unix.Fchmodat(d.fd, base, m.mode, 0) // not a link: made by this writer
+		if err = w.owners.or(err, unix.SYS_FCHMODAT, namespace.Descriptor(d.fd), base, m.mode); err != nil {
 			return fmt.Errorf("chmod: %w", hint(err, "it takes CAP_FOWNER"))
 		}
 	}
@@ -302,7 +316,7 @@ func (w *writer) metaAt(d *dir, base string, h *tar.Header, m meta) error {
 	if err := w.step("utimes"); err != nil {
 		return err
 	}
-	if err := unix.UtimesNanoAt(d.fd, base, m.times[:], unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := w.owners.utimesAt(d.fd, base, &m.times); err != nil {
 		return fmt.Errorf("set times: %w", err)
 	}
 	return nil
@@ -311,7 +325,7 @@ func (w *writer) metaAt(d *dir, base string, h *tar.Header, m meta) error {
 // finish writes what was noted of the folders.
 func (w *writer) finish() error {
 	w.tree.make = nil
-	for i := range w.folders {
+	for i := range slices.Backward(w.folders) { // a folder may be closed to the program once it is finished
 		if err := context.Cause(w.ctx); err != nil {
 			return err
 		}
@@ -336,7 +350,7 @@ func (w *writer) finishFolder(f *folder) error {
 	w.usage += st.Blocks * 512
 	for name, value := range f.xattrs {
 		if err := w.xattr(name, func() error {
-			return unix.Fsetxattr(d.fd, name, []byte(value), 0)
+			return w.owners.setxattr(d.fd, name, value)
 		}); err != nil {
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 func (o *MountOptions) checkMemory() error {
@@ -21,6 +23,8 @@ func (o *MountOptions) checkMemory() error {
 		return errors.New("InMemory: a copy is not made in memory")
 	case len(o.UIDMappings)+len(o.GIDMappings) > 0:
 		return fmt.Errorf("InMemory: with mapped owners: %w", errors.ErrUnsupported)
+	case !namespace.Privileged():
+		return fmt.Errorf("InMemory: without root: %w", errors.ErrUnsupported)
 	}
 	return nil
 }

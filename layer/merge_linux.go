@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // Copy writes into the folder dir what a mount of the layers, the lowest first, would show: whiteouts and opaque folders
@@ -39,7 +41,7 @@ func copyLayers(ctx context.Context, layers []Layer, dir string) (err error) {
 	} else if err != io.EOF {
 		return err
 	}
-	m := &merger{ctx: ctx, root: int(root.Fd()), links: map[inode]string{}, buf: make([]byte, chunkSize)}
+	m := &merger{ctx: ctx, root: int(root.Fd()), owners: newOwners(ctx), links: map[inode]string{}, buf: make([]byte, chunkSize)}
 	defer m.close()
 	var stack []int
 	for i := len(layers) - 1; i >= 0; i-- {
@@ -61,6 +63,7 @@ func copyLayers(ctx context.Context, layers []Layer, dir string) (err error) {
 // A merger writes the union of layers.
 type merger struct {
 	ctx    context.Context
+	owners *owners // nil for root
 	root   int
 	layers []chainLayer // the topmost first
 	links  map[inode]string
@@ -71,7 +74,7 @@ type merger struct {
 type mergeFolder struct{ fd, layer int }
 
 func (m *merger) open(l Layer) error {
-	c := chainMaker{}
+	c := chainMaker{owners: m.owners}
 	if err := c.add(l); err != nil {
 		return err
 	}
@@ -80,6 +83,7 @@ func (m *merger) open(l Layer) error {
 }
 
 func (m *merger) close() {
+	_ = m.owners.close()
 	for _, l := range m.layers {
 		_ = unix.Close(l.fd)
 	}
@@ -120,7 +124,7 @@ func (m *merger) folder(to int, path string, parts []mergeFolder) error {
 			break
 		}
 	}
-	n, err := readNode(owner.fd, "")
+	n, err := readNode(m.owners, owner.fd, "")
 	if err != nil {
 		return fmt.Errorf("%q: %w", path, err)
 	}
@@ -133,7 +137,7 @@ func (m *merger) folder(to int, path string, parts []mergeFolder) error {
 // entry copies the file at path, which the first of the parts has.
 func (m *merger) entry(to int, path string, parts []mergeFolder) error {
 	_, base := splitName(path)
-	n, err := readNode(parts[0].fd, base)
+	n, err := readNode(m.owners, parts[0].fd, base)
 	if err != nil {
 		return fmt.Errorf("%q: %w", path, err)
 	}
@@ -153,7 +157,7 @@ func (m *merger) entry(to int, path string, parts []mergeFolder) error {
 
 // hasMark says whether overlayfs has marked a file of an upper folder.
 func hasMark(n *node, mark string) bool {
-	_, ok := n.xattrs["trusted.overlay."+mark]
+	_, ok := n.xattrs[overlayClass()+mark]
 	return ok
 }
 
@@ -170,7 +174,7 @@ func (m *merger) subfolder(to int, path string, parts []mergeFolder) (err error)
 		}
 	}()
 	for _, p := range parts {
-		fd, err := openat(p.fd, base, openDir, 0)
+		fd, err := m.owners.open(p.fd, base, openDir)
 		if errors.Is(err, unix.ENOENT) {
 			continue
 		}
@@ -182,7 +186,7 @@ func (m *merger) subfolder(to int, path string, parts []mergeFolder) (err error)
 		}
 		below = append(below, mergeFolder{fd, p.layer})
 		var value [2]byte
-		if n, err := unix.Fgetxattr(fd, opaqueXattr, value[:]); err == nil && string(value[:n]) == "y" {
+		if n, err := unix.Fgetxattr(fd, opaqueName(), value[:]); err == nil && string(value[:n]) == "y" {
 			break
 		}
 	}
@@ -213,7 +217,8 @@ func (m *merger) leaf(l leaf) error {
 		id := inode{st.Dev, st.Ino}
 		if first, ok := m.links[id]; ok {
 			// All folders on the way were made here, none is a link.
-			return retry(func() error { return unix.Linkat(m.root, first, l.to, l.base, 0) })
+			err := retry(func() error { return unix.Linkat(m.root, first, l.to, l.base, 0) })
+			return m.owners.or(err, unix.SYS_LINKAT, namespace.Descriptor(m.root), first, namespace.Descriptor(l.to), l.base, 0)
 		}
 		m.links[id] = l.path
 	}
@@ -236,7 +241,7 @@ func (m *merger) leaf(l leaf) error {
 
 func (m *merger) regular(l leaf) error {
 	const read = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
-	in, err := openat(l.from, l.base, read, 0)
+	in, err := m.owners.open(l.from, l.base, read)
 	if err != nil {
 		return err
 	}
@@ -285,28 +290,40 @@ func (m *merger) content(src, dst *os.File, st unix.Stat_t) error {
 
 // meta gives an open file or folder what the node has.
 func (m *merger) meta(fd int, path string, n *node) error {
-	if err := unix.Fchown(fd, int(n.st.Uid), int(n.st.Gid)); err != nil {
+	var own unix.Stat_t
+	if err := unix.Fstat(fd, &own); err != nil {
+		return fmt.Errorf("stat: %w", err)
+	}
+	uid, gid := m.owners.container(&n.st, n.xattrs)
+	changed, err := m.owners.chown(fd, &own, uid, gid)
+	if err != nil {
 		return fmt.Errorf("chown to %d:%d: %w", n.st.Uid, n.st.Gid, hint(err, "it takes CAP_CHOWN"))
 	}
-	if err := unix.Fchmod(fd, n.st.Mode&0o7777); err != nil {
+	if err := m.owners.chmod(fd, n.st.Mode&0o7777, changed); err != nil {
 		return fmt.Errorf("chmod: %w", err)
 	}
 	for name, value := range m.shown(n) {
-		if err := unix.Fsetxattr(fd, name, []byte(value), 0); err != nil && !lacks(name, err) {
+		if err := m.owners.setxattr(fd, name, value); err != nil && !lacks(name, err) {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	return futimens(fd, &[2]unix.Timespec{n.st.Atim, n.st.Mtim})
+	return m.owners.utimes(fd, &[2]unix.Timespec{n.st.Atim, n.st.Mtim})
 }
 
 // metaAt is meta for a file that cannot be opened.
 func (m *merger) metaAt(l leaf) error {
 	st := &l.node.st
-	if err := unix.Fchownat(l.to, l.base, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	own, err := lstatat(l.to, l.base)
+	if err != nil {
+		return fmt.Errorf("stat: %w", err)
+	}
+	uid, gid := m.owners.container(st, nil)
+	if err := m.owners.chownAt(l.to, l.base, own, uid, gid); err != nil {
 		return fmt.Errorf("chown to %d:%d: %w", st.Uid, st.Gid, hint(err, "it takes CAP_CHOWN"))
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		if err := unix.Fchmodat(l.to, l.base, st.Mode&0o7777, 0); err != nil {
+		err := unix.Fchmodat(l.to, l.base, st.Mode&0o7777, 0)
+		if err = m.owners.or(err, unix.SYS_FCHMODAT, namespace.Descriptor(l.to), l.base, st.Mode&0o7777); err != nil {
 			return fmt.Errorf("chmod: %w", err)
 		}
 	}
@@ -315,19 +332,19 @@ func (m *merger) metaAt(l leaf) error {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	return unix.UtimesNanoAt(l.to, l.base, []unix.Timespec{st.Atim, st.Mtim}, unix.AT_SYMLINK_NOFOLLOW)
+	return m.owners.utimesAt(l.to, l.base, &[2]unix.Timespec{st.Atim, st.Mtim})
 }
 
 // shown returns the attributes that a mount would show.
 func (m *merger) shown(n *node) map[string]string {
 	all := map[string]string{}
 	for name, value := range n.xattrs {
-		if rest, ok := strings.CutPrefix(name, "trusted.overlay."); ok {
+		if rest, ok := strings.CutPrefix(name, overlayClass()); ok {
 			inner, escaped := strings.CutPrefix(rest, overlayEscape)
 			if !escaped || inner == "" {
 				continue
 			}
-			name = "trusted.overlay." + inner
+			name = overlayClass() + inner
 		}
 		if xattrName(name) != "" {
 			all[name] = value

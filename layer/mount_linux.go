@@ -71,6 +71,12 @@ func mountOverlay(ctx context.Context, layers []Layer, o *MountOptions) (_ *name
 	if v.owners != nil {
 		defer v.owners.Close()
 	}
+	if v.user = newOwners(ctx); v.user != nil {
+		if v.owners != nil || o.Target != "" {
+			return nil, errors.New("Target, UIDMappings and GIDMappings take root")
+		}
+		defer func() { err = errors.Join(err, v.user.close()) }()
+	}
 	if err := v.stack(ctx, layers); err != nil {
 		return nil, err
 	}
@@ -99,7 +105,8 @@ func mountOverlay(ctx context.Context, layers []Layer, o *MountOptions) (_ *name
 	}
 	f := os.NewFile(uintptr(fd), "overlay")
 	if o.Target == "" {
-		return namespace.Detached(f, v.name, made.run), nil
+		root := namespace.Detached(f, v.name, made.run)
+		return root, v.inUserNamespace(root)
 	}
 	defer f.Close()
 	if err := attach(fd, o.Target); err != nil {
@@ -149,6 +156,7 @@ type overlay struct {
 	readOnly           bool
 	ownerUID, ownerGID uint32   // its root
 	owners             *os.File // the user namespace whose ids the files show, or nil
+	user               *owners  // an ordinary user's, or nil
 	noKeep             bool     // make nothing that stays
 	memory             int64    // the size of what upper is in, if that is memory
 	volatile           bool     // upper is thrown away: nothing in it needs to be synced
@@ -220,12 +228,12 @@ func (v *overlay) makeUpper(made *undo) error {
 		}
 		*d = abs
 		if err := os.Mkdir(abs, 0o700); err == nil {
-			made.add(func() error { return os.RemoveAll(abs) })
+			made.add(func() error { return namespace.RemoveAll(abs) })
 		} else if !errors.Is(err, os.ErrExist) {
 			return err
 		}
 	}
-	return inheritRoot(v.upper, v.lower[0])
+	return v.inheritRoot(v.upper, v.lower[0])
 }
 
 // scratch makes a temporary folder: in the store that the layer is of, where it is swept after a crash.
@@ -256,12 +264,12 @@ func removeScratch(dir string) error {
 	if unix.Rmdir(dir) == nil {
 		return nil
 	}
-	return os.RemoveAll(dir)
+	return namespace.RemoveAll(dir)
 }
 
 // inheritRoot gives an empty upper folder the owner and mode of the layers' root: the overlay's root has the upper's.
-func inheritRoot(upper, lower string) error {
-	fd, err := unix.Open(upper, openDir, 0)
+func (v *overlay) inheritRoot(upper, lower string) error {
+	fd, err := v.user.open(unix.AT_FDCWD, upper, openDir)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", upper, err)
 	}
@@ -270,14 +278,19 @@ func inheritRoot(upper, lower string) error {
 	if names, err := f.Readdirnames(1); len(names) > 0 {
 		return err
 	}
-	var st unix.Stat_t
+	var st, own unix.Stat_t
 	if err := unix.Lstat(lower, &st); err != nil {
 		return fmt.Errorf("stat %s: %w", lower, err)
 	}
-	if err := unix.Fchown(fd, int(st.Uid), int(st.Gid)); err != nil {
+	if err := unix.Fstat(fd, &own); err != nil {
+		return fmt.Errorf("stat %s: %w", upper, err)
+	}
+	uid, gid := v.user.container(&st, nil)
+	changed, err := v.user.chown(fd, &own, uid, gid)
+	if err != nil {
 		return fmt.Errorf("chown %s: %w", upper, err)
 	}
-	if err := unix.Fchmod(fd, st.Mode&0o7777); err != nil {
+	if err := v.user.chmod(fd, st.Mode&0o7777, changed); err != nil {
 		return fmt.Errorf("chmod %s: %w", upper, err)
 	}
 	return nil

@@ -21,6 +21,12 @@ var oldMount bool
 
 // mount returns a descriptor of the detached overlay.
 func (v *overlay) mount() (fd int, err error) {
+	if v.user != nil {
+		if fd, err = v.mountByDeputy(); err != nil {
+			return -1, v.explain(err)
+		}
+		return fd, nil
+	}
 	appends, err := appendsLower()
 	if err != nil {
 		return -1, err
@@ -89,6 +95,11 @@ func (v *overlay) mountNew() (int, error) {
 	for _, o := range overlayOptions {
 		if err := set(o[0], o[1]); err != nil {
 			return -1, err
+		}
+	}
+	if userXattrs() {
+		if err := unix.FsconfigSetFlag(ctx, "userxattr"); err != nil {
+			return -1, fmt.Errorf("overlay option userxattr (Linux 5.11): %w%s", err, fsLog(ctx))
 		}
 	}
 	dirs := make([][2]string, 0, len(v.lower)+2)
@@ -201,8 +212,11 @@ func (v *overlay) mountHere() (int, error) {
 	for _, o := range overlayOptions {
 		options += "," + o[0] + "=" + o[1]
 	}
+	if userXattrs() {
+		options += ",userxattr"
+	}
 	if v.memory != 0 {
-		if err := inheritRoot("upper", v.lower[0]); err != nil {
+		if err := v.inheritRoot("upper", v.lower[0]); err != nil {
 			return -1, err
 		}
 		options += ",upperdir=upper,workdir=work"
@@ -251,7 +265,7 @@ func onThread(f func() error) error {
 
 // explain adds what is known to make overlayfs refuse.
 func (v *overlay) explain(err error) error {
-	if errors.Is(err, unix.EPERM) {
+	if errors.Is(err, unix.EPERM) && v.user == nil {
 		return hint(err, "it takes root")
 	}
 	for _, d := range v.lower {

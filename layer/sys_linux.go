@@ -161,3 +161,8 @@ type hinted struct {
 
 func (h *hinted) Error() string { return h.err.Error() + " (" + h.hint + ")" }
 func (h *hinted) Unwrap() error { return h.err }
+
+// timespecs are times as utimensat(2) reads them.
+func timespecs(t *[2]unix.Timespec) []byte {
+	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(t)), unsafe.Sizeof(*t))...)
+}

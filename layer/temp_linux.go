@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // maxSweep bounds what one Open deletes, and the descriptors that it takes.
@@ -64,7 +65,7 @@ func (t *temp) remove() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	err = errors.Join(err, os.RemoveAll(t.path), t.lock.Close())
+	err = errors.Join(err, namespace.RemoveAll(t.path), t.lock.Close())
 	t.lock = nil
 	return err
 }

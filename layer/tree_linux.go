@@ -22,7 +22,15 @@ type node struct {
 func (n *node) isDir() bool { return n.st.Mode&unix.S_IFMT == unix.S_IFDIR }
 
 // readNode reads what is to be known of the file base in the folder fd; base "" is the folder itself.
-func readNode(fd int, base string) (*node, error) {
+func readNode(o *owners, fd int, base string) (*node, error) {
+	n, err := readOwnNode(fd, base)
+	if o == nil || !errors.Is(err, unix.EACCES) {
+		return n, err
+	}
+	return o.readNode(fd, base)
+}
+
+func readOwnNode(fd int, base string) (*node, error) {
 	n := &node{}
 	flags := unix.AT_SYMLINK_NOFOLLOW
 	if base == "" {
@@ -89,6 +97,11 @@ func grown(call func([]byte) (int, error)) ([]byte, error) {
 // names lists a folder, sorted.
 func folderNames(fd int) ([]string, error) {
 	again, err := openat(fd, ".", openDir, 0)
+	if errors.Is(err, unix.EACCES) { // it was opened by somebody who may
+		if again, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			_, err = unix.Seek(again, 0, io.SeekStart)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,7 @@ type writer struct {
 	ctx     context.Context
 	tree    *tree
 	options ExtractOptions
+	owners  *owners                 // nil for root
 	fault   func(step string) error // in tests: fails a step; nil otherwise
 
 	buf     []byte
@@ -58,7 +59,7 @@ type meta struct {
 }
 
 func newWriter(ctx context.Context, root int, o ExtractOptions) *writer {
-	w := &writer{ctx: ctx, tree: newTree(root), options: o, buf: make([]byte, chunkSize), index: map[string]int32{}}
+	w := &writer{ctx: ctx, owners: newOwners(ctx), tree: newTree(root), options: o, buf: make([]byte, chunkSize), index: map[string]int32{}}
 	w.tree.make = w.imply
 	w.note(folder{implied: true, meta: meta{mode: impliedMode}})
 	return w
@@ -74,7 +75,10 @@ func (w *writer) note(f folder) {
 	w.folders = append(w.folders, f)
 }
 
-func (w *writer) close() { w.tree.forget() }
+func (w *writer) close() {
+	w.tree.forget()
+	_ = w.owners.close()
+}
 
 // step is called before each system call that changes something.
 func (w *writer) step(name string) error {
@@ -234,17 +238,17 @@ func (w *writer) imply(d *dir, base string) error {
 	return nil
 }
 
-// mkdir makes a folder, in the place of anything that is there and is none. In the place of a whiteout it is opaque:
+// mkdir makes a folder, open to the program until finish, in the place of anything that is there and is none. In the place of a whiteout it is opaque:
 // the kernel would show what lower layers have in it.
 func (w *writer) mkdir(d *dir, base string, mode uint32) error {
 	if err := w.step("mkdir"); err != nil {
 		return err
 	}
-	err := retry(func() error { return unix.Mkdirat(d.fd, base, mode&0o777) })
+	err := retry(func() error { return unix.Mkdirat(d.fd, base, mode&0o777|0o700) })
 	hides := false
 	if errors.Is(err, unix.EEXIST) {
 		if hides, err = w.vacate(d, base); err == nil {
-			err = unix.Mkdirat(d.fd, base, mode&0o777)
+			err = unix.Mkdirat(d.fd, base, mode&0o777|0o700)
 		}
 	}
 	if err != nil {
@@ -309,8 +313,8 @@ func (w *writer) setOpaque(d *dir) error {
 	if err := w.step("setxattr"); err != nil {
 		return err
 	}
-	if err := unix.Fsetxattr(d.fd, opaqueXattr, []byte("y"), 0); err != nil {
-		return fmt.Errorf("set %s: %w", opaqueXattr, hint(err, "it takes root"))
+	if err := unix.Fsetxattr(d.fd, opaqueName(), []byte("y"), 0); err != nil {
+		return fmt.Errorf("set %s: %w", opaqueName(), hint(err, "it takes root"))
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (s *Store) populate(ctx context.Context, name string, root *namespace.Root,
 	if _, err := os.Lstat(filling); err == nil {
 		return moveIn(filling, data)
 	}
-	if err := os.RemoveAll(fill); err != nil { // a killed process's
+	if err := namespace.RemoveAll(fill); err != nil { // a killed process's
 		return err
 	}
 	if empty, err := isEmpty(data); err != nil || !empty {
@@ -73,7 +73,7 @@ func (s *Store) populate(ctx context.Context, name string, root *namespace.Root,
 	defer src.Close()
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.RemoveAll(fill))
+			err = errors.Join(err, namespace.RemoveAll(fill))
 		}
 	}()
 	if err := copyInto(ctx, src, fill, data); err != nil {
@@ -203,5 +203,5 @@ func moveIn(filling, data string) error {
 	if err := os.Rename(filling, done); err != nil {
 		return err
 	}
-	return errors.Join(os.RemoveAll(done), durable.SyncDir(filepath.Dir(data)))
+	return errors.Join(namespace.RemoveAll(done), durable.SyncDir(filepath.Dir(data)))
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // A volume's size is bounded by a project quota: its folder and all that is made in it belong to a project of its own,
@@ -171,12 +172,12 @@ func deleteVolume(dir string) error {
 	f, err := os.Open(filepath.Join(dir, dataName))
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(err, os.RemoveAll(dir))
+			return errors.Join(err, namespace.RemoveAll(dir))
 		}
-		return os.RemoveAll(dir)
+		return namespace.RemoveAll(dir)
 	}
 	defer f.Close()
-	err = os.RemoveAll(dir)
+	err = namespace.RemoveAll(dir)
 	if project := projectOf(f); project >= minProject {
 		err = errors.Join(err, setQuota(f, project, 0))
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // A Store is a folder with volumes. It is safe for use by several goroutines, and the folder by several processes.
@@ -222,7 +223,7 @@ func (s *Store) makeTemp(tmp string) (*durable.Lock, error) {
 		err = ErrInUse
 	}
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(tmp))
+		return nil, errors.Join(err, namespace.RemoveAll(tmp))
 	}
 	return owned, nil
 }
