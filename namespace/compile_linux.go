@@ -70,13 +70,15 @@ func (l *Launch) check() error {
 
 // setUp is what comes before the command has a part in it: the container itself.
 func (c *compiler) setUp() {
-	if !c.user.rootless || !c.l.newUser() { // whose maps an ordinary user can write only while it is
+	if !c.user.rootless || !c.user.own { // an ordinary user can write maps, and files of /proc/self, only while it is
 		c.notDumpable()
 	}
 	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_NAME, prctlNames), c.setUpName(), num(0), num(0), num(0))
 	c.call("umask", unix.SYS_UMASK, octal(0))
-	c.oomScore()
-	c.labels()
+	if !c.keptInUser() {
+		c.oomScore()
+		c.labels()
+	}
 	c.affinity(false)
 	c.joinCgroups()
 	c.affinity(true)

@@ -38,7 +38,7 @@ func (l *Launch) userMode() userMode {
 	m.bound = m.own || !firstUserNamespace()
 	m.host = l.BeforeRoot != nil
 	m.pivot = l.Root != nil && (m.bound || m.host)
-	m.clone = m.own && (l.Namespaces.PID.isNew() || m.rootless && l.Namespaces.PID.Join != nil)
+	m.clone = m.own && l.keeper == nil && (l.Namespaces.PID.isNew() || m.rootless && l.Namespaces.PID.Join != nil)
 	return m
 }
 
@@ -57,8 +57,18 @@ var firstUserNamespace = sync.OnceValue(func() bool {
 	return err != nil || strings.Join(strings.Fields(string(b)), " ") == "0 0 4294967295"
 })
 
-// enterUser makes or joins the user namespace, and makes the others in it.
+// enterUser makes or joins the user namespace, and makes the others in it. A keeper has joined it already, and has made those
+// that it can make for its child.
 func (c *compiler) enterUser() {
+	if c.l.keeper == nil {
+		c.joinUser()
+	}
+	c.newTime()
+	c.makeNamespaces()
+}
+
+// joinUser makes or joins the user namespace.
+func (c *compiler) joinUser() {
 	n, m := &c.l.Namespaces, &c.user
 	if m.clone || c.l.newUser() {
 		m.sync = c.file("user namespace's maps", nil) // Start fills it in
@@ -80,6 +90,7 @@ func (c *compiler) enterUser() {
 		c.await("user namespace's maps")
 	} else {
 		fd := c.file("user namespace", useFile(n.User.Join))
+		c.notDumpable() // there may be processes in it
 		c.call("setns", unix.SYS_SETNS, fd, flags(unix.CLONE_NEWUSER, cloneNames)).about("user namespace")
 	}
 	c.call("setresgid", unix.SYS_SETRESGID, num(0), num(0), num(0)).about("root of the user namespace")
@@ -92,16 +103,21 @@ func (c *compiler) enterUser() {
 			c.call("setns", unix.SYS_SETNS, fd, flags(unix.CLONE_NEWPID, cloneNames)).about("pid namespace")
 		}
 	}
-	c.newTime()
+}
+
+// makeNamespaces makes what the user namespace shall own.
+func (c *compiler) makeNamespaces() {
+	n, m := &c.l.Namespaces, &c.user
 	var fresh uint64
 	for _, x := range []struct {
-		ns   Namespace
-		flag uint64
+		ns     Namespace
+		flag   uint64
+		keeper bool // makes it
 	}{
-		{n.UTS, unix.CLONE_NEWUTS}, {n.IPC, unix.CLONE_NEWIPC}, {n.Network, unix.CLONE_NEWNET},
-		{n.PID, unix.CLONE_NEWPID}, {n.Cgroup, unix.CLONE_NEWCGROUP},
+		{n.UTS, unix.CLONE_NEWUTS, true}, {n.IPC, unix.CLONE_NEWIPC, true}, {n.Network, unix.CLONE_NEWNET, true},
+		{n.PID, unix.CLONE_NEWPID, true}, {n.Cgroup, unix.CLONE_NEWCGROUP, false},
 	} {
-		if x.ns.isNew() {
+		if x.ns.isNew() && !(x.keeper && c.l.keeper != nil) {
 			fresh |= x.flag
 		}
 	}

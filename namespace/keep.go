@@ -44,8 +44,8 @@ func (l *Launch) validateKeep() error {
 		return bad("Stdin", "with Keep the keeper has the standard files")
 	case l.Root == nil || n.PID.Join != nil:
 		return bad("Keep", "the process is to live in another one's mount or PID namespace")
-	case l.newUser() || n.User.Join != nil:
-		return bad("Keep", "a process in another user namespace cannot be detached: not implemented: %w", errors.ErrUnsupported)
+	case (l.newUser() || n.User.Join != nil) && l.TimeOffsets != nil:
+		return bad("TimeOffsets", "with Keep in a user namespace of its own: not implemented: %w", errors.ErrUnsupported)
 	case k.Dir == "":
 		return bad("Keep.Dir", "no folder")
 	case slices.Contains(k.Hold, nil):

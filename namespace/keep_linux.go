@@ -32,6 +32,7 @@ type keeper struct {
 	groupTasks []*os.File
 	path       string
 	held       []int
+	uids       []IDMapping // of the process's own user namespace, if it is new
 }
 
 // startKept starts a process whose parent is a keeper.
@@ -66,6 +67,11 @@ func (l *Launch) startKept(ctx context.Context) (p *Process, err error) {
 	}
 	kept := *l
 	kept.keeper = k
+	done, err := kept.keepInUser()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	if err := k.makePipes(&kept); err != nil {
 		return nil, err
 	}
@@ -171,9 +177,9 @@ func (k *keeper) makePipes(l *Launch) error {
 			return 0, 0, &StartError{Step: "pipe2", Path: name, Err: err}
 		}
 		// The process may open its /dev/stdout anew.
-		if u := l.User; u.UID != 0 {
+		if uid, give := l.pipeOwner(); give {
 			for _, fd := range p {
-				if err := unix.Fchown(fd, int(u.UID), -1); err != nil {
+				if err := unix.Fchown(fd, int(uid), -1); err != nil {
 					_, _ = unix.Close(p[0]), unix.Close(p[1])
 					return 0, 0, &StartError{Step: "fchown", Path: name, Err: err}
 				}
@@ -192,13 +198,13 @@ func (k *keeper) makePipes(l *Launch) error {
 	}
 	k.err, l.Stderr = k.hold(r), os.NewFile(uintptr(w), "stderr")
 	_ = unix.SetNonblock(r, true)
-	if !k.hasInput {
-		return nil
+	if k.hasInput {
+		if r, w, err = pipe("stdin"); err != nil {
+			return err
+		}
+		k.input, l.Stdin = k.hold(w), os.NewFile(uintptr(r), "stdin")
 	}
-	if r, w, err = pipe("stdin"); err != nil {
-		return err
-	}
-	k.input, l.Stdin = k.hold(w), os.NewFile(uintptr(r), "stdin")
+	l.ownPipes()
 	return nil
 }
 

@@ -74,6 +74,11 @@ func (c *compiler) keep() {
 	k.files()
 	keeper, process := c.label(), c.label()
 	k.pid = c.variable("pid", 8)
+	if c.keptInUser() { // so that the namespaces that the keeper makes belong to the user namespace
+		c.oomScore()
+		c.labels()
+		c.joinUser()
+	}
 	k.leave(keeper)
 	c.place(keeper)
 	k.detach()

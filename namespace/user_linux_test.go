@@ -124,7 +124,7 @@ func TestUserNamespaceErrors(t *testing.T) {
 		"RootIDMap: it is empty": func(l *Launch) {
 			l.UIDMappings, l.GIDMappings, l.RootIDMap = nil, nil, &IDMap{}
 		},
-		"Keep: a process in another user namespace cannot be": func(l *Launch) { l.Keep = &Keep{Dir: "/x"} },
+		"TimeOffsets: with Keep in a user namespace of its own": func(l *Launch) { l.Keep, l.TimeOffsets = &Keep{Dir: "/x"}, &TimeOffsets{} },
 		"Mounts[3].CopyUp: it is the host's root that copies": func(l *Launch) {
 			l.Mounts = append(l.Mounts, Mount{Type: "tmpfs", Target: "/x", CopyUp: true})
 		},
