@@ -106,7 +106,10 @@ func (c *Container) checkCgroup() error {
 }
 
 // limitAsked names a field that takes a control group, "" if none is set.
-func (c *Container) limitAsked() string {
+func (c *Container) limitAsked() string { return c.Limited() }
+
+// Limited names the first field that takes a control group, or is empty if none does: what NoCgroup would leave out.
+func (c *Container) Limited() string {
 	for _, limit := range []struct {
 		field string
 		set   bool

@@ -59,7 +59,8 @@ type Container struct {
 	UIDMappings, GIDMappings []IDMapping
 	// UserNamespace names the user whose subordinate ids, as /etc/subuid and /etc/subgid have them, become a new user
 	// namespace's, from the container's root on. Empty means, with no mappings either, the host's user namespace; for a
-	// host program that lacks CAP_SYS_ADMIN, as an ordinary user's, its own: see [namespace.OwnMappings].
+	// host program that lacks CAP_SYS_ADMIN, as an ordinary user's, the one that Root was mounted in, or else its own: see
+	// [namespace.OwnMappings].
 	UserNamespace string
 	// TimeOffsets, if they are not nil, give the container a new time namespace. Linux ≥ 5.6.
 	TimeOffsets *namespace.TimeOffsets
@@ -147,6 +148,7 @@ type Container struct {
 	Setup func(ctx context.Context, pid int) error
 
 	uids, gids []IDMapping // of the user namespace, if there is one
+	rootUser   *os.File    // that of the root, if the container lives in it
 
 	name    string // the random part of Cgroup's and Hostname's default
 	showing bool   // during Program: what is to be bound may be missing

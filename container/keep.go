@@ -35,8 +35,6 @@ func (c *Container) checkKeep() error {
 		return wrong("Keep", "the output of a container that outlives the program goes to its log: leave Stdin, Stdout and Stderr nil")
 	case len(c.ExtraFiles) > 0:
 		return wrong("Keep", "ExtraFiles cannot be given to a container that outlives the program")
-	case len(c.UIDMappings)+len(c.GIDMappings) > 0 || c.UserNamespace != "" || c.Namespaces.User.Join != nil:
-		return wrong("Keep", "a container in a user namespace of its own cannot outlive the program yet: %w", errors.ErrUnsupported)
 	case c.Cgroup == "" && !c.NoCgroup:
 		return wrong("Cgroup", "a container that outlives the program is found again by its control group: give that a name")
 	}
@@ -57,6 +55,9 @@ func (c *Container) Adopt(ctx context.Context) error {
 		return err
 	}
 	if err := c.begin(); err != nil {
+		return err
+	}
+	if err := c.findMappings(); err != nil {
 		return err
 	}
 	proc, err := namespace.Adopt(ctx, c.Keep.Dir)

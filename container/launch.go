@@ -31,6 +31,9 @@ func (c *Container) launch() (*namespace.Launch, error) {
 	l.Root, l.ReadOnlyRoot = c.Root, c.ReadOnlyRoot
 	l.Namespaces, l.Keep, l.Init = c.Namespaces, c.Keep, c.Init
 	l.UIDMappings, l.GIDMappings, l.TimeOffsets = c.uids, c.gids, c.TimeOffsets
+	if c.rootUser != nil {
+		l.UIDMappings, l.GIDMappings, l.Namespaces.User.Join = nil, nil, c.rootUser
+	}
 	l.RootIDMap = c.rootIDMap()
 	l.Mounts = c.allMounts()
 	if err := c.addDevices(l.Mounts); err != nil {
@@ -56,6 +59,9 @@ func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch,
 	}
 	p.mapped = len(c.uids) > 0
 	p.mappedGroups(user, c.gids)
+	if err := c.checkMapped(user); err != nil {
+		return nil, err
+	}
 	sets, err := p.capabilitySets(c.Privileged, user.UID)
 	if err != nil {
 		return nil, err

@@ -39,9 +39,39 @@ func (c *Container) findMappings() (err error) {
 			return &StartError{Step: "look up subordinate ids", Path: "UserNamespace", Err: err}
 		}
 	case !namespace.Privileged():
-		c.uids, c.gids = namespace.OwnMappings()
+		if c.rootUser, c.uids, c.gids = c.userOfRoot(); c.rootUser == nil {
+			c.uids, c.gids = namespace.OwnMappings()
+		}
 	}
 	return nil
+}
+
+// userOfRoot is the user namespace that the root was mounted in, if any.
+func (c *Container) userOfRoot() (user *os.File, uids, gids []IDMapping) {
+	if c.Root == nil {
+		return nil, nil, nil
+	}
+	return c.Root.UserNamespace()
+}
+
+// checkMapped finds ids of the process that its user namespace has not.
+func (c *Container) checkMapped(u *namespace.User) error {
+	missing := func(field string, maps []IDMapping, id uint32, what string) error {
+		if _, ok := namespace.HostID(maps, id); ok || len(maps) == 0 {
+			return nil
+		}
+		return wrong(field, "the id %d, %s, is not in the map", id, what)
+	}
+	err := firstError(
+		func() error { return missing("User.UID", c.uids, u.UID, "the process's user") },
+		func() error { return missing("User.GID", c.gids, u.GID, "the process's group") },
+	)
+	for _, g := range u.Groups {
+		if err == nil {
+			err = missing("User.Groups", c.gids, g, "a supplementary group")
+		}
+	}
+	return err
 }
 
 // rootIDMap says how the root's files show.
