@@ -70,6 +70,9 @@ func (rec *Container) build(root *namespace.Root, s *sources) (*container.Contai
 		return nil, err
 	}
 	c.Cgroup = path.Join(cmp.Or(rec.Config.CgroupParent, s.parent), "caisson-"+rec.ShortID())
+	if rec.Config.CgroupParent == "" {
+		ungrouped(c)
+	}
 	return c, rec.addMounts(c, s)
 }
 

@@ -34,10 +34,17 @@ func chooseParent() string {
 	if m.Mode() != cgroups.V2 {
 		return "" // every group may have processes and groups
 	}
-	if !errors.Is(tryParent(m, ""), cgroups.ErrParentBusy) || tryParent(m, sharedParent) != nil {
+	if !errors.Is(tryParent(m, ""), cgroups.ErrParentBusy) {
 		return ""
 	}
-	return sharedParent
+	shared := sharedParent
+	if rootless() {
+		shared = sibling()
+	}
+	if shared == "" || tryParent(m, shared) != nil {
+		return ""
+	}
+	return shared
 }
 
 // tryParent makes a group with a limit below the parent, and removes it.

@@ -25,7 +25,9 @@ func (r *Run) keep() error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	r.c.Cgroup = r.e.keptCgroup(r.record)
+	if !r.c.NoCgroup {
+		r.c.Cgroup = r.e.keptCgroup(r.record)
+	}
 	r.c.Keep = &container.Keep{Dir: dir, Stdin: r.record.Config.OpenStdin, Hold: []*os.File{r.lock.File()}}
 	for _, h := range r.held {
 		if u, ok := h.(*volume.Use); ok {
@@ -84,6 +86,9 @@ func (e *Engine) Adopt(ctx context.Context, ref string) (*Run, error) {
 		return nil, err
 	}
 	running.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
+	if len(c.State.Cgroups) == 0 { // it was started without
+		running.NoCgroup, running.Cgroup = true, ""
+	}
 	if err := running.Adopt(ctx); err != nil {
 		return nil, fmt.Errorf("container %s: %w", c.Name, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/namespace"
 	"github.com/caisson-engine/caisson/volume"
 )
 
@@ -29,7 +30,7 @@ func (l *leavings) delete() error {
 		errs = append(errs, v.Delete())
 	}
 	for _, f := range l.folders {
-		errs = append(errs, os.RemoveAll(f.path), f.lock.Close())
+		errs = append(errs, namespace.RemoveAll(f.path), f.lock.Close())
 	}
 	return errors.Join(errs...)
 }

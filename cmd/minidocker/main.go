@@ -88,11 +88,7 @@ func (a *app) command() *cobra.Command {
 			c.CommandPath())}
 	})
 	f := root.PersistentFlags()
-	dir := os.Getenv("CAISSON_ROOT")
-	if dir == "" {
-		dir = "/var/lib/caisson"
-	}
-	f.StringVar(&a.root, "root", dir, "The folder that images and containers are kept in ($CAISSON_ROOT)")
+	f.StringVar(&a.root, "root", defaultRoot(), "The folder that images and containers are kept in ($CAISSON_ROOT)")
 	f.StringVar(&a.netns, "network-namespace", os.Getenv("CAISSON_NETWORK_NAMESPACE"),
 		"The network namespace, a path, that bridges and published ports are in ($CAISSON_NETWORK_NAMESPACE)")
 	f.BoolVar(&a.noHello, "no-hello-world", false,

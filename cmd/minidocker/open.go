@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"github.com/caisson-engine/caisson/engine"
@@ -15,10 +16,6 @@ import (
 func (a *app) open() (*engine.Engine, error) {
 	if runtime.GOOS != "linux" {
 		return nil, fmt.Errorf("minidocker needs Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
-	}
-	if uid := os.Geteuid(); uid != 0 {
-		return nil, fmt.Errorf("minidocker must be run as root, this is user %d: without root, namespaces, mounts and "+
-			"control groups cannot be made, and user namespaces are not used yet; try sudo", uid)
 	}
 	return engine.Open(a.ctx, a.root, &engine.Options{Client: a.client(), NoHelloWorld: a.noHello, NetworkNamespace: a.netns})
 }
@@ -73,4 +70,23 @@ func (a *app) each(args []string, f func(string) error) error {
 // stopped is the error of a command that a signal stopped.
 func (a *app) stopped() error {
 	return &exitStatus{a.signals.status(), fmt.Errorf("minidocker: %w", context.Cause(a.ctx))}
+}
+
+// defaultRoot is the folder that everything is kept in: an ordinary user has one of its own.
+func defaultRoot() string {
+	if dir := os.Getenv("CAISSON_ROOT"); dir != "" {
+		return dir
+	}
+	if os.Geteuid() <= 0 {
+		return "/var/lib/caisson"
+	}
+	dir := os.Getenv("XDG_DATA_HOME")
+	if !filepath.IsAbs(dir) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			home = "/"
+		}
+		dir = filepath.Join(home, ".local/share")
+	}
+	return filepath.Join(dir, "caisson")
 }

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+// TestOrdinaryUser runs the commands as an ordinary user, with subordinate ids and without.
+func TestOrdinaryUser(t *testing.T) {
+	testenv.RequireRoot(t)
+	testenv.RequireKernel(t, 5, 12)
+	testenv.ReapOrphans(t)
+	host := newRegistry(t)
+	for _, ranges := range []bool{true, false} {
+		t.Run(fmt.Sprint(ranges), func(t *testing.T) {
+			u := testenv.NewUser(t, ranges)
+			bin := u.Command(t, "minidocker").Path
+			run := func(want int, args ...string) string {
+				t.Helper()
+				c := u.Command(t, "minidocker", args...)
+				c.Path = bin
+				var out bytes.Buffer
+				c.Stdout, c.Stderr = &out, &out
+				_ = c.Run()
+				require.Equal(t, want, c.ProcessState.ExitCode(), "%v: %s", args, out.String())
+				return out.String()
+			}
+			image := host + "/busybox"
+			require.Contains(t, run(0, "run", "--rm", "hello-world"), "Hello from")
+			run(0, "pull", "-q", image)
+			require.Contains(t, run(0, "images"), "busybox")
+			require.Equal(t, "0\n", run(0, "run", "--rm", image, "id", "-u"))
+			info := run(0, "info")
+			require.Contains(t, info, "Root Dir: "+filepath.Join(u.Home, ".local/share/caisson"))
+			require.NotContains(t, info, "no overlay")
+
+			// Users of the image are there as far as the user's ids go.
+			if ranges {
+				require.Equal(t, "1000:1000 1000\n", run(0, "run", "--rm", "-u", "app", image, "sh", "-c",
+					"echo $(stat -c %u:%g /home/app) $(id -u)"))
+			} else {
+				require.Contains(t, run(125, "run", "--rm", "-u", "app", image, "id"), "the id 1000, the process's user, is not in the map")
+			}
+			// What is written stays, and is committed and removed, whoever it belongs to.
+			run(0, "run", "--name", "writer", image, "sh", "-c", "mkdir -m 700 /d && echo x >/d/f && rm /etc/group && (chown -R 5:6 /d || true)")
+			run(0, "commit", "writer", "written")
+			want := "0:0\n"
+			if ranges {
+				want = "5:6\n"
+			}
+			require.Equal(t, want, run(0, "run", "--rm", "written", "sh", "-c", "[ ! -e /etc/group ] && stat -c %u:%g /d/f"))
+			run(0, "rm", "writer")
+
+			// Detached, entered, stopped.
+			run(0, "run", "-d", "--network", "none", "--name", "one", "-v", "data:/data", image, "sh", "-c", "echo out; echo err >&2; touch /data/there; sleep 60")
+			require.Contains(t, run(0, "ps"), "Up ")
+			require.Equal(t, "there\n", run(0, "exec", "one", "sh", "-c", "until [ -e /data/there ]; do sleep 0.1; done; ls /data"))
+			require.Equal(t, "out\nerr\n", run(0, "logs", "one"))
+			run(3, "exec", "one", "sh", "-c", "exit 3")
+			run(0, "stop", "-t", "1", "one")
+			require.Regexp(t, `Exited \((137|143)\)`, run(0, "ps", "-a"))
+			run(0, "rm", "one")
+			run(0, "volume", "rm", "data")
+			require.Equal(t, "hi\r\n", run(0, "run", "--rm", "-t", image, "echo", "hi"))
+
+			// A volume gets what the image has.
+			run(0, "pull", "-q", host+"/configured")
+			require.Equal(t, "seed\n", run(0, "run", "--rm", "-u", "0", "--entrypoint", "cat", host+"/configured", "/data/seed"))
+
+			// The host's network, and limits, for which there is no control group.
+			require.Contains(t, run(0, "run", "--rm", "--network", "host", image, "cat", "/proc/net/dev"), "lo:")
+			if os.Getenv("CAISSON_VM") == "" {
+				require.Contains(t, run(125, "run", "--rm", "-m", "64m", image, "true"), "Memory takes a control group that is delegated to user")
+			}
+			run(0, "rmi", "written", image, host+"/configured", "hello-world")
+			left := run(0, "info")
+			require.Regexp(t, regexp.MustCompile(`Containers: 0\n(?s:.*)Images: 0\n`), left)
+		})
+	}
+}
