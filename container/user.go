@@ -112,6 +112,12 @@ func (p *Process) own(l *namespace.Launch) error {
 	} else {
 		uids, gids = l.UIDMappings, l.GIDMappings
 	}
+	if join := l.Namespaces.User.Join; len(uids) == 0 && join != nil && len(p.io.pipes) > 0 {
+		// Where nobody is in the namespace, nobody can tell what ids the user has.
+		if u, g, err := namespace.JoinedMappings(join); err == nil {
+			uids, gids = u, g
+		}
+	}
 	uid, gid := l.User.UID, l.User.GID
 	switch {
 	case len(uids) > 0 && !namespace.Privileged():

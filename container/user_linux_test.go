@@ -192,3 +192,33 @@ func exitText(err error) string {
 	}
 	return ""
 }
+
+// The pipes of a process in a user namespace that it joins belong to its user there, whether the namespace is given by a
+// process or by itself.
+func TestJoinedUserNamespacePipes(t *testing.T) {
+	testenv.RequireKernel(t, 5, 12)
+	c := newUserContainer(t, "sleep", "1m")
+	require.NoError(t, c.Start(t.Context()))
+	itself, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", c.Pid()))
+	require.NoError(t, err)
+	defer itself.Close()
+	for _, join := range []namespace.Namespace{c.Namespace(), {Join: itself}} {
+		for user, want := range map[string]string{"": "who 0 0 ", "app": "who 1000 1000 "} {
+			d := container.New(c.Root, "who")
+			d.User, d.Cgroup = user, c.Cgroup+"-joined"
+			d.Namespaces.User = join
+			out, err := d.Output(t.Context())
+			require.NoError(t, err, exitText(err))
+			require.Contains(t, string(out), want)
+			require.Contains(t, string(out), "stdout <nil>\n")
+		}
+		uids, gids, err := namespace.JoinedMappings(join.Join)
+		require.NoError(t, err)
+		require.Equal(t, idMaps, uids)
+		require.Equal(t, idMaps, gids)
+	}
+	require.NoError(t, c.Kill())
+	require.Error(t, c.Wait(t.Context()))
+	_, _, err = namespace.JoinedMappings(itself)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
