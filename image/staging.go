@@ -28,6 +28,7 @@ import (
 const (
 	maxMembers     = 1 << 17
 	maxMemberName  = 1 << 10
+	maxNames       = 8 << 20 // bytes of all names and links' targets
 	maxMemberLinks = 8
 	maxArchive     = 128 << 30 // bytes of all members
 	maxArchiveRate = 250       // bytes that one compressed byte may become, once there are more than rateFree
@@ -43,6 +44,7 @@ type staging struct {
 	lock  *durable.Lock
 	files map[string]member
 	links map[string]string // symbolic and hard, to clean names
+	names int               // bytes of them all
 }
 
 // A member is a file of the archive.
@@ -158,6 +160,9 @@ func (st *staging) read(r io.Reader, limit int64) error {
 		}
 		if len(st.files)+len(st.links) >= maxMembers {
 			return invalid("archive of more than %d members", maxMembers)
+		}
+		if st.names += len(name) + len(h.Linkname); st.names > maxNames {
+			return invalid("archive whose members' names are more than %d bytes", maxNames)
 		}
 		switch h.Typeflag {
 		case tar.TypeDir:
