@@ -98,7 +98,7 @@ func (a *app) command() *cobra.Command {
 	root.AddCommand(a.runCommand(), a.createCommand(), a.startCommand(), a.pullCommand(), a.psCommand(), a.rmCommand(), a.imagesCommand(), a.rmiCommand(),
 		a.tagCommand(), a.inspectCommand(), a.volumeCommand(), a.versionCommand(), a.infoCommand(), a.systemCommand())
 	root.AddCommand(a.logsCommand(), a.attachCommand(), a.execCommand(), a.stopCommand(), a.killCommand(), a.waitCommand(),
-		a.pauseCommand(), a.unpauseCommand(), a.renameCommand(), a.restartCommand(), a.updateCommand(), a.topCommand(), a.statsCommand())
+		a.pauseCommand(), a.unpauseCommand(), a.renameCommand(), a.restartCommand(), a.updateCommand(), a.topCommand(), a.statsCommand(), a.cpCommand())
 	root.AddCommand(a.networkCommand(), a.portCommand())
 	root.AddCommand(a.imageCommands()...)
 	return root

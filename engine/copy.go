@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/internal/treecopy"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// CopyFrom writes a file or folder of the container that ref names, with all below it, as a tar stream whose first entry has
+// the last part of the path as its name: "." if that is "/.", behind a link to a folder too. If the path ends in a symbolic
+// link, the link is written. Of a container that does not run, what is mounted in it is not seen.
+func (e *Engine) CopyFrom(ctx context.Context, ref, name string, w io.Writer) error {
+	dir, base := path.Split(path.Join("/", name))
+	if base == "" || strings.HasSuffix(name, "/.") {
+		dir, base = path.Join("/", name), "."
+	}
+	return e.inFolder(ctx, ref, dir, func(root *os.Root) error { return treecopy.Write(ctx, w, root, base, base) })
+}
+
+// CopyTo makes the files of a tar stream below a folder of the container that ref names. Files belong to root, unless
+// o.Owners is set. o may be nil.
+func (e *Engine) CopyTo(ctx context.Context, ref, dir string, r io.Reader, o *CopyOptions) error {
+	if o == nil {
+		o = &CopyOptions{}
+	}
+	return e.inFolder(ctx, ref, dir, func(root *os.Root) error {
+		return treecopy.Extract(ctx, root, r, &treecopy.Options{Owners: o.Owners, Rename: o.Rename})
+	})
+}
+
+// CopyOptions are for CopyTo.
+type CopyOptions struct {
+	// Owners gives files the owners that the stream says.
+	Owners bool
+	// Rename gives an entry of the stream another name; "" leaves it out. Nil changes none.
+	Rename func(name string) string
+}
+
+// StatPath says what a path of the container that ref names is. Links in it are followed inside the container, the last one
+// only if follow is true and it leads to a folder.
+func (e *Engine) StatPath(ctx context.Context, ref, name string, follow bool) (st fs.FileInfo, err error) {
+	name = path.Join("/", name)
+	dir, base := path.Split(name)
+	if base == "" {
+		base = "."
+	}
+	if follow {
+		err = e.inFolder(ctx, ref, name, func(root *os.Root) (err error) {
+			st, err = root.Lstat(".")
+			return err
+		})
+		if err == nil {
+			return st, nil
+		}
+	}
+	err = e.inFolder(ctx, ref, dir, func(root *os.Root) (err error) {
+		st, err = root.Lstat(base)
+		return err
+	})
+	return st, err
+}
+
+// inFolder calls f with a folder of a container. Nothing that f does with it leads out of it.
+func (e *Engine) inFolder(ctx context.Context, ref, dir string, f func(*os.Root) error) error {
+	return e.withRoot(ctx, ref, dir, func(root *namespace.Root, check func() error) error {
+		folder, err := root.OpenFolder(dir)
+		if err != nil {
+			return notInContainer(dir, err)
+		}
+		defer folder.Close()
+		if err := check(); err != nil {
+			return err
+		}
+		r, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", folder.Fd()))
+		if err != nil {
+			return err
+		}
+		defer r.Close()
+		err = f(r)
+		var p *fs.PathError
+		if errors.As(err, &p) && errors.Is(err, fs.ErrNotExist) {
+			return notInContainer(path.Join(dir, p.Path), err)
+		}
+		return err
+	})
+}
+
+func notInContainer(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return notFound("Could not find the file %s in the container", name)
+	}
+	return err
+}
+
+// withRoot calls f with a container's root file system. check says whether that is still the container's: it is called when
+// something in it was opened.
+func (e *Engine) withRoot(ctx context.Context, ref, name string, f func(root *namespace.Root, check func() error) error) (err error) {
+	c, err := e.Inspect(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if c.State.Status == Running {
+		p, err := c.process()
+		if err != nil {
+			return conflict("container %s is not running", c.Name)
+		}
+		defer func() { _ = p.Release() }()
+		return f(namespace.Dir(fmt.Sprintf("/proc/%d/root", c.State.Pid)), func() error {
+			if alive(p) {
+				return nil
+			}
+			return conflict("container %s is not running", c.Name)
+		})
+	}
+	for _, m := range c.Mounts {
+		if target := path.Clean(m.Target); path.Clean(name) == target || strings.HasPrefix(path.Clean(name), target+"/") {
+			return fmt.Errorf("%s is mounted while container %s runs: start it first: %w", target, c.Name, errors.ErrUnsupported)
+		}
+	}
+	wait, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	l, err := durable.Acquire(wait, e.path(c.ID, "lock"), true) // it does not start meanwhile
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return conflict("container %s is being started", c.Name)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if c, err = e.reread(ctx, c.ID); err != nil {
+		return err
+	}
+	r := &Run{e: e, lock: l, record: c}
+	defer func() { err = errors.Join(err, r.release()) }()
+	if err := r.mount(ctx); err != nil {
+		return err
+	}
+	return f(r.root, func() error { return nil })
+}
