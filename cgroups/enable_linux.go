@@ -85,8 +85,8 @@ func (m *Manager) wanted(r *Resources) ([]want, error) {
 	return unified, nil
 }
 
-// enableAbove enables controllers from the top of the mount down to the program's own group, whose descriptor is own,
-// where the group above it does not hand them down yet.
+// enableAbove enables controllers from the top of the mount down to the group at p.path, whose descriptor is own, where the
+// group above it does not hand them down yet.
 func (p *place) enableAbove(own int) error {
 	if len(p.wanted) == 0 {
 		return nil
@@ -99,7 +99,7 @@ func (p *place) enableAbove(own int) error {
 	if !slices.ContainsFunc(p.wanted, func(w want) bool { return !slices.Contains(given, w.controller) }) {
 		return nil
 	}
-	names := components(strings.TrimPrefix(p.h.path, strings.TrimSuffix(p.h.mount.point, "/")))
+	names := components(strings.TrimPrefix(p.path, strings.TrimSuffix(p.h.mount.point, "/")))
 	path := p.path
 	defer func() { p.path = path }()
 	p.path = p.h.mount.point
@@ -121,6 +121,21 @@ func (p *place) enableAbove(own int) error {
 	}
 	_ = unix.Close(dir)
 	return nil
+}
+
+// enableMore enables what r needs of the unified hierarchy and the group was made without.
+func (g *Group) enableMore(r *Resources) error {
+	n := g.unified()
+	if n == nil {
+		return nil
+	}
+	wanted, err := g.m.wanted(r)
+	if err != nil {
+		return err
+	}
+	wanted = slices.DeleteFunc(wanted, func(w want) bool { return w.field == "" })
+	p := &place{m: g.m, h: n.h, wanted: wanted, path: n.path}
+	return p.enableAbove(n.dir)
 }
 
 // enable hands the wanted controllers down from dir, a group at p.path, to those below it.

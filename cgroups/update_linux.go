@@ -25,6 +25,9 @@ func (g *Group) Update(r *Resources) error {
 	defer g.mu.RUnlock()
 	g.updating.Lock()
 	defer g.updating.Unlock()
+	if err := g.enableMore(r); err != nil {
+		return fmt.Errorf("update group %s: %w", g.name, err)
+	}
 	if err := g.apply(r, true); err != nil {
 		return fmt.Errorf("update group %s: %w", g.name, err)
 	}

@@ -1,6 +1,7 @@
 package cgroups
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,4 +158,18 @@ func TestV2Files(t *testing.T) {
 	require.NoError(t, g.Freeze(t.Context()))
 	require.Equal(t, "1", value(t, g, "memory", "cgroup.freeze"))
 	require.NoError(t, g.Remove())
+}
+
+// TestUpdateEnables: a limit whose controller the group was made without can be set later.
+func TestUpdateEnables(t *testing.T) {
+	m := newV2Manager(t)
+	g, err := m.Create("/"+testenv.CgroupName(t)+"/x", nil)
+	require.NoError(t, err)
+	cleanGroup(t, g)
+	_, err = readFile(g.unified().dir, "cpuset.cpus")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoError(t, g.Update(&Resources{CPUs: "0"}))
+	b, err := readFile(g.unified().dir, "cpuset.cpus")
+	require.NoError(t, err)
+	require.Equal(t, "0\n", string(b))
 }
