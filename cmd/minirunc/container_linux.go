@@ -113,8 +113,12 @@ func (k *container) withGroup(f func(*cgroups.Group) error) error {
 	if len(k.Group) == 0 {
 		return errNoGroup
 	}
-	err := inGroup(k.Group, f)
-	if errors.Is(err, fs.ErrNotExist) {
+	called := false
+	err := inGroup(k.Group, func(g *cgroups.Group) error {
+		called = true
+		return f(g)
+	})
+	if errors.Is(err, fs.ErrNotExist) && !called {
 		return fmt.Errorf("%w: %w", errNoGroup, err)
 	}
 	return err

@@ -70,15 +70,28 @@ func (k *container) follow(interval time.Duration) error {
 		}
 	}()
 	out := json.NewEncoder(k.c.stdout)
-	ooms, failed := make(chan struct{}), make(chan error, 1)
-	go func() { failed <- k.withGroup(func(g *cgroups.Group) error { return watchOOM(ctx, g, ooms) }) }()
+	ooms, failed := make(chan uint64), make(chan error, 1)
+	quit := make(chan struct{})
+	defer close(quit)
+	go func() {
+		failed <- k.withGroup(func(g *cgroups.Group) error {
+			return watchOOM(ctx, g, func(n uint64) {
+				select {
+				case ooms <- n:
+				case <-quit:
+				}
+			})
+		})
+	}()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
-		case <-ooms:
-			if err := out.Encode(&cgroupEvent{Type: "oom", ID: k.ID}); err != nil {
-				return err
+		case n := <-ooms:
+			for range n {
+				if err := out.Encode(&cgroupEvent{Type: "oom", ID: k.ID}); err != nil {
+					return err
+				}
 			}
 		case <-tick.C:
 			if err := k.printStats(out); err != nil && ctx.Err() == nil {
@@ -96,10 +109,15 @@ func (k *container) follow(interval time.Duration) error {
 	}
 }
 
-// watchOOM sends for each time that the group is out of memory, from now on, until the group is removed or ctx ends.
-func watchOOM(ctx context.Context, g *cgroups.Group, ooms chan<- struct{}) error {
+// watchOOM tells how often the OOM killer has struck, from now on, until the group is removed or ctx ends: what it did until
+// then too, since that may be what has ended the container.
+func watchOOM(ctx context.Context, g *cgroups.Group, tell func(n uint64)) error {
 	before, err := g.OOMKills()
-	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if errors.Is(err, errors.ErrUnsupported) {
+		<-ctx.Done()
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	w, err := g.Watch()
@@ -107,23 +125,26 @@ func watchOOM(ctx context.Context, g *cgroups.Group, ooms chan<- struct{}) error
 		return err
 	}
 	defer w.Close()
+	upTo := func(n uint64) {
+		if n > before {
+			tell(n - before)
+			before = n
+		}
+	}
 	for {
 		e, err := w.Next(ctx)
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
+		case err != nil && ctx.Err() != nil:
+			if n, err := g.OOMKills(); err == nil {
+				upTo(n)
+			}
+			return nil
 		case err != nil:
 			return err
-		}
-		if e.Kind != cgroups.OOMKill {
-			continue
-		}
-		for ; before < e.Count; before++ {
-			select {
-			case ooms <- struct{}{}:
-			case <-ctx.Done():
-				return nil
-			}
+		case e.Kind == cgroups.OOMKill:
+			upTo(e.Count)
 		}
 	}
 }
