@@ -19,6 +19,13 @@ func (c *compiler) mount(i int) {
 	case "nodes":
 		c.nodes(m, target)
 		return
+	case "link":
+		dir := c.resolve(&Mount{Type: m.Type}, path.Dir(target))
+		c.offKernel(m, dir, target)
+		c.call("symlinkat", unix.SYS_SYMLINKAT, c.str(m.Source), dir, c.str(path.Base(target))).about(target)
+		c.ignore(errnoSet(int(unix.EEXIST)))
+		c.close(dir)
+		return
 	case "bind":
 		fd = c.bind(m)
 	case "dev":

@@ -177,7 +177,7 @@ func (n Namespace) isNew() bool { return !n.Host && n.Join == nil }
 
 // A Mount is one mount below the root. Its target is resolved inside the root: a symbolic link never leads out.
 type Mount struct {
-	// Type is what is mounted; "nodes" mounts nothing: see Nodes. "bind" attaches Source, a file or folder of the host, with what is mounted below it if
+	// Type is what is mounted; "nodes" mounts nothing: see Nodes; neither does "link", a symbolic link to Source. "bind" attaches Source, a file or folder of the host, with what is mounted below it if
 	// Recursive is set. "dev" is the container's /dev: a tmpfs with the standard nodes (null, zero, full, random, urandom,
 	// tty), links (fd, stdin, stdout, stderr, core, ptmx) and
 	// pts, shm and mqueue below it. "proc", "sysfs", "tmpfs", "cgroup2", "cgroup" (of v1) and others are the kernel's

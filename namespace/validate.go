@@ -123,6 +123,10 @@ func (l *Launch) validateMounts() error {
 			if m.Root == nil && !path.IsAbs(m.Source) {
 				return bad("Mounts", "source %q of %s is not an absolute path", m.Source, m.Target)
 			}
+		case "link":
+			if m.Source == "" || path.Dir(path.Clean(m.Target)) == "/" {
+				return bad("Mounts", "%s: a link has a Source, and lies in a folder", m.Target)
+			}
 		case "nodes":
 			dev = dev || path.Clean(m.Target) == "/dev"
 			for _, d := range m.Nodes {

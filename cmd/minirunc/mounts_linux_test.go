@@ -68,3 +68,19 @@ func TestUserNamespaceOfOthersFiles(t *testing.T) {
 		require.Contains(t, m.ok("run", "c"), "0       1000       2000")
 	}
 }
+
+// TestOverlayMount: a file system whose options name paths of the host is mounted by them.
+func TestOverlayMount(t *testing.T) {
+	m := newMade(t, "cat", "/mnt/file")
+	lower, upper, work := t.TempDir(), t.TempDir(), t.TempDir()
+	require.NoError(t, os.WriteFile(lower+"/file", []byte("lower"), 0o644))
+	m.spec.Mounts = append(m.spec.Mounts, specs.Mount{
+		Destination: "/mnt", Type: "overlay", Source: "overlay", Options: []string{"lowerdir=" + lower, "upperdir=" + upper, "workdir=" + work},
+	})
+	m.write()
+	d := m.do("run", "c")
+	if d.run() != 0 && testenv.VM() {
+		t.Skip("the machine's file system takes no overlay")
+	}
+	require.Equal(t, "lower", d.stdout.String(), d.stderr.String())
+}

@@ -57,7 +57,9 @@ func TestConsoleSocket(t *testing.T) {
 	m.fails(1, "cannot use console socket if runc will not detach or allocate tty", "create", "--console-socket", socket, "c")
 	m.ok("run", "-d", "c")
 	pidFile := filepath.Join(t.TempDir(), "pid")
-	text = takeTerminal(t, socket, func() { m.ok("exec", "-t", "-d", "--pid-file", pidFile, "--console-socket", socket, "c", "probe", "ids") })
+	text = takeTerminal(t, socket, func() {
+		m.ok("exec", "-t", "-d", "--pid-file", pidFile, "--console-socket", socket, "c", "probe", "ids")
+	})
 	m.reap(pidFile) // the container cannot end before
 	require.Contains(t, text, " 0 0 [] /  /root\r\n")
 }

@@ -59,6 +59,9 @@ func (b *Bundle) Launch(o *Options) (_ *Launch, err error) {
 	if l.Mounts, err = b.mounts(o); err != nil {
 		return nil, err
 	}
+	if needsHost(l.Mounts) && l.BeforeRoot == nil { // whose mounts are in sight then
+		l.BeforeRoot = func(*namespace.Process) error { return nil }
+	}
 	nodes, err := b.nodes()
 	if err != nil {
 		return nil, err

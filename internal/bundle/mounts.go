@@ -60,12 +60,21 @@ func (b *Bundle) mount(s *specs.Mount, field string, o *Options) ([]namespace.Mo
 		}
 	case "cgroup", "cgroup2":
 		return b.cgroupMounts(m, o), nil
-	case "dev", "nodes":
+	case "dev", "nodes", "link":
 		return nil, wrong(field+".type", "there is no file system %q", m.Type)
 	case "tmpfs":
 		b.keepMode(&m)
 	}
 	return []namespace.Mount{m}, nil
+}
+
+// ownTypes are the file systems that need no path of the host.
+var ownTypes = []string{"bind", "proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup", "cgroup2", "nodes", "link", "ramfs", "bpf", "debugfs",
+	"tracefs", "securityfs", "hugetlbfs", "fusectl", "binfmt_misc", "configfs", "pstore", "efivarfs", "selinuxfs", "nsfs"}
+
+// needsHost says whether a mount's source or options name paths of the host.
+func needsHost(mounts []namespace.Mount) bool {
+	return slices.ContainsFunc(mounts, func(m namespace.Mount) bool { return !slices.Contains(ownTypes, m.Type) })
 }
 
 // keepMode gives a tmpfs the mode of the folder that it covers, unless the options say another one.
@@ -129,8 +138,15 @@ func (b *Bundle) cgroupMounts(m namespace.Mount, o *Options) []namespace.Mount {
 	folder.Type, folder.Source, folder.Data = "tmpfs", "tmpfs", "mode=755"
 	all := []namespace.Mount{folder}
 	for _, h := range o.Hierarchies {
-		if s, ok := each(h, path.Join(m.Target, h.Name)); ok {
-			all = append(all, s)
+		s, ok := each(h, path.Join(m.Target, h.Name))
+		if !ok {
+			continue
+		}
+		all = append(all, s)
+		if names := strings.Split(h.Name, ","); len(names) > 1 { // each controller has its name, too
+			for _, name := range names {
+				all = append(all, namespace.Mount{Type: "link", Source: h.Name, Target: path.Join(m.Target, name)})
+			}
 		}
 	}
 	return all
