@@ -1,0 +1,11 @@
+package peers
+
+import (
+	"testing"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+func TestMain(m *testing.M) {
+	testenv.Main(m, helperPrograms())
+}
