@@ -35,6 +35,9 @@
 // what comes by the host's loopback, which is not translated: route_localnet stays off. The client's address
 // is kept elsewhere.
 //
+// A bridge of Linux takes 1,023 ports, so a network takes as many containers, and Attach says so of the next one. In user mode
+// (package network/usernet) there is no such end.
+//
 // Forwarding: if net.ipv4.ip_forward is 0 the first network turns it on, and the interfaces that the host has then go on not
 // forwarding to each other: they are put into the set "guarded", the only mark that stays, with the tables, when
 // nothing is attached any more. It is never turned off, since others may rely on it by then. The same holds for IPv6, where

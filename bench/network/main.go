@@ -1,0 +1,375 @@
+//go:build linux
+
+// Command network measures networks, in a network namespace of its own: attaching and publishing the first, the hundredth and the
+// thousandth container of a network (within 1.5 of each other, and 3 ms at most); the resolver's answers (100 µs); the throughput
+// of a bridge and of a published port beside that of a veth pair, a bridge and iptables made by hand; and that of a network
+// without root beside slirp4netns's and pasta's. It takes root, iperf3, and for the peers iptables, slirp4netns and pasta; one that is not
+// there is left out.
+//
+//	go run ./bench/network -n 1000 -seconds 3 -rounds 3
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/caisson-engine/caisson/network"
+)
+
+func main() {
+	b := &bench{}
+	flag.IntVar(&b.n, "n", 1000, "containers on one network")
+	flag.IntVar(&b.seconds, "seconds", 3, "seconds of each transfer")
+	flag.IntVar(&b.rounds, "rounds", 3, "transfers of each kind")
+	only := flag.String("only", "", "attach, dns, bridge or user")
+	inside := flag.Bool("inside", false, "it is in a network namespace of its own already")
+	flag.Parse()
+	if !*inside {
+		cmd := exec.Command("unshare", append([]string{"-n", "--", "/proc/self/exe", "-inside"}, os.Args[1:]...)...)
+		self, err := os.Executable()
+		if err == nil {
+			cmd.Args[3] = self
+			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+			err = cmd.Run()
+		}
+		exit(err)
+	}
+	err := b.world()
+	for _, part := range []struct {
+		name string
+		run  func() error
+	}{{"attach", b.attach}, {"dns", b.dns}, {"bridge", b.bridge}, {"user", b.user}} {
+		if err == nil && (*only == "" || *only == part.name) {
+			err = part.run()
+		}
+	}
+	exit(errors.Join(err, b.close()))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "network:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+type bench struct {
+	n, seconds, rounds int
+	undo               []func() error
+	peer               int // a machine beside the host: 10.1.0.1, the host's own address is 10.1.0.2
+}
+
+func (b *bench) defers(f func() error) { b.undo = append(b.undo, f) }
+
+func (b *bench) close() error {
+	var err error
+	for _, f := range slices.Backward(b.undo) {
+		err = errors.Join(err, f())
+	}
+	b.undo = nil
+	return err
+}
+
+func command(args ...string) error {
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}
+
+func commands(lines ...string) error {
+	for _, line := range lines {
+		if err := command(strings.Fields(line)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// box starts a process in a network namespace of its own.
+func (b *bench) box() (pid int, err error) {
+	cmd := exec.Command("sleep", "infinity")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	b.defers(func() error {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return nil
+	})
+	return cmd.Process.Pid, in(cmd.Process.Pid, "ip link set lo up")
+}
+
+func in(pid int, line string) error {
+	return command(append([]string{"nsenter", "-n", "-t", strconv.Itoa(pid)}, strings.Fields(line)...)...)
+}
+
+func (b *bench) world() (err error) {
+	if b.peer, err = b.box(); err != nil {
+		return err
+	}
+	err = commands("ip link set lo up", fmt.Sprintf("ip link add lan type veth peer name lan netns %d", b.peer),
+		"ip addr add 10.1.0.2/24 dev lan", "ip link set lan up", "ip route add default via 10.1.0.1")
+	return errors.Join(err, in(b.peer, "ip addr add 10.1.0.1/24 dev lan"), in(b.peer, "ip link set lan up"))
+}
+
+// store opens a store in a folder that goes with the benchmark.
+func (b *bench) store(o *network.Options) (*network.Store, error) {
+	dir, err := os.MkdirTemp("", "caisson-bench-")
+	if err != nil {
+		return nil, err
+	}
+	s, err := network.Open(dir, o)
+	b.defers(func() error {
+		if s != nil {
+			err = s.Close()
+		}
+		return errors.Join(err, os.RemoveAll(dir))
+	})
+	return s, err
+}
+
+func (b *bench) sandbox(s *network.Store, id string, ports ...network.Port) (pid int, box *network.Sandbox, e network.Endpoint, took time.Duration, err error) {
+	if pid, err = b.box(); err != nil {
+		return
+	}
+	begin := time.Now()
+	if box, err = s.Sandbox(pid, &network.SandboxOptions{ID: id}); err != nil {
+		return
+	}
+	b.defers(box.Close)
+	e, err = box.Attach(context.Background(), "net", &network.EndpointOptions{Names: []string{id}, Ports: ports})
+	return pid, box, e, time.Since(begin), err
+}
+
+// attach times attaching with a published port.
+func (b *bench) attach() error {
+	s, err := b.store(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Create(context.Background(), "net", nil); err != nil {
+		return err
+	}
+	var all []time.Duration
+	for i := range b.n {
+		_, _, _, took, err := b.sandbox(s, fmt.Sprint("box", i), network.Port{Container: 80})
+		if err != nil {
+			return fmt.Errorf("container %d: %w", i+1, err)
+		}
+		all = append(all, took)
+	}
+	around := func(i int) time.Duration {
+		some := slices.Clone(all[max(0, i-10):min(len(all), i+10)])
+		slices.Sort(some)
+		return some[len(some)/2]
+	}
+	first := around(1)
+	for _, i := range []int{1, 100, 1000} {
+		if i <= len(all) {
+			fmt.Printf("attach and publish, container %4d: %6.2f ms, %.2f of the first\n", i, float64(around(i))/1e6, float64(around(i))/float64(first))
+		}
+	}
+	return b.closeTo(1)
+}
+
+// closeTo undoes what came after the world.
+func (b *bench) closeTo(n int) error {
+	rest := b.undo[:n]
+	b.undo = b.undo[n:]
+	err := b.close()
+	b.undo = rest
+	return err
+}
+
+// dns times the resolver's answers for a container's name.
+func (b *bench) dns() error {
+	s, err := b.store(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Create(context.Background(), "net", nil); err != nil {
+		return err
+	}
+	_, box, _, _, err := b.sandbox(s, "box")
+	if err != nil {
+		return err
+	}
+	c, err := box.Dial(context.Background(), "udp", "127.0.0.11:53")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	query := []byte("\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03box\x00\x00\x01\x00\x01")
+	var all []time.Duration
+	answer := make([]byte, 512)
+	for range 5000 {
+		begin := time.Now()
+		if _, err := c.Write(query); err != nil {
+			return err
+		}
+		if n, err := c.Read(answer); err != nil || n < 30 {
+			return fmt.Errorf("answer of %d bytes: %w", n, err)
+		}
+		all = append(all, time.Since(begin))
+	}
+	slices.Sort(all)
+	fmt.Printf("a name's address: %.0f µs (median), %.0f µs (99 %%)\n", float64(all[len(all)/2])/1e3, float64(all[len(all)*99/100])/1e3)
+	return b.closeTo(1)
+}
+
+// A way is one side of a comparison: where the client of iperf3 runs, and what it connects to.
+type way struct {
+	name    string
+	client  int // a process, or 0 for the host
+	address string
+	port    string
+}
+
+// serve starts iperf3's server at a process.
+func (b *bench) serve(pid int) error {
+	args := []string{"iperf3", "-s"}
+	if pid != 0 {
+		args = append([]string{"nsenter", "-n", "-t", strconv.Itoa(pid)}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	b.defers(func() error {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		return nil
+	})
+	time.Sleep(300 * time.Millisecond)
+	return nil
+}
+
+var errFailed = errors.New("no transfer")
+
+func (b *bench) transfer(w way, reverse bool) (gbit float64, err error) {
+	args := []string{"iperf3", "-J", "-c", w.address, "-p", w.port, "-t", strconv.Itoa(b.seconds), "--connect-timeout", "3000"}
+	if reverse {
+		args = append(args, "-R")
+	}
+	if w.client != 0 {
+		args = append([]string{"nsenter", "-n", "-t", strconv.Itoa(w.client)}, args...)
+	}
+	cmd := exec.Command(args[0], args[1:]...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	var r struct {
+		Error string `json:"error"`
+		End   struct {
+			Received struct {
+				Bits float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		} `json:"end"`
+	}
+	if e := json.Unmarshal(out, &r); e != nil || err != nil || r.Error != "" {
+		return 0, fmt.Errorf("%s: iperf3: %s: %w", w.name, r.Error+stderr.String(), errors.Join(errFailed, err, e))
+	}
+	return r.End.Received.Bits / 1e9, nil
+}
+
+// compare has all ways take turns, and prints each one's median and its part of the first one's.
+func (b *bench) compare(title string, reverse bool, ways ...way) error {
+	got := make([][]float64, len(ways))
+	for range b.rounds {
+		for i, w := range ways {
+			g, err := b.transfer(w, reverse)
+			if err != nil { // the server may not be done with the last one
+				time.Sleep(time.Second)
+				g, err = b.transfer(w, reverse)
+			}
+			if err != nil {
+				return err
+			}
+			got[i] = append(got[i], g)
+		}
+	}
+	for i, w := range ways {
+		slices.Sort(got[i])
+		slices.Sort(got[0])
+		mid, first := got[i][len(got[i])/2], got[0][len(got[0])/2]
+		fmt.Printf("%-28s %-34s %6.2f Gbit/s, %.2f\n", title, w.name, mid, mid/first)
+	}
+	return nil
+}
+
+// bridge measures a bridge and a published port.
+func (b *bench) bridge() error {
+	s, err := b.store(nil)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Create(context.Background(), "net", nil); err != nil {
+		return err
+	}
+	one, _, e, _, err := b.sandbox(s, "one", network.Port{Container: 5201, Host: 6201})
+	if err != nil {
+		return err
+	}
+	two, _, _, _, err := b.sandbox(s, "two")
+	if err != nil {
+		return err
+	}
+	// By hand, as a plain script would.
+	hand, err := b.hand(2)
+	if err != nil {
+		return err
+	}
+	for _, pid := range []int{one, hand[0]} {
+		if err := b.serve(pid); err != nil {
+			return err
+		}
+	}
+	err = b.compare("between containers", false, way{"veth and bridge by hand", hand[1], "10.9.0.2", "5201"},
+		way{"network", two, e.IPv4.Addr().String(), "5201"})
+	if err != nil {
+		return err
+	}
+	if err := command("iptables", "-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", "6202", "-j", "DNAT", "--to", "10.9.0.2:5201"); err != nil {
+		fmt.Println("a published port by hand is left out:", err)
+		return b.compare("published port", false, way{"network", b.peer, "10.1.0.2", "6201"})
+	}
+	err = b.compare("published port", false, way{"iptables by hand", b.peer, "10.1.0.2", "6202"}, way{"network", b.peer, "10.1.0.2", "6201"})
+	return errors.Join(err, b.closeTo(1))
+}
+
+// hand makes a bridge with containers by commands.
+func (b *bench) hand(n int) (pids []int, err error) {
+	if err := commands("ip link add hand type bridge", "ip addr add 10.9.0.1/24 dev hand", "ip link set hand up"); err != nil {
+		return nil, err
+	}
+	b.defers(func() error { return command("ip", "link", "del", "hand") })
+	for i := range n {
+		pid, err := b.box()
+		if err != nil {
+			return nil, err
+		}
+		err = errors.Join(commands(fmt.Sprintf("ip link add hand%d type veth peer name eth0 netns %d", i, pid),
+			fmt.Sprintf("ip link set hand%d master hand up", i)),
+			in(pid, fmt.Sprintf("ip addr add 10.9.0.%d/24 dev eth0", i+2)), in(pid, "ip link set eth0 up"), in(pid, "ip route add default via 10.9.0.1"))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
