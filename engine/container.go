@@ -59,6 +59,8 @@ type State struct {
 	BootID    string `json:",omitempty"`
 	// Cgroups are the control groups' folders while it runs.
 	Cgroups []string `json:",omitempty"`
+	// Paused says that its processes are held, while it runs: see [Engine.Pause]. It is looked up, not remembered.
+	Paused bool `json:",omitempty"`
 	// Detached says that it outlives the program that started it, and has a log.
 	Detached bool `json:",omitempty"`
 	// ExitCode as a shell gives it: 128 and more for a signal. OOMKilled says that the kernel killed for want of memory.
@@ -78,7 +80,11 @@ func shortID(id string) string { return id[:min(12, len(id))] }
 func (s *State) String() string {
 	switch s.Status {
 	case Running:
-		return "Up " + Ago(time.Since(s.Started))
+		up := "Up " + Ago(time.Since(s.Started))
+		if s.Paused {
+			up += " (Paused)"
+		}
+		return up
 	case Exited:
 		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, Ago(time.Since(s.Finished)))
 	}

@@ -60,6 +60,7 @@ func (e *Engine) load(ctx context.Context, id string) (*Container, error) {
 		return nil, notFound("No such container: %s", id)
 	}
 	if err != nil || held {
+		c.State.Paused = err == nil && frozen(c.State.Cgroups)
 		return c, err
 	}
 	defer l.Close()

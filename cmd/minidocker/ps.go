@@ -81,6 +81,14 @@ func (a *app) ps(e *engine.Engine, f *psFlags) error {
 	return w.Flush()
 }
 
+// statusWord is the word that --filter has for a state.
+func statusWord(s *engine.State) string {
+	if s.Paused {
+		return "paused"
+	}
+	return string(s.Status)
+}
+
 // ellipsis cuts s to n characters.
 func ellipsis(s string, n int) string {
 	if r := []rune(s); len(r) > n {
@@ -119,7 +127,7 @@ func (f filters) match(c *engine.Container) bool {
 			case "name":
 				fits = fits || strings.Contains(c.Name, strings.TrimPrefix(v, "/"))
 			case "status":
-				fits = fits || string(c.State.Status) == v
+				fits = fits || statusWord(&c.State) == v
 			case "exited":
 				fits = fits || c.State.Status == engine.Exited && strconv.Itoa(c.State.ExitCode) == v
 			case "ancestor":
