@@ -380,3 +380,27 @@ func oneRight(oob []byte) (int, error) {
 	}
 	return fds[0], nil
 }
+
+// openByDeputy opens a folder inside a root that belongs to one of the user's subordinate ids, and is closed to others.
+func openByDeputy(root *os.File, name string) (*os.File, error) {
+	fail := func(err error) (*os.File, error) {
+		return nil, fmt.Errorf("open %s in %s: %w", name, root.Name(), err)
+	}
+	d, err := NewDeputy(context.Background(), nil, nil)
+	if err != nil {
+		return fail(err)
+	}
+	defer d.Close()
+	how := unix.OpenHow{
+		Flags: unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	b := make([]byte, 0, unix.SizeofOpenHow)
+	for _, v := range []uint64{how.Flags, how.Mode, how.Resolve} {
+		b = binary.NativeEndian.AppendUint64(b, v)
+	}
+	f, err := d.Open(name, unix.SYS_OPENAT2, root, name, b, len(b))
+	if err != nil {
+		return fail(err)
+	}
+	return f, nil
+}

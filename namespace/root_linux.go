@@ -107,6 +107,9 @@ func (r *Root) OpenFolder(name string) (*os.File, error) {
 	}
 	defer root.Close()
 	fd, err := openInRoot(int(root.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if errors.Is(err, unix.EACCES) && !privileged() {
+		return openByDeputy(root, name)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open %s in %s: %w", name, r.path, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // copyAttributes gives dst the owner, mode, extended attributes and times of src. The order matters: a change of owner
@@ -49,13 +51,13 @@ func copyXattrs(src, dst *os.File) error {
 			continue
 		}
 		value, err := xattr(func(b []byte) (int, error) { return unix.Getxattr(from, name, b) })
-		if errors.Is(err, unix.ENODATA) {
+		if errors.Is(err, unix.ENODATA) || forbidden(err) {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("read attribute %s: %w", name, err)
 		}
-		if err := unix.Setxattr(to, name, value, 0); err != nil && !errors.Is(err, unix.ENOTSUP) {
+		if err := unix.Setxattr(to, name, value, 0); err != nil && !errors.Is(err, unix.ENOTSUP) && !forbidden(err) {
 			return fmt.Errorf("set attribute %s: %w", name, err)
 		}
 	}
@@ -84,4 +86,9 @@ func xattr(call func([]byte) (int, error)) ([]byte, error) {
 		return nil, err
 	}
 	return b[:n], nil
+}
+
+// forbidden says that an ordinary user's program may not read or set an attribute: file capabilities, say, which are lost.
+func forbidden(err error) bool {
+	return (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) && !namespace.Privileged()
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // A copier copies a folder's content. It works on descriptors throughout, one name at a time and without following
@@ -17,6 +19,8 @@ import (
 // (such as that of containerd/continuity) can be led out by a link that takes a folder's place.
 type copier struct {
 	ctx   context.Context
+	give  *giver
+	from  *os.File         // the folder of the file under way
 	top   int              // the destination's top folder
 	links map[inode]string // files with several names, by their first name below top
 	buf   []byte
@@ -28,8 +32,8 @@ type inode struct{ dev, ino uint64 }
 const maxDepth = 200
 
 // copyTree copies the content of a folder into one that is empty.
-func copyTree(ctx context.Context, src, dst *os.File) error {
-	c := &copier{ctx: ctx, top: int(dst.Fd()), links: map[inode]string{}}
+func copyTree(ctx context.Context, g *giver, src, dst *os.File) error {
+	c := &copier{ctx: ctx, give: g, top: int(dst.Fd()), links: map[inode]string{}}
 	return c.folder(src, dst, "", 0)
 }
 
@@ -62,7 +66,7 @@ func (c *copier) folder(src, dst *os.File, below string, depth int) error {
 	if err := unix.Fstat(int(src.Fd()), &st); err != nil {
 		return fmt.Errorf("%s: %w", below, err)
 	}
-	return wrap(below, copyAttributes(src, dst, &st))
+	return wrap(below, c.give.attributes(src, dst, &st))
 }
 
 func wrap(name string, err error) error {
@@ -75,17 +79,16 @@ func wrap(name string, err error) error {
 // entry copies one entry. full is its path below the top folders.
 func (c *copier) entry(srcDir, dstDir *os.File, full string, depth int) error {
 	name := path.Base(full)
-	fd, err := unix.Openat(int(srcDir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	src, err := c.give.open(int(srcDir.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW)
 	if errors.Is(err, unix.ENOENT) {
 		return nil // deleted meanwhile
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", full, err)
 	}
-	src := os.NewFile(uintptr(fd), full)
 	defer src.Close()
 	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
+	if err := unix.Fstat(int(src.Fd()), &st); err != nil {
 		return fmt.Errorf("%s: %w", full, err)
 	}
 	kind := st.Mode & unix.S_IFMT
@@ -97,8 +100,10 @@ func (c *copier) entry(srcDir, dstDir *os.File, full string, depth int) error {
 	}
 	key := inode{st.Dev, st.Ino}
 	if first, ok := c.links[key]; ok && st.Nlink > 1 {
-		return wrap(full, unix.Linkat(c.top, first, int(dstDir.Fd()), name, 0))
+		err := unix.Linkat(c.top, first, int(dstDir.Fd()), name, 0)
+		return wrap(full, c.give.or(err, unix.SYS_LINKAT, namespace.Descriptor(c.top), first, namespace.Descriptor(dstDir.Fd()), name, 0))
 	}
+	c.from = srcDir
 	if err := c.leaf(src, dstDir, name, &st); err != nil {
 		return fmt.Errorf("%s: %w", full, err)
 	}
@@ -111,7 +116,7 @@ func (c *copier) entry(srcDir, dstDir *os.File, full string, depth int) error {
 // subfolder makes a folder and copies into it.
 func (c *copier) subfolder(place, dstDir *os.File, full string, depth int) error {
 	name := path.Base(full)
-	src, err := reopen(place, unix.O_RDONLY|unix.O_DIRECTORY)
+	src, err := c.give.open(int(place.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return fmt.Errorf("%s: %w", full, err)
 	}
@@ -154,12 +159,15 @@ func (c *copier) leaf(src, dstDir *os.File, name string, st *unix.Stat_t) error 
 	}
 	dst := os.NewFile(uintptr(fd), name)
 	defer dst.Close()
-	return copyAttributes(src, dst, st)
+	return c.give.attributes(src, dst, st)
 }
 
 // file copies a regular file.
 func (c *copier) file(place *os.File, dir int, name string, st *unix.Stat_t) error {
 	src, err := reopen(place, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
+	if c.give != nil && errors.Is(err, unix.EACCES) {
+		src, err = c.give.open(int(c.from.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY)
+	}
 	if err != nil {
 		return err
 	}
@@ -171,7 +179,7 @@ func (c *copier) file(place *os.File, dir int, name string, st *unix.Stat_t) err
 	dst := os.NewFile(uintptr(fd), name)
 	err = c.content(src, dst, st.Size)
 	if err == nil {
-		err = copyAttributes(src, dst, st)
+		err = c.give.attributes(src, dst, st)
 	}
 	return errors.Join(err, dst.Close())
 }

@@ -112,10 +112,12 @@ func copyInto(ctx context.Context, src *os.File, fill, data string) error {
 	if err := sameProject(filepath.Join(fill, contentName), data); err != nil {
 		return err
 	}
-	if err := copyTree(ctx, src, folders[0]); err != nil {
+	g := newGiver(ctx)
+	defer g.close()
+	if err := copyTree(ctx, g, src, folders[0]); err != nil {
 		return err
 	}
-	if err := copyAttributes(src, folders[1], &st); err != nil {
+	if err := g.attributes(src, folders[1], &st); err != nil {
 		return err
 	}
 	return unix.Syncfs(int(folders[0].Fd()))
@@ -123,7 +125,9 @@ func copyInto(ctx context.Context, src *os.File, fill, data string) error {
 
 // copyFolder copies a folder's content and attributes into one that is empty and nobody sees yet.
 func copyFolder(ctx context.Context, dir, data string) error {
-	src, err := os.Open(dir)
+	g := newGiver(ctx)
+	defer g.close()
+	src, err := g.open(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
@@ -137,10 +141,10 @@ func copyFolder(ctx context.Context, dir, data string) error {
 		return err
 	}
 	defer dst.Close()
-	if err := copyTree(ctx, src, dst); err != nil {
+	if err := copyTree(ctx, g, src, dst); err != nil {
 		return err
 	}
-	if err := copyAttributes(src, dst, &st); err != nil {
+	if err := g.attributes(src, dst, &st); err != nil {
 		return err
 	}
 	return unix.Syncfs(int(dst.Fd()))
@@ -149,6 +153,9 @@ func copyFolder(ctx context.Context, dir, data string) error {
 // isEmpty tells whether a folder has no entries.
 func isEmpty(dir string) (bool, error) {
 	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrPermission) && !namespace.Privileged() {
+		return false, nil // it has got its owner already, one of the user's subordinate ids
+	}
 	if err != nil {
 		return false, err
 	}
@@ -163,12 +170,14 @@ func isEmpty(dir string) (bool, error) {
 // moveIn moves a finished copy's entries into the volume's folder, which containers may have mounted already: so it is
 // not replaced. What one of them has made meanwhile under the same name stays.
 func moveIn(filling, data string) error {
+	g := newGiver(context.Background())
+	defer g.close()
 	from, err := os.Open(filepath.Join(filling, contentName))
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	to, err := os.Open(data)
+	to, err := g.open(unix.AT_FDCWD, data, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
@@ -179,11 +188,12 @@ func moveIn(filling, data string) error {
 	}
 	for _, name := range names {
 		err := unix.Renameat2(int(from.Fd()), name, int(to.Fd()), name, unix.RENAME_NOREPLACE)
+		err = g.or(err, unix.SYS_RENAMEAT2, namespace.Descriptor(from.Fd()), name, namespace.Descriptor(to.Fd()), name, unix.RENAME_NOREPLACE)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("move %s: %w", name, err)
 		}
 	}
-	root, err := os.Open(filepath.Join(filling, rootName))
+	root, err := g.open(unix.AT_FDCWD, filepath.Join(filling, rootName), unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
@@ -192,7 +202,7 @@ func moveIn(filling, data string) error {
 	if err := unix.Fstat(int(root.Fd()), &st); err != nil {
 		return err
 	}
-	if err := copyAttributes(root, to, &st); err != nil {
+	if err := g.attributes(root, to, &st); err != nil {
 		return err
 	}
 	if err := to.Sync(); err != nil {

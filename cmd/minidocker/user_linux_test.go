@@ -75,6 +75,11 @@ func TestOrdinaryUser(t *testing.T) {
 			run(0, "pull", "-q", host+"/configured")
 			require.Equal(t, "seed\n", run(0, "run", "--rm", "-u", "0", "--entrypoint", "cat", host+"/configured", "/data/seed"))
 
+			for _, volume := range []string{"/d", "kept:/d", "kept:/d"} {
+				require.Equal(t, want+"x\n", run(0, "run", "--rm", "-v", volume, "written", "sh", "-c", "stat -c %u:%g /d; cat /d/f"))
+			}
+			run(0, "volume", "rm", "kept")
+
 			// The host's network, and limits, for which there is no control group.
 			require.Contains(t, run(0, "run", "--rm", "--network", "host", image, "cat", "/proc/net/dev"), "lo:")
 			if os.Getenv("CAISSON_VM") == "" {

@@ -1,0 +1,117 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// A giver gives files to a user's subordinate ids, and opens and moves what belongs to them, for an ordinary user's program: by a
+// deputy in a user namespace, which is started when it is first needed. A nil one is root's.
+type giver struct {
+	ctx context.Context
+
+	mu     sync.Mutex
+	deputy *namespace.Deputy
+}
+
+// newGiver returns nil for root's program.
+func newGiver(ctx context.Context) *giver {
+	if namespace.Privileged() {
+		return nil
+	}
+	return &giver{ctx: context.WithoutCancel(ctx)}
+}
+
+func (g *giver) close() {
+	if g != nil && g.deputy != nil {
+		_ = g.deputy.Close()
+	}
+}
+
+func (g *giver) helper() (*namespace.Deputy, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.deputy != nil {
+		return g.deputy, nil
+	}
+	d, err := namespace.NewDeputy(g.ctx, nil, nil)
+	if err == nil {
+		g.deputy = d
+	}
+	return d, err
+}
+
+// or makes the call in the user namespace if the program itself was not allowed to.
+func (g *giver) or(err error, nr int, args ...any) error {
+	if g == nil || !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
+		return err
+	}
+	d, err := g.helper()
+	if err == nil {
+		_, err = d.Call(nr, args...)
+	}
+	return err
+}
+
+// open is openat, for what may be closed to the program.
+func (g *giver) open(dir int, name string, flags int) (*os.File, error) {
+	flags |= unix.O_CLOEXEC
+	fd, err := unix.Openat(dir, name, flags, 0)
+	if err == nil {
+		return os.NewFile(uintptr(fd), name), nil
+	}
+	if g == nil || !errors.Is(err, unix.EACCES) {
+		return nil, err
+	}
+	d, err := g.helper()
+	if err != nil {
+		return nil, err
+	}
+	var at any = namespace.Descriptor(dir)
+	if dir == unix.AT_FDCWD {
+		at = dir
+	}
+	return d.Open(name, unix.SYS_OPENAT, at, name, flags)
+}
+
+// attributes is copyAttributes. The owner comes last: then the program may do little with the file.
+func (g *giver) attributes(src, dst *os.File, st *unix.Stat_t) error {
+	if g == nil {
+		return copyAttributes(src, dst, st)
+	}
+	var own unix.Stat_t
+	if err := unix.Fstat(int(dst.Fd()), &own); err != nil {
+		return err
+	}
+	kept := *st
+	kept.Uid, kept.Gid = own.Uid, own.Gid
+	if err := copyAttributes(src, dst, &kept); err != nil {
+		return err
+	}
+	if own.Uid == st.Uid && own.Gid == st.Gid {
+		return nil
+	}
+	d, err := g.helper()
+	if err != nil {
+		return err
+	}
+	uids, gids := d.Mappings()
+	uid, ok := namespace.ContainerID(uids, st.Uid)
+	gid, ok2 := namespace.ContainerID(gids, st.Gid)
+	if !ok || !ok2 {
+		return unix.EPERM
+	}
+	if _, err := d.Call(unix.SYS_FCHOWNAT, namespace.Descriptor(dst.Fd()), "", uid, gid, unix.AT_EMPTY_PATH); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o6000 != 0 { // which the change of owner has taken away
+		_, err = d.Call(unix.SYS_FCHMOD, namespace.Descriptor(dst.Fd()), st.Mode&0o7777)
+	}
+	return err
+}
