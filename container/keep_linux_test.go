@@ -236,7 +236,8 @@ func TestAdoptAgain(t *testing.T) {
 	require.ErrorIs(t, c.Adopt(t.Context()), namespace.ErrNotKept)
 	c.Keep.Dir = dir
 	require.NoError(t, c.Adopt(t.Context()))
-	require.NoError(t, c.Stop(t.Context()))
+	require.NoError(t, c.Kill()) // SIGTERM might come before it has a handler
+	require.Error(t, c.Wait(t.Context()))
 }
 
 // A command does not start outside of the container's control group when that cannot be found.
@@ -259,6 +260,6 @@ func TestCommandWithoutGroup(t *testing.T) {
 	again := kept(root, dir, group, "cat")
 	require.NoError(t, again.Adopt(t.Context()))
 	require.NoError(t, again.Command("echo").Run(t.Context()))
-	require.NoError(t, again.Stop(t.Context()))
+	require.NoError(t, again.Kill())
 	_, _ = c.Wait(t.Context()), again.Wait(t.Context())
 }
