@@ -167,11 +167,18 @@ type kernelMounts [2]int
 func (k *kernelMounts) open() error {
 	for i, typ := range [...]string{"proc", "sysfs"} {
 		fd, err := newMount(typ, strict&^unix.MOUNT_ATTR_RDONLY, "source="+typ)
-		if err == nil {
-			k[i] = fd
-		} else if !errors.Is(err, unix.EPERM) {
+		if errors.Is(err, unix.EPERM) {
+			// The program's PID or network namespace is another user namespace's: the mount that it sees is a model, too.
+			fd, err = unix.OpenTree(unix.AT_FDCWD, [...]string{"/proc", "/sys"}[i],
+				unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+			if err != nil { // there is none: the containers get none
+				continue
+			}
+		}
+		if err != nil {
 			return err
 		}
+		k[i] = fd
 	}
 	return nil
 }

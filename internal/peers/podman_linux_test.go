@@ -127,8 +127,8 @@ var podmanTests = map[string]func(*testing.T, client){
 		require.Equal(t, "spoken", r.out, r.errs)
 		p.out(t, "exec", "-d", "c", "sh", "-c", "echo from >/tmp/file")
 		eventually(t, func() bool { return p.do(t, "", "exec", "c", "cat", "/tmp/file").out == "from" }, "exec -d")
-		require.Equal(t, ownCapabilities(t), p.out(t, "exec", "--privileged", "c", "grep", "CapEff", "/proc/self/status"))
-		require.NotEqual(t, ownCapabilities(t), p.out(t, "exec", "c", "grep", "CapEff", "/proc/self/status"))
+		require.Contains(t, p.out(t, "exec", "--privileged", "c", "grep", "CapEff", "/proc/self/status"), "ffffff")
+		require.NotContains(t, p.out(t, "exec", "c", "grep", "CapEff", "/proc/self/status"), "ffffff")
 		p.out(t, "stop", "-t", "0", "c")
 		require.NotZero(t, p.do(t, "", "exec", "c", "true").code)
 	},
