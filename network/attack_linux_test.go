@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
 // raw sends frames from an interface of the machine, as a program with CAP_NET_RAW does.
@@ -113,6 +115,7 @@ func (m *machine) heard(port string) <-chan string {
 // TestAttacks: what a container with CAP_NET_RAW and CAP_NET_ADMIN, or a neighbour of the host, does with real packets. Each attack
 // of which the rules are the defence is shown to work without them.
 func TestAttacks(t *testing.T) {
+	testenv.RequireCommand(t, "nft", "ping")
 	host, router, client := world(t)
 	s := newStore(t, host)
 	_, err := s.Create(t.Context(), "six", &CreateOptions{IPv6: true, Interface: "cs-six"})

@@ -147,16 +147,6 @@ func (p Policies) named(name string, a netip.Addr) []box {
 
 func (b box) size() int { return (int(b.last) - int(b.first) + 1) * (int(b.portEnd) - int(b.port) + 1) }
 
-// hasNames tells whether a rule of the policies has a name.
-func (p Policies) hasNames() bool {
-	for _, e := range p {
-		if slices.ContainsFunc(e.Allow, func(r EgressRule) bool { return r.Name != "" }) {
-			return true
-		}
-	}
-	return false
-}
-
 // check tells whether the policies' ranges are few enough.
 func (p Policies) check() error {
 	for _, ipv6 := range []bool{false, true} {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
 // A journal keeps what an Audit function is told.
@@ -107,6 +109,7 @@ func tableAnswer(query []byte, table map[string][]string, ttl uint32) []byte {
 // TestEgress: a container reaches what its allow-list has, by address or by name, and nothing else by any way; what it tried is
 // recorded. Its neighbour without a list reaches everything.
 func TestEgress(t *testing.T) {
+	testenv.RequireCommand(t, "nft", "dig", "ping")
 	host, router, client := world(t)
 	client.command("ip", "address", "add", "93.184.215.14/32", "dev", "lo")
 	client.command("ip", "address", "add", "93.184.215.15/32", "dev", "lo")

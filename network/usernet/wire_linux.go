@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"time"
 
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -38,10 +37,6 @@ type wire struct {
 	mu    sync.RWMutex
 	ports map[netip.Addr]*port // by each of its addresses
 	disp  stack.NetworkDispatcher
-
-	hostMu   sync.Mutex
-	host     map[netip.Addr]bool // the host's own addresses
-	hostTill time.Time
 }
 
 func newWire(n *network.Network) (*wire, error) {
