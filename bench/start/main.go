@@ -36,7 +36,7 @@ func main() {
 		case *heap != 0:
 			return heaps(s, *heap)
 		}
-		if err := writeBundle(s.Dir, s.Root); err != nil {
+		if err := bench.WriteBundle(s.Dir, s.Root); err != nil {
 			return err
 		}
 		if *throughput != 0 {
@@ -49,7 +49,7 @@ func main() {
 // start runs a container with limits.
 func start(root *namespace.Root) error {
 	c := container.New(root, "/bin/true")
-	c.Memory, c.PidsLimit, c.CPUShares, c.CpusetCPUs = memory, pids, shares, cpus
+	c.Memory, c.PidsLimit, c.CPUShares, c.CpusetCPUs = bench.Memory, bench.Pids, bench.Shares, bench.CPUs
 	return c.Run(context.Background())
 }
 

@@ -24,9 +24,11 @@ var table = map[string][]string{
 	"internal":  {},
 	// The one internal package that is above the core: only cmd/minirunc uses it.
 	"internal/bundle": {"namespace", "cgroups", "container"},
-	"cmd":             nil, // nil: any but those of commands
-	"examples":        nil,
-	"bench":           nil,
+	// What the programs in bench share.
+	"internal/bench": {"namespace", "container"},
+	"cmd":            nil, // nil: any but those of commands
+	"examples":       nil,
+	"bench":          nil,
 }
 
 // commands are imported by nothing outside themselves.

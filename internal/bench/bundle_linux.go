@@ -1,6 +1,4 @@
-//go:build linux
-
-package main
+package bench
 
 import (
 	"encoding/json"
@@ -15,16 +13,17 @@ import (
 	"github.com/caisson-engine/caisson/namespace"
 )
 
+// The limits of the containers that are compared, in bytes, processes, weight and processors.
 const (
-	memory = 512 << 20
-	pids   = 512
-	shares = 1024
-	cpus   = "0-1"
+	Memory = 512 << 20
+	Pids   = 512
+	Shares = 1024
+	CPUs   = "0-1"
 )
 
-// writeBundle writes an OCI bundle whose config.json asks for what the library gives by default: the same namespaces,
+// WriteBundle writes an OCI bundle whose config.json asks for what the library gives by default: the same namespaces,
 // mounts, masks, capabilities, seccomp profile and limits.
-func writeBundle(dir, rootfs string) error {
+func WriteBundle(dir, rootfs string) error {
 	profile, err := seccomp.DefaultProfile(&seccomp.Target{Capabilities: namespace.DefaultCapabilities()})
 	if err == nil { // libseccomp takes no two rules of one call that overlap: Docker's one instead
 		profile.Syscalls = slices.DeleteFunc(profile.Syscalls, func(s specs.LinuxSyscall) bool { return slices.Contains(s.Names, "socketcall") })
@@ -34,7 +33,7 @@ func writeBundle(dir, rootfs string) error {
 		return err
 	}
 	caps := namespace.DefaultCapabilities()
-	limit, p, sh := int64(memory), int64(pids), uint64(shares)
+	limit, p, sh := int64(Memory), int64(Pids), uint64(Shares)
 	strict := []string{"nosuid", "noexec", "nodev"}
 	s := specs.Spec{
 		Version:  "1.0.2",
@@ -64,7 +63,7 @@ func writeBundle(dir, rootfs string) error {
 			MaskedPaths: container.DefaultMaskedPaths(), ReadonlyPaths: container.DefaultReadOnlyPaths(), Seccomp: profile,
 			Resources: &specs.LinuxResources{
 				Memory:  &specs.LinuxMemory{Limit: &limit},
-				CPU:     &specs.LinuxCPU{Shares: &sh, Cpus: cpus},
+				CPU:     &specs.LinuxCPU{Shares: &sh, Cpus: CPUs},
 				Pids:    &specs.LinuxPids{Limit: &p},
 				Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}},
 			},
