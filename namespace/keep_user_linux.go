@@ -44,7 +44,9 @@ func (l *Launch) keepInUser() (done func(), err error) {
 			return fail("fchown", l.keeper.path, err)
 		}
 	}
-	if err := l.enterByTasks(&open); err != nil {
+	k := l.keeper
+	err = errors.Join(enterByTasks(&l.CgroupDir, &l.CgroupTasks, &open), enterByTasks(&k.groupDir, &k.groupTasks, &open))
+	if err != nil {
 		done()
 		return nil, err
 	}
@@ -66,23 +68,24 @@ func (l *Launch) giveMaps() {
 	l.Mounts = mounts
 }
 
-// enterByTasks has the process enter its control group by a file that this program opens: the keeper may not clone into
-// one.
-func (l *Launch) enterByTasks(open *[]*os.File) error {
-	if l.CgroupDir == nil {
+// enterByTasks turns the folder of a control group, in which a process would be created, into a file that this program
+// opens and by which the process enters: from inside the user namespace nothing may be cloned into the host's groups.
+func enterByTasks(dir **os.File, tasks *[]*os.File, open *[]*os.File) error {
+	if *dir == nil {
 		return nil
 	}
+	name := (*dir).Name() + "/cgroup.procs"
 	var fd int
-	err := withDescriptor(l.CgroupDir, func(dir int) (err error) {
+	err := withDescriptor(*dir, func(dir int) (err error) {
 		fd, err = unix.Openat(dir, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		return err
 	})
 	if err != nil {
-		return &StartError{Step: "open", Path: l.CgroupDir.Name() + "/cgroup.procs", Err: err}
+		return &StartError{Step: "open", Path: name, Err: err}
 	}
-	f := os.NewFile(uintptr(fd), l.CgroupDir.Name()+"/cgroup.procs")
+	f := os.NewFile(uintptr(fd), name)
 	*open = append(*open, f)
-	l.CgroupTasks, l.CgroupDir = append(l.CgroupTasks[:len(l.CgroupTasks):len(l.CgroupTasks)], f), nil
+	*tasks, *dir = append((*tasks)[:len(*tasks):len(*tasks)], f), nil
 	return nil
 }
 
