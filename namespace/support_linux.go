@@ -28,7 +28,7 @@ func Supported() []Support {
 	add("idmapped mounts", idmapped, asRoot+" on Linux 5.12 or newer")
 	_, err := os.Stat("/proc/self/ns/time")
 	add("time namespaces", err, "a kernel with CONFIG_TIME_NS, Linux 5.6 or newer")
-	err, fix := overlays()
+	fix, err := overlays()
 	add("overlay", err, fix)
 	return all
 }
@@ -83,23 +83,23 @@ func rangesOfIDs() Support {
 }
 
 // overlays says what keeps the program from mounting overlays, and what would help.
-func overlays() (err error, fix string) {
+func overlays() (fix string, err error) {
 	const module = "a kernel with CONFIG_OVERLAY_FS, Linux 5.11 or newer; modprobe overlay"
 	if privileged() {
 		fd, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 		if err == nil {
 			_ = unix.Close(fd)
 		}
-		return os.NewSyscallError("fsopen overlay", err), module
+		return module, os.NewSyscallError("fsopen overlay", err)
 	}
 	d, err := NewDeputy(context.Background(), nil, nil)
 	if err != nil {
-		return fmt.Errorf("an ordinary user mounts layers in a user namespace: %w", err), "see user namespaces, or run the program as root"
+		return "see user namespaces, or run the program as root", fmt.Errorf("an ordinary user mounts layers in a user namespace: %w", err)
 	}
 	defer d.Close()
 	fs, err := d.Call(unix.SYS_FSOPEN, "overlay", 0)
 	if err != nil {
-		return os.NewSyscallError("fsopen overlay", err), module
+		return module, os.NewSyscallError("fsopen overlay", err)
 	}
 	const setFlag, setString, create = 0, 1, 6 // FSCONFIG_
 	// A single folder below and none above is no overlay: that error shows that all before was right. Linux before 5.11 does
@@ -112,5 +112,5 @@ func overlays() (err error, fix string) {
 			err = nil
 		}
 	}
-	return os.NewSyscallError("overlay in a user namespace", err), module
+	return module, os.NewSyscallError("overlay in a user namespace", err)
 }

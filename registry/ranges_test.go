@@ -19,9 +19,9 @@ type slowServer struct {
 	content []byte
 	answer  func(n int, w http.ResponseWriter, from, to int) bool // does it otherwise, and says so
 
-	mu              sync.Mutex
-	requests        int
-	now, most, last int // requests at a time; the last byte of the first range
+	mu        sync.Mutex
+	requests  int
+	now, most int // requests at a time
 }
 
 func (s *slowServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {

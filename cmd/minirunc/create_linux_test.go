@@ -299,7 +299,8 @@ func TestCreateFails(t *testing.T) {
 		{`linux.seccomp.defaultAction: `, func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: "X"} }},
 		{`hooks.createRuntime[0].path: "x" is not an absolute path`, func(s *specs.Spec) { s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "x"}}} }},
 		{`hooks.prestart[0]: error running hook /bin/false: exit status 1`, func(s *specs.Spec) {
-			s.Hooks = &specs.Hooks{Prestart: []specs.Hook{{Path: "/bin/false"}}} //nolint:staticcheck // callers still use it
+			//lint:ignore SA1019 callers still use it
+			s.Hooks = &specs.Hooks{Prestart: []specs.Hook{{Path: "/bin/false"}}}
 		}},
 		{`hooks.createRuntime[1]: error running hook /bin/sh: exit status 7, output: oh`, func(s *specs.Spec) {
 			s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/true"}, {Path: "/bin/sh", Args: []string{"sh", "-c", "echo oh; exit 7"}}}}
@@ -334,7 +335,8 @@ func TestHooks(t *testing.T) {
 		return []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", `echo "$K $(readlink /proc/self/ns/uts) $(cat)" >>` + log}, Env: []string{"PATH=/bin:/usr/bin", "K=" + kind}}}
 	}
 	m.spec.Hooks = &specs.Hooks{
-		Prestart: outside("prestart"), CreateRuntime: outside("createRuntime"), CreateContainer: outside("createContainer"), //nolint:staticcheck // callers still use it
+		//lint:ignore SA1019 callers still use it
+		Prestart: outside("prestart"), CreateRuntime: outside("createRuntime"), CreateContainer: outside("createContainer"),
 		StartContainer: []specs.Hook{{Path: "/bin/probe", Args: []string{"probe", "append", "/log", "startContainer"}}},
 		Poststart:      outside("poststart"), Poststop: outside("poststop"),
 	}

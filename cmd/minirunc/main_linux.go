@@ -117,7 +117,8 @@ func (c *command) do(args []string) error {
 	all := verbs()
 	i := slices.IndexFunc(all, func(v verb) bool { return v.name == f.Arg(0) })
 	if i < 0 {
-		return &exitStatus{3, fmt.Errorf("No help topic for '%s'", f.Arg(0))} //nolint:staticcheck // runc's words and status
+		//lint:ignore ST1005 runc's words and status
+		return &exitStatus{3, fmt.Errorf("No help topic for '%s'", f.Arg(0))}
 	}
 	c.verb = &all[i]
 	return c.verb.run(c, f.Args()[1:])

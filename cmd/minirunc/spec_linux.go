@@ -42,7 +42,8 @@ func (c *command) spec(args []string) error {
 	name := filepath.Join(dir, "config.json")
 	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o666)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("File %s exists. Remove it first", name) //nolint:staticcheck // runc's words
+		//lint:ignore ST1005 runc's words
+		return fmt.Errorf("File %s exists. Remove it first", name)
 	}
 	if err != nil {
 		return err

@@ -46,9 +46,11 @@ func (c *command) update(args []string) error {
 	}
 	switch {
 	case own.l3 != "":
-		return fmt.Errorf("Intel RDT/CAT: l3 cache schema is not enabled: %w", errors.ErrUnsupported) //nolint:staticcheck // runc's words
+		//lint:ignore ST1005 runc's words
+		return fmt.Errorf("Intel RDT/CAT: l3 cache schema is not enabled: %w", errors.ErrUnsupported)
 	case own.bandwidth != "":
-		return fmt.Errorf("Intel RDT/MBA: memory bandwidth schema is not enabled: %w", errors.ErrUnsupported) //nolint:staticcheck
+		//lint:ignore ST1005 runc's words
+		return fmt.Errorf("Intel RDT/MBA: memory bandwidth schema is not enabled: %w", errors.ErrUnsupported)
 	case own.kernel:
 		c.warn("Kernel memory settings are ignored and will be removed")
 	}

@@ -134,7 +134,8 @@ func (b *Bundle) Hooks(kind string) []specs.Hook {
 	}
 	switch kind {
 	case "prestart":
-		return h.Prestart //nolint:staticcheck // callers still use it
+		//lint:ignore SA1019 callers still use it
+		return h.Prestart
 	case "createRuntime":
 		return h.CreateRuntime
 	case "createContainer":
