@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,11 +53,19 @@ func TestCopy(t *testing.T) {
 	for n := 1; n <= len(layers); n++ {
 		overlay := listing(t, mountAt(t, layers[:n], &MountOptions{ReadOnly: true}))
 		copied := listing(t, mountAt(t, layers[:n], &MountOptions{ReadOnly: true, Copy: CopyAlways}))
+		if !slices.ContainsFunc(overlay, escaped) { // Linux before 6.7 hides it
+			for i := range copied {
+				copied[i] = strings.ReplaceAll(copied[i], ` trusted.overlay.opaque="y"`, "")
+			}
+		}
 		require.Equal(t, overlay, copied)
 		require.Greater(t, len(copied), 12)
 	}
 	requireSparse(t, s)
 }
+
+// escaped tells whether an overlay shows an attribute that an image has given one of overlayfs's own names.
+func escaped(entry string) bool { return strings.Contains(entry, "trusted.overlay.opaque") }
 
 // requireSparse is that holes stay holes.
 func requireSparse(t *testing.T, s *Store) {
