@@ -30,11 +30,12 @@ func (r *Run) mount(ctx context.Context) error {
 	id := r.record.ID
 	r.root, err = layer.Mount(ctx, img.Layers, &layer.MountOptions{
 		Upper: r.e.path(id, "upper"), Work: r.e.path(id, "work"),
+		UIDMappings: r.record.UIDMappings, GIDMappings: r.record.GIDMappings,
 	})
 	if err != nil {
 		return err
 	}
-	if err := r.root.MkdirAll(r.record.Dir, 0o755); err != nil {
+	if err := r.record.asRoot(func() error { return r.root.MkdirAll(r.record.Dir, 0o755) }); err != nil {
 		return err
 	}
 	return r.record.writeEtc(r.e.path(r.record.ID))
@@ -84,6 +85,7 @@ func (rec *Container) container(root *namespace.Root) (*container.Container, err
 	c.TTY, c.StopSignal = cfg.TTY, syscall.Signal(rec.StopSignal)
 	c.Hostname, c.ReadOnlyRoot, c.ShmSize = rec.Hostname, cfg.ReadOnlyRoot, cfg.ShmSize
 	c.Namespaces.Network.Host = cfg.Network == "host"
+	c.UIDMappings, c.GIDMappings = rec.UIDMappings, rec.GIDMappings
 	c.Privileged, c.CapAdd, c.CapDrop = cfg.Privileged, cfg.CapAdd, cfg.CapDrop
 	c.NewPrivileges = !cfg.NoNewPrivileges
 	c.Seccomp, c.NoSeccomp = cfg.Seccomp, cfg.NoSeccomp
@@ -132,6 +134,7 @@ func (rec *Container) addMounts(c *container.Container, s *sources) error {
 	for _, name := range []string{"hosts", "hostname", "resolv.conf"} {
 		if target := "/etc/" + name; !taken(target) {
 			m := container.Bind(filepath.Join(s.etc, name), target)
+			m.IDMap = rec.idMap()
 			if rec.Config.ReadOnlyRoot {
 				m.Flags |= container.ReadOnly
 			}
@@ -143,13 +146,14 @@ func (rec *Container) addMounts(c *container.Container, s *sources) error {
 		switch m.Type {
 		case "bind":
 			mounted = container.Bind(m.Source, m.Target)
+			mounted.IDMap = rec.idMap()
 		case "volume":
 			path, err := s.volume(&m)
 			if err != nil {
 				return err
 			}
 			mounted = container.Bind(path, m.Target)
-			mounted.Subpath = m.Subpath
+			mounted.Subpath, mounted.IDMap = m.Subpath, rec.idMap()
 		case "image":
 			root, err := s.image(&m)
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 
+	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/network"
 )
 
@@ -42,6 +43,9 @@ type Container struct {
 	Mounts     []Mount           `json:",omitempty"`
 	// AnonymousVolumes were made for this container and go with it.
 	AnonymousVolumes []string `json:",omitempty"`
+	// UIDMappings and GIDMappings are those of its user namespace, if it has one of its own: see [Isolation].UserMode.
+	UIDMappings []container.IDMapping `json:",omitempty"`
+	GIDMappings []container.IDMapping `json:",omitempty"`
 	// Networks are what it is connected to when it starts, and Ports are published then.
 	Networks []Connection   `json:",omitempty"`
 	Ports    []network.Port `json:",omitempty"`

@@ -24,7 +24,9 @@ func (e *Engine) CopyFrom(ctx context.Context, ref, name string, w io.Writer) er
 	if base == "" || strings.HasSuffix(name, "/.") {
 		dir, base = path.Join("/", name), "."
 	}
-	return e.inFolder(ctx, ref, dir, func(root *os.Root) error { return treecopy.Write(ctx, w, root, base, base) })
+	return e.inFolder(ctx, ref, dir, func(c *Container, root *os.Root) error {
+		return treecopy.Write(ctx, w, root, base, base, c.ownerInside())
+	})
 }
 
 // CopyTo makes the files of a tar stream below a folder of the container that ref names. Files belong to root, unless
@@ -33,8 +35,10 @@ func (e *Engine) CopyTo(ctx context.Context, ref, dir string, r io.Reader, o *Co
 	if o == nil {
 		o = &CopyOptions{}
 	}
-	return e.inFolder(ctx, ref, dir, func(root *os.Root) error {
-		return treecopy.Extract(ctx, root, r, &treecopy.Options{Owners: o.Owners, Rename: o.Rename})
+	return e.inFolder(ctx, ref, dir, func(c *Container, root *os.Root) error {
+		return c.asRoot(func() error {
+			return treecopy.Extract(ctx, root, r, &treecopy.Options{Owners: o.Owners, Rename: o.Rename, Owner: c.ownerOutside()})
+		})
 	})
 }
 
@@ -55,7 +59,7 @@ func (e *Engine) StatPath(ctx context.Context, ref, name string, follow bool) (s
 		base = "."
 	}
 	if follow {
-		err = e.inFolder(ctx, ref, name, func(root *os.Root) (err error) {
+		err = e.inFolder(ctx, ref, name, func(_ *Container, root *os.Root) (err error) {
 			st, err = root.Lstat(".")
 			return err
 		})
@@ -63,7 +67,7 @@ func (e *Engine) StatPath(ctx context.Context, ref, name string, follow bool) (s
 			return st, nil
 		}
 	}
-	err = e.inFolder(ctx, ref, dir, func(root *os.Root) (err error) {
+	err = e.inFolder(ctx, ref, dir, func(_ *Container, root *os.Root) (err error) {
 		st, err = root.Lstat(base)
 		return err
 	})
@@ -71,8 +75,8 @@ func (e *Engine) StatPath(ctx context.Context, ref, name string, follow bool) (s
 }
 
 // inFolder calls f with a folder of a container. Nothing that f does with it leads out of it.
-func (e *Engine) inFolder(ctx context.Context, ref, dir string, f func(*os.Root) error) error {
-	return e.withRoot(ctx, ref, dir, func(root *namespace.Root, check func() error) error {
+func (e *Engine) inFolder(ctx context.Context, ref, dir string, f func(*Container, *os.Root) error) error {
+	return e.withRoot(ctx, ref, dir, func(c *Container, root *namespace.Root, check func() error) error {
 		folder, err := root.OpenFolder(dir)
 		if err != nil {
 			return notInContainer(dir, err)
@@ -86,7 +90,7 @@ func (e *Engine) inFolder(ctx context.Context, ref, dir string, f func(*os.Root)
 			return err
 		}
 		defer r.Close()
-		err = f(r)
+		err = f(c, r)
 		var p *fs.PathError
 		if errors.As(err, &p) && errors.Is(err, fs.ErrNotExist) {
 			return notInContainer(path.Join(dir, p.Path), err)
@@ -104,7 +108,7 @@ func notInContainer(name string, err error) error {
 
 // withRoot calls f with a container's root file system. check says whether that is still the container's: it is called when
 // something in it was opened.
-func (e *Engine) withRoot(ctx context.Context, ref, name string, f func(root *namespace.Root, check func() error) error) (err error) {
+func (e *Engine) withRoot(ctx context.Context, ref, name string, f func(c *Container, root *namespace.Root, check func() error) error) (err error) {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
 		return err
@@ -115,7 +119,7 @@ func (e *Engine) withRoot(ctx context.Context, ref, name string, f func(root *na
 			return conflict("container %s is not running", c.Name)
 		}
 		defer func() { _ = p.Release() }()
-		return f(namespace.Dir(fmt.Sprintf("/proc/%d/root", c.State.Pid)), func() error {
+		return f(c, namespace.Dir(fmt.Sprintf("/proc/%d/root", c.State.Pid)), func() error {
 			if alive(p) {
 				return nil
 			}
@@ -145,5 +149,5 @@ func (e *Engine) withRoot(ctx context.Context, ref, name string, f func(root *na
 	if err := r.mount(ctx); err != nil {
 		return err
 	}
-	return f(r.root, func() error { return nil })
+	return f(c, r.root, func() error { return nil })
 }

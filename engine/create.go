@@ -98,6 +98,9 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 	if err := c.hostName(); err != nil {
 		return nil, nil, err
 	}
+	if err := c.mapUsers(); err != nil {
+		return nil, nil, err
+	}
 	if err := c.merge(&img.Config.Config); err != nil {
 		return nil, nil, err
 	}

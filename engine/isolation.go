@@ -17,6 +17,13 @@ type Isolation struct {
 	// PIDMode, IPCMode and UTSMode say whose namespaces the container has: "" and "private" its own, "host" the
 	// host's. IPCMode may also be "none" and "shareable", which are its own too; "none" has no /dev/shm.
 	PIDMode, IPCMode, UTSMode string `json:",omitempty"`
+	// UserMode says in whose user namespace the container is: "" and "host" the host's; "auto", and "remap", which means the
+	// same, one of its own. Its ids are the subordinate ones, as /etc/subuid and /etc/subgid have them, of the user "caisson",
+	// or else "containers", or else the program's. The files of its root, volumes and binds show as if they were its own, and
+	// are written as root's are who is not in one: that takes Linux ≥ 5.19 and a file system that can do it. It goes neither
+	// with Privileged nor with the host's network or PID namespace. For an ordinary user, whose containers are in a
+	// user namespace anyway, anything but "" is refused.
+	UserMode string `json:",omitempty"`
 	// Domainname is the NIS domain name.
 	Domainname string `json:",omitempty"`
 	// Devices are devices of the host, in addition to the standard ones.

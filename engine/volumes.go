@@ -112,7 +112,9 @@ func (r *Run) useImage(ctx context.Context, m *Mount) (*namespace.Root, error) {
 		return nil, err
 	}
 	r.held = append(r.held, closer(release))
-	root, err := layer.Mount(ctx, img.Layers, &layer.MountOptions{ReadOnly: true, NoKeep: true})
+	root, err := layer.Mount(ctx, img.Layers, &layer.MountOptions{
+		ReadOnly: true, NoKeep: true, UIDMappings: r.record.UIDMappings, GIDMappings: r.record.GIDMappings,
+	})
 	if err == nil {
 		r.held = append(r.held, root)
 	}
@@ -214,7 +216,7 @@ func (r *Run) useVolume(ctx context.Context, m *Mount) (string, error) {
 		return "", err
 	}
 	if !m.NoCopy {
-		err = r.e.volumes.Populate(ctx, m.Source, r.root, m.Target)
+		err = r.populate(ctx, m)
 	}
 	return v.Path, err
 }

@@ -3,10 +3,11 @@ package layer
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // attachOwned attaches a folder's clone, with its files' owners shown as v.owners has them, at a new folder of dir.
@@ -59,19 +60,7 @@ func (v *overlay) asOwner() error {
 	if v.owners == nil {
 		return nil
 	}
-	if _, err := unix.SetfsgidRetGid(int(v.ownerGID)); err != nil {
-		return os.NewSyscallError("setfsgid", err)
-	}
-	if _, err := unix.SetfsuidRetUid(int(v.ownerUID)); err != nil {
-		return os.NewSyscallError("setfsuid", err)
-	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return os.NewSyscallError("capget", err)
-	}
-	data[0].Effective, data[1].Effective = data[0].Permitted, data[1].Permitted
-	return os.NewSyscallError("capset", unix.Capset(&header, &data[0]))
+	return namespace.SetOwner(v.ownerUID, v.ownerGID)
 }
 
 // escape writes a path so that it is one in an option of mount(2).

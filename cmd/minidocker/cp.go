@@ -197,7 +197,7 @@ func (a *app) copyIn(e *engine.Engine, x *copyFlags, from, to place) error {
 		return err
 	}
 	defer parent.Close()
-	return pipe(func(w io.Writer) error { return treecopy.Write(a.ctx, w, parent, base, base) },
+	return pipe(func(w io.Writer) error { return treecopy.Write(a.ctx, w, parent, base, base, nil) },
 		func(r io.Reader) error { return e.CopyTo(a.ctx, to.container, t.dir, r, o) })
 }
 

@@ -48,15 +48,7 @@ func NewUser(t testing.TB, sub bool) *User {
 		}
 	}
 	for file, line := range lines {
-		must(t, editLines(file, func(b []byte) []byte {
-			if len(b) > 0 && b[len(b)-1] != '\n' {
-				b = append(b, '\n')
-			}
-			return append(b, line...)
-		}))
-		t.Cleanup(func() {
-			must(t, editLines(file, func(b []byte) []byte { return bytes.Replace(b, []byte(line), nil, 1) }))
-		})
+		addLine(t, file, line)
 	}
 	home, err := os.MkdirTemp("", "home-")
 	must(t, err)
@@ -64,6 +56,29 @@ func NewUser(t testing.TB, sub bool) *User {
 	must(t, os.Chown(home, u.ID, u.ID))
 	u.Home = home
 	return u
+}
+
+// GrantSubordinateIDs writes 65536 ids from first on for name, who need not be a user of the machine, into /etc/subuid and
+// /etc/subgid until the test ends. It takes root.
+func GrantSubordinateIDs(t testing.TB, name string, first int) {
+	t.Helper()
+	RequireRoot(t)
+	for _, file := range []string{"/etc/subuid", "/etc/subgid"} {
+		addLine(t, file, fmt.Sprintf("%s:%d:65536\n", name, first))
+	}
+}
+
+// addLine adds a line to a file of the machine until the test ends.
+func addLine(t testing.TB, file, line string) {
+	must(t, editLines(file, func(b []byte) []byte {
+		if len(b) > 0 && b[len(b)-1] != '\n' {
+			b = append(b, '\n')
+		}
+		return append(b, line...)
+	}))
+	t.Cleanup(func() {
+		must(t, editLines(file, func(b []byte) []byte { return bytes.Replace(b, []byte(line), nil, 1) }))
+	})
 }
 
 // editLines changes a file of the machine, which other tests may be changing too, at once.

@@ -20,6 +20,8 @@ type Options struct {
 	Rename func(name string) string
 	// Owners gives files the owners that the stream says. By default they belong to who runs the program.
 	Owners bool
+	// Owner changes the owners that the stream says. Nil changes none.
+	Owner func(uid, gid int) (int, int)
 }
 
 // Extract makes the files of a tar stream in root. A file takes the place of one of its name, a folder goes together with
@@ -40,6 +42,9 @@ func Extract(ctx context.Context, root *os.Root, r io.Reader, o *Options) error 
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
+		}
+		if o.Owner != nil {
+			h.Uid, h.Gid = o.Owner(h.Uid, h.Gid)
 		}
 		if err := x.entry(h, t); err != nil {
 			return fmt.Errorf("%.300s: %w", h.Name, err)

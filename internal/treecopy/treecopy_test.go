@@ -32,7 +32,7 @@ func TestThereAndBack(t *testing.T) {
 	day := time.Unix(1_000_000_000, 0)
 	require.NoError(t, os.Chtimes(from+"/a/b", day, day))
 	var b bytes.Buffer
-	require.NoError(t, treecopy.Write(t.Context(), &b, openRoot(t, from), "a", "top"))
+	require.NoError(t, treecopy.Write(t.Context(), &b, openRoot(t, from), "a", "top", nil))
 	root := openRoot(t, to)
 	for range 2 { // the second time over what is there
 		require.NoError(t, treecopy.Extract(t.Context(), root, bytes.NewReader(b.Bytes()), &treecopy.Options{
@@ -54,7 +54,7 @@ func TestThereAndBack(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, treecopy.Write(ctx, &b, openRoot(t, from), "a", "top"), context.Canceled)
+	require.ErrorIs(t, treecopy.Write(ctx, &b, openRoot(t, from), "a", "top", nil), context.Canceled)
 }
 
 // Neither names nor links lead out of the folder.

@@ -15,9 +15,9 @@ import (
 )
 
 // Write writes the file or folder that name names in root, with all below it, as a tar stream whose first entry is called
-// as. Symbolic links are written as such. Sockets are left out.
-func Write(ctx context.Context, w io.Writer, root *os.Root, name, as string) error {
-	t := &writer{ctx: ctx, root: root, tar: tar.NewWriter(w)}
+// as. Symbolic links are written as such. Sockets are left out. owner, which may be nil, changes the owners that are written.
+func Write(ctx context.Context, w io.Writer, root *os.Root, name, as string, owner func(uid, gid int) (int, int)) error {
+	t := &writer{ctx: ctx, root: root, tar: tar.NewWriter(w), owner: owner}
 	if err := t.entry(name, as); err != nil {
 		return err
 	}
@@ -28,6 +28,8 @@ type writer struct {
 	ctx  context.Context
 	root *os.Root
 	tar  *tar.Writer
+
+	owner func(uid, gid int) (int, int)
 }
 
 func (t *writer) entry(name, as string) error {
@@ -52,6 +54,9 @@ func (t *writer) entry(name, as string) error {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	h.Name, h.Uname, h.Gname, h.Format = as, "", "", tar.FormatPAX
+	if t.owner != nil {
+		h.Uid, h.Gid = t.owner(h.Uid, h.Gid)
+	}
 	switch {
 	case st.IsDir():
 		h.Name = strings.TrimSuffix(as, "/") + "/"
