@@ -16,6 +16,9 @@ import (
 	"github.com/caisson-engine/caisson/network"
 )
 
+// tunDevice is what networks without root are made of.
+const tunDevice = "/dev/net/tun"
+
 // A Connection says how a container is connected to a network.
 type Connection struct {
 	// Network is the network's name.
@@ -290,6 +293,10 @@ func (r *Run) connect(ctx context.Context, pid int) error {
 		e, err := r.sandbox.Attach(ctx, at.Network, options)
 		if errors.Is(err, network.ErrNotFound) {
 			return notFound("network %s not found", at.Network)
+		}
+		if err != nil && errors.Is(err, fs.ErrPermission) && strings.Contains(err.Error(), tunDevice) {
+			return fmt.Errorf("%w (have the administrator let users open it, as most systems do: chmod 0666 %s; "+
+				"the networks \"none\" and \"host\" need nothing of that)", err, tunDevice)
 		}
 		if err != nil && rec.Config.Network == defaultNetwork {
 			return fmt.Errorf("%w (the network \"none\" needs nothing of that)", err)

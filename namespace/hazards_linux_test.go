@@ -297,6 +297,8 @@ func TestStubFile(t *testing.T) {
 // TestDumpable: a start must not make the host program undumpable, or its /proc files become root's.
 func TestDumpable(t *testing.T) {
 	testenv.RequireRoot(t)
+	// Commands that the tests start as other users, by os/exec, have done it.
+	require.NoError(t, unix.Prctl(unix.PR_SET_DUMPABLE, 1, 0, 0, 0))
 	l := failLaunch(t)
 	l.User = User{UID: 1000, GID: 1000}
 	l.Capabilities = Capabilities{}

@@ -18,6 +18,7 @@ func TestOrdinaryUser(t *testing.T) {
 	testenv.RequireRoot(t)
 	testenv.RequireKernel(t, 5, 12)
 	testenv.ReapOrphans(t)
+	testenv.OpenTun(t)
 	host := newRegistry(t)
 	for _, ranges := range []bool{true, false} {
 		t.Run(fmt.Sprint(ranges), func(t *testing.T) {

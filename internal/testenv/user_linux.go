@@ -118,3 +118,28 @@ func (u *User) Command(t testing.TB, program string, args ...string) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.ID), Gid: uint32(u.ID)}}
 	return cmd
 }
+
+// OpenTun lets everybody open /dev/net/tun until the test ends, as udev does on most machines. Other test binaries may do so
+// at the same time.
+func OpenTun(t testing.TB) {
+	t.Helper()
+	const tun = "/dev/net/tun"
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "..", "caisson-test-tun.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	must(err)
+	must(syscall.Flock(int(lock.Fd()), syscall.LOCK_SH))
+	info, err := os.Stat(tun)
+	must(err)
+	must(os.Chmod(tun, 0o666))
+	t.Cleanup(func() {
+		if info.Mode().Perm() != 0o666 && syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			must(os.Chmod(tun, info.Mode().Perm()))
+		}
+		must(lock.Close())
+	})
+}

@@ -28,23 +28,12 @@ func init() {
 	programs["ordinary"], programs["connect"] = ordinary, connect
 }
 
-// openTun lets everybody open /dev/net/tun, as udev does on most machines.
-func openTun(t testing.TB) {
-	t.Helper()
-	info, err := os.Stat("/dev/net/tun")
-	require.NoError(t, err)
-	if info.Mode().Perm()&0o6 != 0o6 {
-		require.NoError(t, os.Chmod("/dev/net/tun", 0o666))
-		t.Cleanup(func() { require.NoError(t, os.Chmod("/dev/net/tun", info.Mode().Perm())) })
-	}
-}
-
 // TestOrdinaryUser: a program that an ordinary user runs gives its containers a network.
 func TestOrdinaryUser(t *testing.T) {
 	a4, _ := hostAddr(t)
 	testenv.RequireKernel(t, 5, 12)
 	testenv.ReapOrphans(t)
-	openTun(t)
+	testenv.OpenTun(t)
 	serve(t, here, a4+":7005")
 	root := testenv.NewRootfs(t, "connect", "ordinary")
 	const uid = 64124
