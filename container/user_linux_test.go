@@ -93,7 +93,7 @@ func TestUserNamespace(t *testing.T) {
 // newUserContainer is newContainer in a user namespace, with a root that belongs to it.
 func newUserContainer(t *testing.T, args ...string) *container.Container {
 	testenv.RequireRoot(t)
-	root := testenv.NewRootfs(t, "who", "sleep")
+	root := testenv.NewRootfs(t, "who", "sleep", "mkdir")
 	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		return errors.Join(err, os.Lchown(path, 100000, 100000))
 	}))

@@ -14,7 +14,8 @@ func (l *Launch) compileHold(p *Program) error {
 		return bad("Keep", "a held process has neither a keeper nor a gate")
 	}
 	if u := l.userMode(); u.own || u.pivot {
-		return bad("Namespaces.User", "a held process is in the user namespace of the program, which is root's")
+		return bad("Namespaces.User", "a process that is set up ahead, as those of a pool are, is in the program's user namespace, and the program is "+
+			"root: one with a user namespace of its own, or a joined one, is to be started whole")
 	}
 	if err := l.check(); err != nil {
 		return err
