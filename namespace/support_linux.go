@@ -59,6 +59,9 @@ func userNamespaces() Support {
 			fixes = append(fixes, k.fix)
 		}
 	}
+	if filtered() {
+		fixes = append(fixes, fixFilter)
+	}
 	s.Fix = strings.Join(fixes, "; ")
 	return s
 }

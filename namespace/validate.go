@@ -179,6 +179,9 @@ func (l *Launch) validateMounts() error {
 // hint says what may help against an error.
 func hint(e *StartError) string {
 	s := string(e.Step)
+	if h := confinedHint(e); h != "" && errors.Is(e.Err, errPermission) {
+		return h
+	}
 	switch {
 	case errors.Is(e.Err, errPermission) && (s == "unshare" || s == "clone" || s == "setns"):
 		return " (starting containers takes root, or CAP_SYS_ADMIN)"
