@@ -118,8 +118,15 @@ func (a *app) copyOut(e *engine.Engine, x *copyFlags, from, to place) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		here = nil
+	case !here.IsDir() && !here.Mode().IsRegular():
+		return fmt.Errorf("cannot copy to %s: it is neither a folder nor a file: %w", to.path, errors.ErrUnsupported)
+	case !here.IsDir(): // what a link leads to is written, not the link
+		if to.path, err = filepath.EvalSymlinks(to.path); err != nil {
+			return err
+		}
 	}
 	base := path.Base(name)
 	if name == "/" {
@@ -141,7 +148,7 @@ func (a *app) copyOut(e *engine.Engine, x *copyFlags, from, to place) error {
 		name, base = name+"/.", "."
 	}
 	return pipe(func(w io.Writer) error { return e.CopyFrom(a.ctx, from.container, name, w) }, func(r io.Reader) error {
-		return treecopy.Extract(a.ctx, root, r, &treecopy.Options{Rename: t.rename(base), Owners: x.archive})
+		return treecopy.Extract(a.ctx, root, r, &treecopy.Options{Rename: t.rename(base), Owners: x.archive, NoSetID: !x.archive})
 	})
 }
 
@@ -168,36 +175,41 @@ func (a *app) copyIn(e *engine.Engine, x *copyFlags, from, to place) error {
 		}
 		return e.CopyTo(a.ctx, to.container, dest, a.stdin, o)
 	}
-	local := from.path
-	if x.follow {
+	local, err := filepath.Abs(from.path)
+	if err != nil {
+		return err
+	}
+	base, all := filepath.Base(local), contents(from.path)
+	if x.follow || all || strings.HasSuffix(from.path, "/") { // it keeps the link's name
 		if local, err = filepath.EvalSymlinks(local); err != nil {
 			return err
 		}
 	}
-	look := os.Lstat
-	if contents(from.path) || strings.HasSuffix(from.path, "/") {
-		look = os.Stat
-	}
-	st, err := look(local)
+	st, err := os.Lstat(local)
 	if err != nil {
 		return err
 	}
-	abs, err := filepath.Abs(local)
-	if err != nil {
-		return err
+	if !st.IsDir() && (all || strings.HasSuffix(from.path, "/")) {
+		return fmt.Errorf("%s is not a directory: %w", from.path, fs.ErrInvalid)
 	}
-	base := filepath.Base(abs)
-	t, err := aim(dest, there, base, st.IsDir(), contents(from.path))
+	thing := filepath.Base(local)
+	if thing == string(filepath.Separator) { // the root has no name
+		thing = "."
+	}
+	if base == string(filepath.Separator) {
+		base, all = ".", true
+	}
+	t, err := aim(dest, there, base, st.IsDir(), all)
 	if err != nil {
 		return err
 	}
 	o.Rename = t.rename(base)
-	parent, err := os.OpenRoot(filepath.Dir(abs))
+	parent, err := os.OpenRoot(filepath.Dir(local))
 	if err != nil {
 		return err
 	}
 	defer parent.Close()
-	return pipe(func(w io.Writer) error { return treecopy.Write(a.ctx, w, parent, base, base, nil) },
+	return pipe(func(w io.Writer) error { return treecopy.Write(a.ctx, w, parent, thing, base, nil) },
 		func(r io.Reader) error { return e.CopyTo(a.ctx, to.container, t.dir, r, o) })
 }
 

@@ -22,6 +22,9 @@ type Options struct {
 	Owners bool
 	// Owner changes the owners that the stream says. Nil changes none.
 	Owner func(uid, gid int) (int, int)
+	// NoSetID leaves the set-user-ID and set-group-ID bits of files out: what ran as somebody there is not to run as
+	// whoever it belongs to here.
+	NoSetID bool
 }
 
 // Extract makes the files of a tar stream in root. A file takes the place of one of its name, a folder goes together with
@@ -102,7 +105,7 @@ func (x *extractor) entry(h *tar.Header, content io.Reader) error {
 	}
 	switch h.Typeflag {
 	case tar.TypeReg:
-		return x.regular(name, h, content, there)
+		return x.regular(name, h, content, st)
 	case tar.TypeSymlink:
 		err = x.replace(name, there, func() error { return x.root.Symlink(h.Linkname, name) })
 	case tar.TypeLink:
@@ -147,12 +150,15 @@ func (x *extractor) folder(name string, h *tar.Header, st fs.FileInfo) error {
 	return nil
 }
 
-func (x *extractor) regular(name string, h *tar.Header, content io.Reader, there bool) (err error) {
-	if there {
+func (x *extractor) regular(name string, h *tar.Header, content io.Reader, st fs.FileInfo) (err error) {
+	if st != nil {
 		err = x.root.Remove(name)
 	}
 	var f *os.File
 	if errors.Is(err, syscall.EBUSY) { // it is mounted, as a container's /etc/hosts is
+		if !st.Mode().IsRegular() { // a device of the host's, whose mode would change, too
+			return fmt.Errorf("cannot overwrite a mounted file that is not regular: %w", err)
+		}
 		f, err = x.root.OpenFile(name, os.O_WRONLY|os.O_TRUNC|syscall.O_NONBLOCK, 0)
 	} else if err == nil {
 		f, err = x.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -169,7 +175,11 @@ func (x *extractor) regular(name string, h *tar.Header, content io.Reader, there
 			return err
 		}
 	}
-	if err := f.Chmod(h.FileInfo().Mode()); err != nil {
+	mode := h.FileInfo().Mode()
+	if x.o.NoSetID {
+		mode &^= fs.ModeSetuid | fs.ModeSetgid
+	}
+	if err := f.Chmod(mode); err != nil {
 		return err
 	}
 	return x.root.Chtimes(name, accessed(h), h.ModTime)

@@ -71,7 +71,8 @@ func (t *writer) entry(name, as string) error {
 }
 
 func (t *writer) folder(name, as string) error {
-	f, err := t.root.Open(name)
+	// A pipe or a device may have taken its place: it is not waited for.
+	f, err := t.root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
