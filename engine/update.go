@@ -7,9 +7,11 @@ import (
 	"time"
 
 	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
-// An Update is limits to be changed, as those of [Config] of the same names. What is zero stays.
+// An Update is limits to be changed, as those of [Config] of the same names. What is zero stays; -1 lifts a limit
+// of memory, processes or CPU time.
 type Update struct {
 	Memory, MemorySwap, MemoryReservation int64
 	CPUs                                  float64
@@ -33,6 +35,9 @@ func (e *Engine) Update(ctx context.Context, ref string, u *Update) error {
 		}
 		changed := c.Config
 		u.apply(&changed)
+		if err := c.startable(changed); err != nil {
+			return &Error{Kind: Invalid, Message: "Cannot update container " + c.ShortID(), Err: err}
+		}
 		if c.State.Status == Running {
 			err := e.withAdopted(ctx, c.ID, func(run *Run) error { return run.c.Update(r) })
 			if err != nil && !errors.Is(err, cgroups.ErrNotDelegated) {
@@ -45,6 +50,20 @@ func (e *Engine) Update(ctx context.Context, ref string, u *Update) error {
 		c.Config = changed
 		return nil
 	})
+}
+
+// startable returns what a start with another configuration would be refused for.
+func (c *Container) startable(changed Config) error {
+	try := *c
+	try.Config = changed
+	if len(c.Args) == 0 {
+		return nil
+	}
+	x, err := try.container(namespace.Dir("/"))
+	if err == nil {
+		err = x.Check()
+	}
+	return err
 }
 
 func (u *Update) resources() *cgroups.Resources {
@@ -71,6 +90,8 @@ func (u *Update) apply(cfg *Config) {
 			*x.to = x.v
 		}
 	}
+	// In a configuration 0 is no limit.
+	cfg.Memory, cfg.MemoryReservation = max(cfg.Memory, 0), max(cfg.MemoryReservation, 0)
 	if u.CPUShares != 0 {
 		cfg.CPUShares = u.CPUShares
 	}
