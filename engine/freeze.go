@@ -49,13 +49,21 @@ func freeze(ctx context.Context, groups []string) (thaw func() error, err error)
 
 // pauseFor freezes a container's processes until the function that it returns is called. If this program is killed before,
 // the next that opens the engine lets them go on: a file in the container's folder, locked meanwhile, says that it is to.
-func (e *Engine) pauseFor(ctx context.Context, c *Container) (thaw func() error, err error) {
+// So does the next that calls this.
+func (e *Engine) pauseFor(ctx context.Context, c *Container) (resume func() error, err error) {
 	l, err := durable.Acquire(ctx, e.path(c.ID, pausedFile), true)
 	if err != nil {
 		return nil, err
 	}
+	left, err := l.File().Stat()
+	if err == nil && left.Size() > 0 { // by one that was killed
+		thaw(c.State.Cgroups)
+	}
 	if frozen(c.State.Cgroups) { // somebody has paused it, and it stays so
 		return func() error { return nil }, l.Remove()
+	}
+	if _, err := l.File().WriteString("frozen\n"); err != nil {
+		return nil, errors.Join(err, l.Remove())
 	}
 	on, err := freeze(ctx, c.State.Cgroups)
 	if err != nil {

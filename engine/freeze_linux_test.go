@@ -42,5 +42,17 @@ func TestKilledCommitThaws(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, frozen(c.State.Cgroups))
 	require.NoFileExists(t, path)
+
+	// One that has the engine open already finds the dead one's file in a commit of its own.
+	_, err = e.pauseFor(t.Context(), c)
+	require.NoError(t, err)
+	dead, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(path, path+".dead"))
+	require.NoError(t, os.WriteFile(path, dead, 0o600))
+	_, err = e.Commit(t.Context(), c.ID, nil)
+	require.NoError(t, err)
+	require.False(t, frozen(c.State.Cgroups))
+	require.NoFileExists(t, path)
 	require.NoError(t, e.Remove(t.Context(), c.ID, &RemoveOptions{Force: true}))
 }
