@@ -13,6 +13,7 @@ import (
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/layer"
+	"github.com/caisson-engine/caisson/namespace"
 	"github.com/caisson-engine/caisson/registry"
 )
 
@@ -87,7 +88,7 @@ func (e *Engine) changes(ctx context.Context, c *Container, w io.Writer) (err er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(lower)) }()
+	defer func() { err = errors.Join(err, namespace.RemoveAll(lower)) }()
 	if err := layer.Copy(ctx, img.Layers, lower); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"github.com/caisson-engine/caisson/layer"
 	"github.com/caisson-engine/caisson/namespace"
@@ -151,7 +150,7 @@ func (e *Engine) ImportVolume(ctx context.Context, name string, r io.Reader, o *
 	if err != nil {
 		return volume.Volume{}, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp.path), tmp.lock.Close()) }()
+	defer func() { err = errors.Join(err, namespace.RemoveAll(tmp.path), tmp.lock.Close()) }()
 	layers, err := layer.Open(tmp.path)
 	if err != nil {
 		return volume.Volume{}, err
