@@ -170,6 +170,16 @@ func (a *app) volumeCreateCommand() *cobra.Command {
 	return c
 }
 
+// inherit gives a clone what no flag says.
+func inherit(o *volume.CreateOptions, from volume.Volume) {
+	if len(o.Labels) == 0 {
+		o.Labels = from.Labels
+	}
+	if o.Size == 0 {
+		o.Size = from.Size
+	}
+}
+
 func (a *app) volumeCloneCommand() *cobra.Command {
 	f := &volumeFlags{}
 	c := &cobra.Command{
@@ -181,6 +191,12 @@ func (a *app) volumeCloneCommand() *cobra.Command {
 				return err
 			}
 			return a.withEngine(func(e *engine.Engine) error {
+				if o != nil {
+					from, err := e.Volumes().Get(args[0])
+					if err == nil {
+						inherit(o, from)
+					}
+				}
 				v, err := e.CloneVolume(a.ctx, args[0], args[1], o)
 				if err == nil {
 					say(a.stdout, "%s", v.Name)
