@@ -286,13 +286,15 @@ func (v *Served) PutManifest(ctx context.Context, repository string, m *registry
 	if err := v.s.syncBlobs(); err != nil {
 		return err
 	}
-	r := v.s.newReach()
-	r.add(d)
-	if len(r.errs) > 0 {
-		return &registry.Error{Status: 400, Code: registry.CodeManifestInvalid, Message: "the manifest, or what it refers to, is " +
-			"not what this store takes: " + r.errs[0].Error()}
-	}
+	var r *reach
 	err = v.s.update(ctx, func(x *ocispec.Index) (changed bool, err error) {
+		// Under the lock, so that nothing that it refers to is pruned behind the look.
+		r = v.s.newReach()
+		r.add(d)
+		if len(r.errs) > 0 {
+			return false, &registry.Error{Status: 400, Code: registry.CodeManifestInvalid, Message: "the manifest, or what it " +
+				"refers to, is not what this store takes: " + r.errs[0].Error()}
+		}
 		for _, name := range names {
 			changed = setName(x, name, d) || changed
 		}
