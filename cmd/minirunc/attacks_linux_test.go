@@ -130,3 +130,26 @@ func TestMountBySymlink(t *testing.T) {
 	require.Equal(t, 1, d.run())
 	require.True(t, strings.Contains(d.stderr.String(), "/bad/attr"), d.stderr.String())
 }
+
+// TestStartHookIsContained: what a startContainer hook executes is a file of the image's, and gets no more than the
+// container's process has.
+func TestStartHookIsContained(t *testing.T) {
+	m := newMade(t, "cat", "/tmp/hook")
+	tmp := filepath.Join(m.spec.Root.Path, "tmp")
+	require.NoError(t, os.MkdirAll(tmp, 0o777))
+	require.NoError(t, os.Chmod(tmp, 0o777))
+	m.spec.Process.User = specs.User{UID: 1000, GID: 1001}
+	m.spec.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{
+		Names: []string{"swapon"}, Action: specs.ActErrno,
+	}}}
+	m.spec.Hooks = &specs.Hooks{StartContainer: []specs.Hook{{
+		Path: "/bin/probe", Args: []string{"probe", "copy", "/proc/self/status", "/tmp/hook"},
+	}}}
+	m.write()
+	out := m.ok("run", "c")
+	for _, line := range []string{
+		"Uid:\t1000\t1000", "Gid:\t1001\t1001", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000021", "NoNewPrivs:\t1", "Seccomp:\t2",
+	} {
+		require.Contains(t, out, line)
+	}
+}

@@ -51,6 +51,14 @@ func playProbe(args []string) int {
 		wd, _ := os.Getwd()
 		groups, _ := os.Getgroups()
 		fmt.Println(os.Getpid(), os.Getuid(), os.Getgid(), groups, wd, os.Getenv("A"), os.Getenv("HOME"))
+	case "copy":
+		b, err := os.ReadFile(args[2])
+		if err == nil {
+			err = os.WriteFile(args[3], b, 0o644)
+		}
+		if err != nil {
+			return fail(err)
+		}
 	case "append": // standard input, to a file
 		b, err := os.ReadFile("/dev/stdin")
 		if err == nil {

@@ -66,9 +66,15 @@ func (h *hooks) one(ctx context.Context, kind string, i int, state *specs.State)
 		defer cancel()
 	}
 	if err == nil {
-		if inside {
-			err = h.inContainer(ctx, hook, stdin, out)
-		} else {
+		switch kind {
+		case "createContainer":
+			err = h.inContainer(ctx, h.setUp(hook), stdin, out)
+		case "startContainer":
+			var l *namespace.Launch
+			if l, err = h.contained(hook, state); err == nil {
+				err = h.inContainer(ctx, l, stdin, out)
+			}
+		default:
 			err = inRuntime(ctx, hook, h.bundle.Dir, stdin, out)
 		}
 	}
@@ -113,21 +119,39 @@ func inRuntime(ctx context.Context, hook specs.Hook, dir string, stdin []byte, o
 	return err
 }
 
-// inContainer runs a hook in the container's namespaces, with the credentials that its set-up has.
-func (h *hooks) inContainer(ctx context.Context, hook specs.Hook, stdin []byte, out io.Writer) error {
+// setUp is a program of the host's, with the credentials that the container's set-up has.
+func (h *hooks) setUp(hook specs.Hook) *namespace.Launch {
 	all := namespace.OwnCapabilities()
 	if len(h.bundle.Spec.Linux.UIDMappings) > 0 {
 		all = namespace.CapabilitySet(1)<<(namespace.LastCapability()+1) - 1
 	}
-	l := &namespace.Launch{
-		Path: hook.Path, Args: hook.Args, Env: hook.Env, Namespaces: joined(h.bundle, h.process.PidFD()), NewPrivileges: true,
+	return &namespace.Launch{
+		Path: hook.Path, Args: hook.Args, Env: hook.Env, NewPrivileges: true,
 		Capabilities: namespace.Capabilities{Bounding: all, Effective: all, Permitted: all},
 	}
+}
+
+// contained is a program of the image's, which gets no more than the container's process: its user, capabilities, filter and
+// limits.
+func (h *hooks) contained(hook specs.Hook, state *specs.State) (*namespace.Launch, error) {
+	p := *h.bundle.Spec.Process
+	p.Terminal, p.ConsoleSize, p.ExecCPUAffinity = false, nil, nil
+	l, err := h.bundle.Process(&p, &bundle.Options{State: *state, KeepKeyring: true})
+	if err != nil {
+		return nil, err
+	}
+	l.Path, l.Args, l.Env = hook.Path, hook.Args, hook.Env
+	return l, nil
+}
+
+// inContainer runs a hook in the container's namespaces.
+func (h *hooks) inContainer(ctx context.Context, l *namespace.Launch, stdin []byte, out io.Writer) error {
+	l.Namespaces = joined(h.bundle, h.process.PidFD())
 	if l.Namespaces.Mount.Host {
 		return errNoMountNamespace
 	}
 	if len(l.Args) == 0 {
-		l.Args = []string{hook.Path}
+		l.Args = []string{l.Path}
 	}
 	if h.group != nil {
 		var err error
