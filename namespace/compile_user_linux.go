@@ -165,10 +165,11 @@ func (c *compiler) await(what string) {
 }
 
 // mayKeepGroups lets setgroups fail, as it does in a user namespace that an ordinary user has made without newgidmap(1), if
-// no group is asked for: then the process keeps those that this user is in, and cannot name them.
+// no group is asked for: then the process keeps those that this user is in, and cannot name them. (Root's program has left its
+// groups before it joins one.)
 func (c *compiler) mayKeepGroups() {
 	asked := slices.ContainsFunc(c.l.User.Groups, func(g uint32) bool { return g != c.l.User.GID })
-	if !asked && (c.user.own && c.user.rootless || !firstUserNamespace()) {
+	if !asked && (c.user.own && c.user.rootless || c.l.Namespaces.User.Join != nil || !firstUserNamespace()) {
 		c.ignore(errnoSet(int(unix.EPERM)))
 	}
 }
