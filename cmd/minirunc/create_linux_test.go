@@ -497,7 +497,7 @@ func TestPreservedDescriptors(t *testing.T) {
 	require.Equal(t, "one\ntwo\n", run(nil, "run", "--preserve-fds", "2", "c").stdout.String())
 	require.Equal(t, "one\ntwo\n", run([]string{"LISTEN_FDS=1"}, "run", "--preserve-fds", "1", "c").stdout.String())
 	require.NotEqual(t, "one\ntwo\n", run(nil, "run", "--preserve-fds", "1", "c").stdout.String())
-	m.fails(1, "unable to stat preserved-fd 5", "run", "--preserve-fds", "5", "c")
+	m.fails(1, "unable to stat preserved-fd 3", "run", "--preserve-fds", "5", "c")
 	m.spec.Process.Args = []string{"probe", "cat", "/proc/self/environ"}
 	m.write()
 	require.Contains(t, run([]string{"LISTEN_FDS=2"}, "run", "c").stdout.String(), "LISTEN_FDS=2\x00LISTEN_PID=1\x00")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/caisson-engine/caisson/namespace"
@@ -42,12 +41,18 @@ func (f *files) open(terminal bool, o *createOptions) error {
 	}
 	for i := range n {
 		fd := 3 + i
-		if name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil || strings.HasPrefix(name, "anon_inode:[event") {
+		if !inherited(fd) {
 			return fmt.Errorf("unable to stat preserved-fd %d: it is not open", fd)
 		}
 		f.extra = append(f.extra, os.NewFile(uintptr(fd), "fd "+strconv.Itoa(fd)))
 	}
 	return nil
+}
+
+// inherited says whether a descriptor is the caller's. What this program has opened is closed when it executes another.
+func inherited(fd int) bool {
+	fl, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFD, 0)
+	return errno == 0 && fl&syscall.FD_CLOEXEC == 0
 }
 
 // use gives them to the process.

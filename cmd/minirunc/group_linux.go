@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"reflect"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ func (m *making) makeGroup(b *bundle.Bundle) (*cgroups.Manager, error) {
 	}
 	manager, err := cgroups.Detect()
 	if err != nil {
-		return nil, m.forgive(err)
+		return nil, m.forgive(err, limits(r))
 	}
 	if m.c.systemdCgroup {
 		m.group, err = m.scopeGroup(manager, b, r)
@@ -30,16 +31,26 @@ func (m *making) makeGroup(b *bundle.Bundle) (*cgroups.Manager, error) {
 		m.group, err = m.plainGroup(manager, b, r)
 	}
 	if err != nil {
-		return manager, m.forgive(bundle.ExplainLimit(err))
+		return manager, m.forgive(bundle.ExplainLimit(err), limits(r))
 	}
 	m.setGroup(m.group)
 	return manager, nil
 }
 
+// limits says whether there are limits. Rules for devices are none here: without privileges nobody makes nodes.
+func limits(r *cgroups.Resources) bool {
+	if r == nil {
+		return false
+	}
+	rest := *r
+	rest.Devices, rest.AllDevices = nil, false
+	return !reflect.DeepEqual(rest, cgroups.Resources{})
+}
+
 // forgive leaves the group out if it may not be made and nobody relies on it.
-func (m *making) forgive(err error) error {
+func (m *making) forgive(err error, limits bool) error {
 	ordinary := m.c.rootless == "true" || m.c.rootless != "false" && (os.Geteuid() != 0 || inUserNamespace())
-	if ordinary && m.bundle.Spec.Linux.CgroupsPath == "" && m.bundle.Spec.Linux.Resources == nil || ordinary && errors.Is(err, fs.ErrPermission) {
+	if ordinary && !limits && (m.bundle.Spec.Linux.CgroupsPath == "" || errors.Is(err, fs.ErrPermission)) {
 		m.c.debugf("without a control group: %v", err)
 		return nil
 	}
@@ -79,14 +90,26 @@ func (m *making) plainGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 	if err == nil {
 		err = m.noteGroup(manager, name)
 	}
-	if err == nil && r != nil {
-		err = g.Update(r)
+	if err == nil {
+		err = g.Update(withDevices(r))
 	}
 	if err != nil {
 		_ = g.Close()
 		return nil, err
 	}
 	return g, nil
+}
+
+// withDevices has an update of a group that was there set the default rules for devices, which a new group gets of itself. Who
+// may not set them can make no nodes either.
+func withDevices(r *cgroups.Resources) *cgroups.Resources {
+	if r == nil {
+		r = &cgroups.Resources{}
+	}
+	if r.Devices == nil && !r.AllDevices && os.Geteuid() == 0 && !inUserNamespace() {
+		r.Devices = cgroups.DefaultDevices()
+	}
+	return r
 }
 
 // besideOwn makes the path of a group on v2 that is to be relative to the program's own absolute: there it is beside the
@@ -130,13 +153,7 @@ func (m *making) scopeGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 	if err != nil {
 		return nil, err
 	}
-	if r == nil {
-		r = &cgroups.Resources{}
-	}
-	if r.Devices == nil { // which means no change to an update
-		r.Devices = cgroups.DefaultDevices()
-	}
-	if err := g.Update(r); err != nil {
+	if err := g.Update(withDevices(r)); err != nil {
 		_ = g.Close()
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
@@ -22,6 +23,9 @@ import (
 
 // maxHookOutput is how much of what a hook prints an error shows, in bytes.
 const maxHookOutput = 4096
+
+// maxHookSeconds is the longest timeout: what more there is than a Duration can hold is as good as none.
+const maxHookSeconds = math.MaxInt64 / int64(time.Second)
 
 // hooks run a container's hooks.
 type hooks struct {
@@ -62,7 +66,7 @@ func (h *hooks) one(ctx context.Context, kind string, i int, state *specs.State)
 	stdin, err := json.Marshal(s)
 	if err == nil && hook.Timeout != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(*hook.Timeout)*time.Second)
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(min(int64(*hook.Timeout), maxHookSeconds))*time.Second)
 		defer cancel()
 	}
 	if err == nil {
@@ -106,6 +110,9 @@ func inRuntime(ctx context.Context, hook specs.Hook, dir string, stdin []byte, o
 	cmd := exec.CommandContext(ctx, hook.Path)
 	if len(hook.Args) > 0 {
 		cmd.Args = hook.Args
+	}
+	if _, err := os.Stat(dir); err != nil { // poststop may come when the bundle has gone
+		dir = "/"
 	}
 	cmd.Dir, cmd.Env = dir, hook.Env // nil is the runtime's environment, as with runc
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), out, out

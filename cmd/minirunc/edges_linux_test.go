@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/internal/bundle"
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+// TestGroupThatWasThere: a container in a group that somebody has made before gets no more devices than in a new one.
+func TestGroupThatWasThere(t *testing.T) {
+	m := newMade(t, "cat", "/dev/odd")
+	m.spec.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/odd", Type: "c", Major: 240, Minor: 77}} // which there is not
+	m.write()
+	manager, err := cgroups.Detect()
+	require.NoError(t, err)
+	defer manager.Close()
+	name, err := besideOwn(manager, m.spec.Linux.CgroupsPath)
+	require.NoError(t, err)
+	for _, r := range []*specs.LinuxResources{nil, {}} {
+		g, err := manager.Create(name, &cgroups.Resources{AllDevices: true})
+		require.NoError(t, err)
+		require.NoError(t, g.Close())
+		m.spec.Linux.Resources = r
+		m.write()
+		m.fails(99, "open /dev/odd: operation not permitted", "run", "c")
+	}
+}
+
+// TestLimitsOfOrdinaryUser: without a control group there are no limits, and who asks for some is told.
+func TestLimitsOfOrdinaryUser(t *testing.T) {
+	b := &bundle.Bundle{Spec: &specs.Spec{Linux: &specs.Linux{CgroupsPath: "/x"}}}
+	m := &making{container: &container{c: &command{rootless: "true"}}, bundle: b}
+	denied := fmt.Errorf("mkdir: %w", fs.ErrPermission)
+	for _, r := range []*cgroups.Resources{nil, {}, {Devices: cgroups.DefaultDevices()}, {AllDevices: true}} {
+		require.NoError(t, m.forgive(denied, limits(r)))
+	}
+	require.Error(t, m.forgive(fs.ErrInvalid, false), "the path is not one")
+	for _, r := range []*cgroups.Resources{{Memory: 1 << 30}, {Pids: 5}, {Unified: map[string]string{"pids.max": "5"}}} {
+		require.ErrorIs(t, m.forgive(denied, limits(r)), fs.ErrPermission)
+	}
+	b.Spec.Linux.CgroupsPath = ""
+	require.NoError(t, m.forgive(fs.ErrInvalid, false))
+	require.Error(t, m.forgive(denied, true))
+}
+
+// TestPreserveWhatIsNotOpen: a descriptor of the runtime's own is none of the caller's.
+func TestPreserveWhatIsNotOpen(t *testing.T) {
+	m := newMade(t, "exit", "0")
+	m.write()
+	m.fails(1, "unable to stat preserved-fd 3", "--log", filepath.Join(t.TempDir(), "log"), "run", "--preserve-fds", "1", "c")
+}
+
+// TestHookTimeoutOverflows: a timeout that no Duration holds is a long one.
+func TestHookTimeoutOverflows(t *testing.T) {
+	m := newMade(t, "exit", "0")
+	for _, seconds := range []int{math.MaxInt64/int(time.Second) + 1, math.MaxInt64} {
+		m.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/true", Timeout: &seconds}}}
+		m.write()
+		m.ok("run", "c")
+	}
+}
+
+// TestPoststopWithoutBundle: hooks after the deletion are run though the bundle has gone.
+func TestPoststopWithoutBundle(t *testing.T) {
+	m := newMade(t, "sleep")
+	log := filepath.Join(t.TempDir(), "log")
+	m.spec.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "pwd >" + log}}}}
+	m.write()
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	require.NoError(t, os.Mkdir(bundle, 0o755))
+	require.NoError(t, os.Rename(filepath.Join(m.dir, "config.json"), filepath.Join(bundle, "config.json")))
+	m.ok("create", "--bundle", bundle, "c")
+	require.NoError(t, os.RemoveAll(bundle))
+	m.ok("delete", "c")
+	b, err := os.ReadFile(log)
+	require.NoError(t, err)
+	require.Equal(t, "/\n", string(b))
+}
+
+// TestJoinedUserNamespace joins one whose maker may not let anybody in it change groups.
+func TestJoinedUserNamespace(t *testing.T) {
+	m := newMade(t, "ids")
+	testenv.RequireCommand(t, "unshare")
+	maker := exec.Command("unshare", "--user", "--map-root-user", "sh", "-c", "echo; exec sleep 60")
+	out, err := maker.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, maker.Start())
+	t.Cleanup(func() {
+		_ = maker.Process.Kill()
+		_ = maker.Wait()
+	})
+	_, err = out.Read(make([]byte, 1))
+	require.NoError(t, err)
+	m.spec.Linux.Namespaces = append(m.spec.Linux.Namespaces, specs.LinuxNamespace{
+		Type: specs.UserNamespace, Path: fmt.Sprintf("/proc/%d/ns/user", maker.Process.Pid),
+	})
+	m.write()
+	require.Equal(t, "1 0 0 [] /  /root\n", m.ok("run", "c"))
+}
