@@ -2,6 +2,7 @@ package container
 
 import (
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ func (c *Container) resources() *cgroups.Resources {
 		}
 	}
 	if c.Memory != 0 && r.MemorySwap == 0 {
-		r.MemorySwap = 2 * c.Memory
+		r.MemorySwap = c.Memory + min(c.Memory, math.MaxInt64-c.Memory)
 	}
 	rules := c.deviceRules()
 	switch {
