@@ -30,7 +30,8 @@ type CreateOptions struct {
 	Anonymous bool
 	// Size bounds the volume's content in bytes, rounded up to 1024, if it is not 0: a write above it fails with ENOSPC. It
 	// takes a file system with project quotas and Linux ≥ 5.14; else the error is errors.ErrUnsupported. Programs with
-	// CAP_SYS_RESOURCE are not bound, which containers do not have by default.
+	// CAP_SYS_RESOURCE are not bound, which containers do not have by default; nor is a program that changes the project of its
+	// files (FS_IOC_FSSETXATTR), as the root of a container without a user namespace of its own can.
 	Size int64
 }
 

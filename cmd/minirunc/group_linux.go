@@ -65,22 +65,24 @@ func (m *making) plainGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 	if name, err = besideOwn(manager, name); err != nil {
 		return nil, err
 	}
-	if err := m.noteGroup(manager, name); err != nil {
-		return nil, err
+	g, err := manager.Open(name) // if somebody has made it before, it is noted when it is known to be empty
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := m.noteGroup(manager, name); err != nil {
+			return nil, err
+		}
+		if g, err = manager.Create(name, r); err == nil {
+			return g, nil
+		}
+		// It has made nothing: what is there is another's, and not to be removed with this container.
+		if err := m.folder.ForgetGroup(); err != nil {
+			return nil, err
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		g, err = manager.Open(name)
 	}
-	g, err := manager.Create(name, r)
-	if err == nil {
-		return g, nil
-	}
-	// It has made nothing: what is there is another's, and not to be removed with this container.
-	if err := m.folder.ForgetGroup(); err != nil {
-		return nil, err
-	}
-	if !errors.Is(err, fs.ErrExist) {
-		return nil, err
-	}
-	// Somebody has made it before: it is taken if nobody is in it.
-	if g, err = manager.Open(name); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	pids, err := g.Pids()

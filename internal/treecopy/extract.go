@@ -201,7 +201,7 @@ func (x *extractor) finish() error {
 			err = x.root.Lchown(f.name, f.h.Uid, f.h.Gid)
 		}
 		if err == nil {
-			err = x.root.Chmod(f.name, f.h.FileInfo().Mode())
+			err = x.chmodFolder(f.name, f.h.FileInfo().Mode())
 		}
 		if err == nil {
 			err = x.root.Chtimes(f.name, accessed(f.h), f.h.ModTime)
@@ -211,4 +211,18 @@ func (x *extractor) finish() error {
 		}
 	}
 	return nil
+}
+
+// chmodFolder goes by a descriptor: what is a link by now is followed inside the root only.
+func (x *extractor) chmodFolder(name string, mode fs.FileMode) error {
+	f, err := x.root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || !st.IsDir() {
+		return changed(name, err)
+	}
+	return f.Chmod(mode)
 }

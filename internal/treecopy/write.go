@@ -11,7 +11,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"syscall"
 )
 
 // Write writes the file or folder that name names in root, with all below it, as a tar stream whose first entry is called
@@ -72,7 +71,7 @@ func (t *writer) entry(name, as string) error {
 
 func (t *writer) folder(name, as string) error {
 	// A pipe or a device may have taken its place: it is not waited for.
-	f, err := t.root.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
+	f, err := t.root.OpenFile(name, folderFlags, 0)
 	if err != nil {
 		return err
 	}
@@ -91,14 +90,14 @@ func (t *writer) folder(name, as string) error {
 }
 
 func (t *writer) regular(name string, h *tar.Header, st fs.FileInfo) error {
-	f, err := t.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := openSame(t.root, name, st)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	now, err := f.Stat()
-	if err != nil || !os.SameFile(now, st) {
-		return errors.Join(fmt.Errorf("%s changes while it is read: %w", name, fs.ErrInvalid), err)
+	if err != nil {
+		return err
 	}
 	h.Size = now.Size()
 	if err := t.tar.WriteHeader(h); err != nil {
@@ -123,4 +122,8 @@ func (r *reader) Read(p []byte) (int, error) {
 		return 0, context.Cause(r.ctx)
 	}
 	return r.r.Read(p)
+}
+
+func changed(name string, err error) error {
+	return errors.Join(fmt.Errorf("%s changes while it is read: %w", name, fs.ErrInvalid), err)
 }
