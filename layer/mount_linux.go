@@ -73,7 +73,7 @@ func mountOverlay(ctx context.Context, layers []Layer, o *MountOptions) (_ *name
 	}
 	if v.user = newOwners(ctx); v.user != nil {
 		if v.owners != nil || o.Target != "" {
-			return nil, errors.New("mounting with Target, UIDMappings or GIDMappings takes root")
+			return nil, fmt.Errorf("mounting with Target, UIDMappings or GIDMappings takes root: %w", os.ErrPermission)
 		}
 		defer func() { err = errors.Join(err, v.user.close()) }()
 	}

@@ -28,7 +28,7 @@ func TestThereAndBack(t *testing.T) {
 	require.NoError(t, os.MkdirAll(from+"/a/b", 0o750))
 	require.NoError(t, os.WriteFile(from+"/a/b/file", []byte("content"), 0o640))
 	require.NoError(t, os.Symlink("/etc/passwd", from+"/a/out"))
-	require.NoError(t, os.Chmod(from+"/a/b", 0o550))
+	require.NoError(t, os.Chmod(from+"/a/b", 0o710))
 	day := time.Unix(1_000_000_000, 0)
 	require.NoError(t, os.Chtimes(from+"/a/b", day, day))
 	var b bytes.Buffer
@@ -47,7 +47,7 @@ func TestThereAndBack(t *testing.T) {
 	require.Equal(t, "/etc/passwd", link)
 	st, err := os.Stat(to + "/new/b")
 	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o550), st.Mode().Perm())
+	require.Equal(t, os.FileMode(0o710), st.Mode().Perm())
 	require.True(t, st.ModTime().Equal(day))
 	require.NoError(t, os.Chmod(from+"/a/b", 0o750))
 	require.NoError(t, os.Chmod(to+"/new/b", 0o750))
