@@ -179,6 +179,9 @@ func (l *Launch) validateMounts() error {
 // hint says what may help against an error.
 func hint(e *StartError) string {
 	s := string(e.Step)
+	if h := sinceHint(e); h != "" {
+		return h
+	}
 	if h := confinedHint(e); h != "" && errors.Is(e.Err, errPermission) {
 		return h
 	}
