@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,8 +83,7 @@ func (s *starter) openHeld() error {
 
 // held waits until the process waits.
 func (s *starter) held(ctx context.Context, p *Process) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.report.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer endWith(ctx, s.report)()
 	var b [17]byte
 	n, err := s.report.Read(b[:])
 	switch {

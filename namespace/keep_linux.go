@@ -356,8 +356,7 @@ func (k *kept) ask(ctx context.Context, what byte) (*os.File, error) {
 
 // receiveFile receives a descriptor.
 func receiveFile(ctx context.Context, from *os.File) (*os.File, error) {
-	stop := context.AfterFunc(ctx, func() { _ = from.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer endWith(ctx, from)()
 	conn, err := from.SyscallConn()
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -84,8 +83,7 @@ func (s *starter) openParked() error {
 
 // park waits until the process waits, which it says in one byte, after one that says that its filter comes next.
 func (s *starter) park(ctx context.Context, p *Process) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.report.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer endWith(ctx, s.report)()
 	var b []byte
 	for {
 		var part [failureSize + 2]byte
@@ -176,8 +174,7 @@ func Unpark(ctx context.Context, dir string) error {
 	}
 	report := os.NewFile(uintptr(fd), "report")
 	defer report.Close()
-	stop := context.AfterFunc(ctx, func() { _ = report.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer endWith(ctx, report)()
 	if _, err := unix.Write(gate, []byte{1}); err != nil {
 		return &StartError{Step: "write", Path: parkGate, Err: err}
 	}

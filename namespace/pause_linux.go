@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,8 +42,7 @@ func (c *compiler) pause() {
 
 // pause waits until the process pauses, calls BeforeRoot, and lets it go on.
 func (s *starter) pause(ctx context.Context, p *Process) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.report.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer endWith(ctx, s.report)()
 	var b [failureSize + 1]byte
 	n, err := s.report.Read(b[:])
 	switch {

@@ -322,8 +322,7 @@ func inPIDNamespace(join *os.File, f func()) error {
 // execution follows; a failed step is reported as its address and the error. The end of the report without a failure says
 // that the command is executed, or that the process died: in the set-up, if it was not ready, or in its last step.
 func (s *starter) result(ctx context.Context) (ready bool, err error) {
-	stop := context.AfterFunc(ctx, func() { _ = s.report.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
+	defer endWith(ctx, s.report)()
 	b, err := io.ReadAll(io.LimitReader(s.report, failureSize+1))
 	switch {
 	case ctx.Err() != nil && err != nil:
@@ -417,4 +416,19 @@ func duplicate(f *os.File) (fd int, err error) {
 		return -1, err
 	}
 	return fd, nil
+}
+
+// endWith has the reads of f end when ctx does, until the function is called that it returns: then f can be read again.
+func endWith(ctx context.Context, f *os.File) (stop func()) {
+	ended := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() {
+		_ = f.SetReadDeadline(time.Unix(1, 0))
+		close(ended)
+	})
+	return func() {
+		if !cancel() {
+			<-ended
+			_ = f.SetReadDeadline(time.Time{})
+		}
+	}
 }
