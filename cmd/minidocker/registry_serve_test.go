@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -44,6 +45,7 @@ func TestRegistryServeKilled(t *testing.T) {
 		rounds = 3
 	}
 	var acknowledged []ocispec.Descriptor
+	var pushed atomic.Bool
 	for round := range rounds {
 		c, host := startRegistry(t, "-d", dir)
 		ref, err := registry.ParseReference(host + "/app:v1")
@@ -67,8 +69,12 @@ func TestRegistryServeKilled(t *testing.T) {
 					return
 				}
 				acknowledged = append(acknowledged, d)
+				pushed.Store(true)
 			}
 		}()
+		if round == rounds-1 { // on a slow machine the others may end before the first push does
+			require.Eventually(t, pushed.Load, 30*time.Second, time.Millisecond)
+		}
 		time.Sleep(time.Duration(20+30*round) * time.Millisecond)
 		require.NoError(t, c.Process.Kill())
 		<-done
