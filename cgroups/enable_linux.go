@@ -135,7 +135,7 @@ func (g *Group) enableMore(r *Resources) error {
 	}
 	wanted = slices.DeleteFunc(wanted, func(w want) bool { return w.field == "" })
 	p := &place{m: g.m, h: n.h, wanted: wanted, path: n.path}
-	return p.enableAbove(n.dir)
+	return p.enableAbove(n.fd())
 }
 
 // enable hands the wanted controllers down from dir, a group at p.path, to those below it.
