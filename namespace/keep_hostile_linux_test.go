@@ -89,6 +89,10 @@ func TestKeepGivenUp(t *testing.T) {
 	defer s.close()
 	keeper := keeperOf(t, p.Pid()) // which does not answer at once
 	require.NoError(t, syscall.Kill(keeper, syscall.SIGSTOP))
+	require.Eventually(t, func() bool {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", keeper))
+		return err == nil && strings.Contains(string(b), ") T ")
+	}, 10*time.Second, time.Millisecond)
 	go func() {
 		time.Sleep(100 * time.Millisecond)
 		_ = syscall.Kill(keeper, syscall.SIGCONT)
