@@ -2,9 +2,11 @@ package namespace
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -153,4 +155,23 @@ func descriptors(t *testing.T) (names []string) {
 		}
 	}
 	return names
+}
+
+// TestFailureOfSeveral: neither the news that precede a failure nor another failure behind it make it another one.
+func TestFailureOfSeveral(t *testing.T) {
+	p := newProgram()
+	p.steps = append(p.steps, step{name: "mount", path: "/x"}, step{name: "chdir", path: "/y"})
+	s := newStarter(&Launch{}, p)
+	report := func(k int, errno syscall.Errno) []byte {
+		b := binary.NativeEndian.AppendUint64(nil, p.stepsAddr()+uint64(k)*stepSize)
+		return binary.NativeEndian.AppendUint64(b, uint64(errno))
+	}
+	first, second := report(0, syscall.EUCLEAN), report(1, syscall.EPERM)
+	for _, b := range [][]byte{
+		first, slices.Concat([]byte("r"), first), slices.Concat([]byte("rw"), first), slices.Concat(first, second),
+		slices.Concat([]byte("pr"), first, second),
+	} {
+		require.EqualError(t, s.failure(b), "start container: mount /x: structure needs cleaning")
+	}
+	require.ErrorIs(t, s.failure(first[:3]), syscall.EBADMSG)
 }

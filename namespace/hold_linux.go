@@ -84,7 +84,7 @@ func (s *starter) openHeld() error {
 // held waits until the process waits.
 func (s *starter) held(ctx context.Context, p *Process) error {
 	defer endWith(ctx, s.report)()
-	var b [17]byte
+	var b [reportSize]byte
 	n, err := s.report.Read(b[:])
 	switch {
 	case ctx.Err() != nil && err != nil:

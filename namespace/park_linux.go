@@ -86,7 +86,7 @@ func (s *starter) park(ctx context.Context, p *Process) error {
 	defer endWith(ctx, s.report)()
 	var b []byte
 	for {
-		var part [failureSize + 2]byte
+		var part [reportSize]byte
 		n, err := s.report.Read(part[:])
 		b = append(b, part[:n]...)
 		switch {

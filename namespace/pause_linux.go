@@ -43,7 +43,7 @@ func (c *compiler) pause() {
 // pause waits until the process pauses, calls BeforeRoot, and lets it go on.
 func (s *starter) pause(ctx context.Context, p *Process) error {
 	defer endWith(ctx, s.report)()
-	var b [failureSize + 1]byte
+	var b [reportSize]byte
 	n, err := s.report.Read(b[:])
 	switch {
 	case ctx.Err() != nil && err != nil:

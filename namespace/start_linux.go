@@ -323,7 +323,7 @@ func inPIDNamespace(join *os.File, f func()) error {
 // that the command is executed, or that the process died: in the set-up, if it was not ready, or in its last step.
 func (s *starter) result(ctx context.Context) (ready bool, err error) {
 	defer endWith(ctx, s.report)()
-	b, err := io.ReadAll(io.LimitReader(s.report, failureSize+1))
+	b, err := io.ReadAll(io.LimitReader(s.report, reportSize))
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return false, &StartError{Step: "start", Err: ctx.Err()}
@@ -338,11 +338,12 @@ func (s *starter) result(ctx context.Context) (ready bool, err error) {
 // failureSize is the length of a report of failure: the step's address and the error.
 const failureSize = 16
 
+// reportSize is more than a whole report can have: some bytes of news, and a failure of each of the stubs on the way.
+const reportSize = 4 * failureSize
+
 // failure is the error that a report says.
 func (s *starter) failure(b []byte) error {
-	for len(b) > failureSize { // ready, held, paused, waiting
-		b = b[1:]
-	}
+	b = b[len(b)%failureSize:] // ready, held, paused, waiting; several stubs may say how they failed
 	if len(b) < failureSize {
 		return &StartError{Step: "read", Path: "report", Err: unix.EBADMSG}
 	}
