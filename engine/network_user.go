@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/caisson-engine/caisson/network"
@@ -13,14 +12,14 @@ import (
 // networkOptions are those of the engine's networks: in this process where the program may not change the host's.
 func networkOptions(o *Options) *network.Options {
 	n := &network.Options{Namespace: o.NetworkNamespace}
-	if o.UserNetworks || os.Geteuid() > 0 {
+	if o.UserNetworks || rootless() {
 		n.UserMode = usernet.New()
 	}
 	return n
 }
 
 // inUserMode tells whether networks are in this process.
-func (e *Engine) inUserMode() bool { return e.options.UserNetworks || os.Geteuid() > 0 }
+func (e *Engine) inUserMode() bool { return e.options.UserNetworks || rootless() }
 
 // checkUserMode refuses what ends with this program.
 func (r *Run) checkUserMode() error {
