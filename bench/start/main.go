@@ -64,12 +64,18 @@ func overlay(rootfs string, o *layer.MountOptions) error {
 
 // own are the library, on a plain folder and on overlays whose writable layer is made and removed each time.
 func own(rootfs string) []*bench.Case {
+	there := &layer.MountOptions{Upper: filepath.Join(filepath.Dir(rootfs), "upper"), Work: filepath.Join(filepath.Dir(rootfs), "work")}
 	return []*bench.Case{
 		{Name: "caisson, a folder as root", Run: func() error { return start(namespace.Dir(rootfs)) }},
 		{Name: "caisson, an overlay in memory", Run: func() error {
 			return overlay(rootfs, &layer.MountOptions{InMemory: 64 << 20})
 		}},
-		{Name: "caisson, an overlay on disk", Run: func() error { return overlay(rootfs, nil) }},
+		{
+			Name: "caisson, an overlay on a writable layer that is there", Run: func() error { return overlay(rootfs, there) },
+			Prepare: func() error { return errors.Join(os.Mkdir(there.Upper, 0o755), os.Mkdir(there.Work, 0o755)) },
+			Clean:   func() error { return errors.Join(os.RemoveAll(there.Upper), os.RemoveAll(there.Work)) },
+		},
+		{Name: "caisson, an overlay on disk, made and removed", Run: func() error { return overlay(rootfs, nil) }},
 	}
 }
 
