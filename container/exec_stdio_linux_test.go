@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -219,7 +220,7 @@ func TestAsOSExec(t *testing.T) {
 			if testenv.VM() { // where a start alone takes longer
 				lingers = 5 * time.Second
 			}
-			out, err := get("linger", lingers.String()).output()
+			out, err := get("linger", fmt.Sprintf("%.1fs", lingers.Seconds())).output()
 			waited := ""
 			if time.Since(start) >= lingers {
 				waited = ", waited"
