@@ -39,7 +39,6 @@ func (c *Container) checkMemory() error {
 
 func (c *Container) checkProcessors() error {
 	// NaN is neither: that is why the condition is not turned round.
-	//lint:ignore ST1005 runc's words
 	if !(c.CPUs == 0 || c.CPUs >= 0.01 && c.CPUs <= float64(runtime.NumCPU())) {
 		return wrong("CPUs", "%v is not between 0.01 and %d, the number of processors of this machine; 0 is no limit",
 			c.CPUs, runtime.NumCPU())

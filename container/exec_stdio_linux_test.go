@@ -32,7 +32,6 @@ type runner struct {
 	stdoutPipe             func() (io.ReadCloser, error)
 	output, combinedOutput func() ([]byte, error)
 	cancel                 context.CancelFunc
-	exitCode               func() int
 }
 
 // runners makes the same command thrice: by os/exec, as a container, and in a container that runs.
