@@ -60,7 +60,7 @@ func (s *FolderStore) Shrink(ctx context.Context, size int64) (int64, error) {
 	}
 	slices.SortFunc(all, func(a, b content) int { return a.used.Compare(b.used) })
 	gone := map[string]bool{}
-	for i := 0; left > size; i++ {
+	for i := 0; i < len(all) && left > size; i++ {
 		gone[all[i].name] = true
 		left -= all[i].size
 	}

@@ -187,3 +187,12 @@ func TestFolderKilled(t *testing.T) {
 	_, err = s.Collect(t.Context())
 	require.NoError(t, err)
 }
+
+// TestShrinkBelowNothing: a size that cannot be is like none.
+func TestShrinkBelowNothing(t *testing.T) {
+	s, err := OpenFolder(t.TempDir())
+	require.NoError(t, err)
+	left, err := s.Shrink(t.Context(), -1)
+	require.NoError(t, err)
+	require.Zero(t, left)
+}
