@@ -54,7 +54,7 @@ func (e *Engine) DiskUsage(ctx context.Context) (*DiskUsage, error) {
 		if err != nil {
 			return nil, err
 		}
-		user, err := e.volumeUser(v.Name)
+		user, err := e.VolumeUser(v.Name)
 		u.Volumes.add(n, err != nil || user != "")
 	}
 	var all diskusage.Meter

@@ -42,7 +42,7 @@ func (e *Engine) unlinkVolume(ctx context.Context, name string) (*volume.Unlinke
 		return nil, err
 	}
 	defer l.Close()
-	user, err := e.volumeUser(name)
+	user, err := e.VolumeUser(name)
 	if err != nil {
 		return nil, err
 	}
@@ -56,11 +56,9 @@ func (e *Engine) unlinkVolume(ctx context.Context, name string) (*volume.Unlinke
 	return v, err
 }
 
-// VolumeUser returns the ID of a container that names the volume, running or not, or "".
-func (e *Engine) VolumeUser(name string) (string, error) { return e.volumeUser(name) }
-
-// volumeUser returns the ID of a container that names the volume, or "". The caller holds the engine's lock.
-func (e *Engine) volumeUser(name string) (string, error) {
+// VolumeUser returns the ID of a container that names the volume, running or not, or "". It holds for as long as the
+// caller holds the engine's lock, and else for that moment.
+func (e *Engine) VolumeUser(name string) (string, error) {
 	ids, err := e.ids()
 	if err != nil {
 		return "", err
@@ -86,7 +84,7 @@ func (e *Engine) volumeUser(name string) (string, error) {
 // caller holds the engine's lock, and the container is out of sight.
 func (e *Engine) unlinkVolumes(c *Container) (unlinked []*volume.Unlinked) {
 	for _, name := range c.AnonymousVolumes {
-		user, err := e.volumeUser(name)
+		user, err := e.VolumeUser(name)
 		if err == nil && user == "" {
 			var v *volume.Unlinked
 			if v, err = e.volumes.Unlink(name); err == nil {
@@ -210,12 +208,8 @@ func (r *Run) useVolume(ctx context.Context, m *Mount) (string, error) {
 		return "", err
 	}
 	r.held = append(r.held, use)
-	v, err := r.e.volumes.Get(m.Source)
-	if err != nil {
-		return "", err
-	}
 	if !m.NoCopy {
 		err = r.populate(ctx, m)
 	}
-	return v.Path, err
+	return use.Volume.Path, err
 }

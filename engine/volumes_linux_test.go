@@ -4,9 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
-	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -84,14 +82,16 @@ func TestExportWhileLinksAppear(t *testing.T) {
 		}
 	}()
 	defer func() { over.Store(true); <-done }()
+	whole := 0
 	for range 100 {
 		var b bytes.Buffer
 		err := e.ExportVolume(t.Context(), "raced", &b)
 		require.NotContains(t, b.String(), "the host's secret")
-		if err != nil { // what was there is gone, or is something else now
-			require.True(t, errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "raced"), "%v", err)
+		if err == nil { // else what was there was gone, or something else, when its turn came
+			whole++
 		}
 	}
+	require.Positive(t, whole)
 }
 
 func TestImportVolumeHostile(t *testing.T) {

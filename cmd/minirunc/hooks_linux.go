@@ -238,23 +238,8 @@ func joined(b *bundle.Bundle, pidfd *os.File) namespace.Namespaces {
 	join, host := namespace.Namespace{Join: pidfd}, namespace.Namespace{Host: true}
 	n := namespace.Namespaces{Mount: host, PID: host, Network: host, IPC: host, UTS: host, Cgroup: host}
 	for _, x := range b.Spec.Linux.Namespaces {
-		switch x.Type {
-		case specs.MountNamespace:
-			n.Mount = join
-		case specs.PIDNamespace:
-			n.PID = join
-		case specs.NetworkNamespace:
-			n.Network = join
-		case specs.IPCNamespace:
-			n.IPC = join
-		case specs.UTSNamespace:
-			n.UTS = join
-		case specs.CgroupNamespace:
-			n.Cgroup = join
-		case specs.UserNamespace:
-			n.User = join
-		case specs.TimeNamespace:
-			n.Time = join
+		if field := bundle.NamespaceOf(&n, x.Type); field != nil {
+			*field = join
 		}
 	}
 	return n

@@ -21,7 +21,7 @@ func (b *Bundle) namespaces(l *Launch) error {
 	linux := b.Spec.Linux
 	newUser, newTime := false, false
 	for i, x := range linux.Namespaces {
-		to := kindOf(n, x.Type)
+		to := NamespaceOf(n, x.Type)
 		field := index("linux.namespaces", i)
 		if to == nil {
 			return wrong(field+".type", "there is no namespace %q", x.Type)
@@ -50,8 +50,8 @@ func (b *Bundle) namespaces(l *Launch) error {
 	return b.timeNamespace(l, newTime)
 }
 
-// kindOf finds the field of a kind of namespace.
-func kindOf(n *namespace.Namespaces, kind specs.LinuxNamespaceType) *namespace.Namespace {
+// NamespaceOf returns the field of a kind of namespace, nil if there is no such kind.
+func NamespaceOf(n *namespace.Namespaces, kind specs.LinuxNamespaceType) *namespace.Namespace {
 	switch kind {
 	case specs.MountNamespace:
 		return &n.Mount
