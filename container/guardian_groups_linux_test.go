@@ -123,7 +123,9 @@ func holder(args []string) int {
 		return 1
 	}
 	fmt.Println("ready")
-	select {}
+	for { // a select without cases would end the program when nothing else is under way
+		time.Sleep(time.Hour)
+	}
 }
 
 // A container whose owner is killed ends, held or not, and its groups go with those that it made itself.

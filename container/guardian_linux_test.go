@@ -65,7 +65,9 @@ func owner(args []string) int {
 		}
 	}
 	fmt.Println("ready")
-	select {}
+	for { // a select without cases would end the program when nothing else is under way
+		time.Sleep(time.Hour)
+	}
 }
 
 // Everything ends each time; in how short a time depends on what else the machine does, so the best of some tries

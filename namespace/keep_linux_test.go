@@ -56,7 +56,9 @@ func keepAndDie(args []string) int {
 		return 1
 	}
 	fmt.Println(p.Pid())
-	select {}
+	for { // a select without cases would end the program when nothing else is under way
+		time.Sleep(time.Hour)
+	}
 }
 
 func keptLaunch(root *Root, dir string, args ...string) *Launch {
