@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -135,9 +136,13 @@ func readBounded(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
+	var b bytes.Buffer
+	if fi, err := f.Stat(); err == nil && fi.Size() <= limit {
+		b.Grow(int(fi.Size()) + bytes.MinRead) // so that it is not copied while it grows
+	}
+	_, err = b.ReadFrom(io.LimitReader(f, limit+1))
+	if err == nil && int64(b.Len()) > limit {
 		err = fmt.Errorf("%s: more than %d bytes", path, limit)
 	}
-	return b, err
+	return b.Bytes(), err
 }

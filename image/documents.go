@@ -2,8 +2,11 @@ package image
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -38,8 +41,8 @@ func (s *Store) openDocuments() *documents {
 	for err == nil && len(b) > 0 {
 		head, rest, ok := bytes.Cut(b, []byte("\n"))
 		name, length, ok2 := strings.Cut(string(head), " ")
-		var size int
-		if _, err := fmt.Sscan(length, &size); err != nil || !ok || !ok2 || size < 0 || size > len(rest) {
+		size, err := strconv.Atoi(length)
+		if err != nil || !ok || !ok2 || size < 0 || size > len(rest) {
 			break // cut off, or not ours
 		}
 		d.cached[digest.Digest(name)] = rest[:size:size]
@@ -65,7 +68,13 @@ func (s *Store) openDocuments() *documents {
 func (d *documents) get(want digest.Digest) ([]byte, bool) {
 	digits, ok := strings.CutPrefix(string(want), "sha256:")
 	b, ok2 := d.cached[want]
-	return b, ok && ok2 && d.present[digits] && digest.FromBytes(b) == want
+	if !ok || !ok2 || !d.present[digits] {
+		return nil, false
+	}
+	sum := sha256.Sum256(b)
+	var have [2 * sha256.Size]byte
+	hex.Encode(have[:], sum[:])
+	return b, digits == string(have[:])
 }
 
 // note takes a document that was read, and verified.

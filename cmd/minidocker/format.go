@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -49,6 +51,11 @@ func newFormatter(format string) (*formatter, error) {
 
 // print prints a list, below headings if it is to be a table.
 func (f *formatter) print(out io.Writer, headings any, list []any) error {
+	all := bufio.NewWriter(out) // a tabwriter writes each cell by itself
+	return errors.Join(f.printTo(all, headings, list), all.Flush())
+}
+
+func (f *formatter) printTo(out io.Writer, headings any, list []any) error {
 	if f.json {
 		for _, v := range list {
 			b, err := json.Marshal(v)
