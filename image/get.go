@@ -231,11 +231,13 @@ func (s *Store) layer(d digest.Digest) (layer.Layer, error) {
 		return s.layers.Get(d)
 	}
 	s.memo.mu.Lock()
-	defer s.memo.mu.Unlock()
 	m, ok := s.memo.known[d]
-	if !ok {
+	s.memo.mu.Unlock()
+	if !ok { // two may ask the disk for one at once, which does no harm
 		m.layer, m.err = s.layers.Get(d)
+		s.memo.mu.Lock()
 		s.memo.known[d] = m
+		s.memo.mu.Unlock()
 	}
 	return m.layer, m.err
 }
