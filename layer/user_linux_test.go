@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -23,10 +22,9 @@ import (
 
 func init() { programs["layer-user"] = ordinaryUser }
 
-// ordinaryUser does all with layers that root does: args are "old" or "new", and the tar files, the lowest first.
+// ordinaryUser does all with layers that root does: args are the tar files, the lowest first.
 func ordinaryUser(args []string) int {
-	oldMount = args[1] == "old"
-	if err := useLayers(args[2:]); err != nil {
+	if err := useLayers(args[1:]); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -221,7 +219,15 @@ func TestOrdinaryUser(t *testing.T) {
 					t.Skip("once is enough")
 				}
 				u := testenv.NewUser(t, ranges)
-				out, err := u.Command(t, "layer-user", slices.Concat([]string{way}, archives)...).CombinedOutput()
+				cmd := u.Command(t, "layer-user", archives...)
+				var b bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &b, &b
+				run := cmd.Run
+				if way == "old" {
+					run = func() error { return testenv.RunOnOlderKernel(cmd, noLowerByLower) }
+				}
+				err := run()
+				out := b.Bytes()
 				require.NoError(t, err, string(out))
 				id := func(n int) int {
 					if ranges {
@@ -248,7 +254,7 @@ func TestOwnerBeyond(t *testing.T) {
 	u := testenv.NewUser(t, true)
 	name := filepath.Join(u.Home, "tar")
 	require.NoError(t, os.WriteFile(name, newTar(t, entry{Header: tar.Header{Name: "f", Typeflag: tar.TypeReg, Uid: 70000}}), 0o644))
-	out, err := u.Command(t, "layer-user", "new", name).CombinedOutput()
+	out, err := u.Command(t, "layer-user", name).CombinedOutput()
 	require.Error(t, err)
 	require.Contains(t, string(out), "owner 70000:0 is none of the ids that /etc/subuid and /etc/subgid grant to user")
 }

@@ -2,17 +2,14 @@ package namespace
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
-	"unsafe"
 
 	"github.com/caisson-engine/caisson/internal/kernel"
 	"github.com/caisson-engine/caisson/internal/testenv"
@@ -20,37 +17,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// again runs the test's own function in another process, which prepare changes, and returns true in that process.
-func again(t *testing.T, prepare func(cmd *exec.Cmd) error) bool {
-	t.Helper()
-	const env = "CAISSON_TEST_AGAIN"
-	if os.Getenv(env) == t.Name() {
-		return true
-	}
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self, "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), env+"="+t.Name())
-	cmd.Stdout, cmd.Stderr = &strings.Builder{}, nil
-	cmd.Stderr = cmd.Stdout
-	err = prepare(cmd)
-	out := cmd.Stdout.(*strings.Builder).String()
-	require.NoError(t, err, out)
-	require.Contains(t, out, "--- PASS: "+t.Name())
-	return false
-}
-
 // TestOldKernel starts with the calls that newer kernels have answering ENOSYS.
 func TestOldKernel(t *testing.T) {
 	testenv.RequireRoot(t)
-	if !again(t, func(cmd *exec.Cmd) (err error) {
-		onThrowawayThread(func() {
-			if err = answerENOSYS(unix.SYS_MOUNT_SETATTR); err == nil {
-				err = cmd.Run()
-			}
-		})
-		return err
-	}) {
+	if !testenv.OnOlderKernel(t, testenv.DeniedCalls(unix.SYS_MOUNT_SETATTR)) {
 		return
 	}
 	require.Error(t, kernel.MountSetattr.Err())
@@ -78,36 +48,11 @@ func TestOldKernel(t *testing.T) {
 	require.ErrorContains(t, err, "mount_setattr(2) needs Linux 5.12")
 }
 
-// answerENOSYS makes system calls of this thread, and of what it starts, answer ENOSYS.
-func answerENOSYS(calls ...uint32) error {
-	var f []byte
-	add := func(code uint16, jt, jf uint8, k uint32) {
-		f = binary.NativeEndian.AppendUint16(f, code)
-		f = binary.NativeEndian.AppendUint32(append(f, jt, jf), k)
-	}
-	add(unix.BPF_LD|unix.BPF_W|unix.BPF_ABS, 0, 0, 0)
-	for _, nr := range calls {
-		add(unix.BPF_JMP|unix.BPF_JEQ|unix.BPF_K, 0, 1, nr)
-		add(unix.BPF_RET|unix.BPF_K, 0, 0, 0x00050000|uint32(unix.ENOSYS))
-	}
-	add(unix.BPF_RET|unix.BPF_K, 0, 0, 0x7fff0000)
-	prog := struct {
-		n int16
-		f *byte
-	}{int16(len(f) / 8), &f[0]}
-	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&prog)))
-	runtime.KeepAlive(f)
-	if errno != 0 {
-		return errno
-	}
-	return nil
-}
-
 // TestSharedHost starts a container on a host whose mounts are shared, as systemd makes them: nothing that is mounted in
 // the container, before or after its start, may appear on the host.
 func TestSharedHost(t *testing.T) {
 	testenv.RequireRoot(t)
-	if !again(t, func(cmd *exec.Cmd) error {
+	if !testenv.Again(t, func(cmd *exec.Cmd) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 		return cmd.Run()
 	}) {
@@ -247,7 +192,7 @@ func escape([]string) int {
 // TestSignalsReset ignores and blocks signals in the host program: the container must not inherit that.
 func TestSignalsReset(t *testing.T) {
 	testenv.RequireRoot(t)
-	if !again(t, func(cmd *exec.Cmd) error {
+	if !testenv.Again(t, func(cmd *exec.Cmd) error {
 		cmd.Args[0] = cmd.Path
 		cmd.Path = "/bin/sh"
 		cmd.Args = append([]string{"sh", "-c", `trap "" HUP USR1; exec "$@"`, "sh"}, cmd.Args...)
@@ -281,14 +226,7 @@ func TestStubFile(t *testing.T) {
 	require.Empty(t, entries)
 	_, err = writeStubFile(image, "/does/not/exist")
 	require.ErrorIs(t, err, os.ErrNotExist)
-	if !again(t, func(cmd *exec.Cmd) (err error) {
-		onThrowawayThread(func() {
-			if err = answerENOSYS(unix.SYS_MEMFD_CREATE); err == nil {
-				err = cmd.Run()
-			}
-		})
-		return err
-	}) {
+	if !testenv.OnOlderKernel(t, testenv.DeniedCalls(unix.SYS_MEMFD_CREATE)) {
 		return
 	}
 	run(t, l)
@@ -357,7 +295,7 @@ func TestDeathInSetUp(t *testing.T) {
 // TestPropagation mounts on the host below a bind: a slave sees it, a private mount does not.
 func TestPropagation(t *testing.T) {
 	testenv.RequireRoot(t)
-	if !again(t, func(cmd *exec.Cmd) error {
+	if !testenv.Again(t, func(cmd *exec.Cmd) error {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 		return cmd.Run()
 	}) {

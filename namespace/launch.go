@@ -108,6 +108,7 @@ type Launch struct {
 	// can be made while it is. Absolute paths of the host. Gate is required, and is read from once more at the end.
 	CgroupPaths []string
 	// CgroupDir is the folder of a v2 cgroup, opened, in which the process is created (CLONE_INTO_CGROUP, Linux ≥ 5.7).
+	// Where the call is denied, the process enters the group as its first act.
 	CgroupDir *os.File
 
 	// Gate, if it is not nil, holds the process back when everything is set up, before it executes: the process reads one

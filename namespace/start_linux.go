@@ -20,6 +20,9 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{Step: "start", Err: err}
 	}
+	if l.bornElsewhere() {
+		return l.startByTasks(ctx)
+	}
 	if l.Keep != nil && l.keeper == nil {
 		return l.startKept(ctx)
 	}
