@@ -13,7 +13,8 @@ import (
 )
 
 // Park starts a process as [Launch.Start] does, up to the execution of its command: it is all set up, its credentials given up
-// and its seccomp filter loaded, and waits for [Unpark], of this program or another one. It outlives the program. The command
+// and its seccomp filter loaded, and waits for [Unpark], of this program or another one. It outlives the program: with Created
+// from the time on when that has returned, so that what Created notes of the process is there if the process is. The command
 // is looked for: one that is not there, or may not be executed, is an error here.
 //
 // dir is a folder in which the process is found; it holds one. Two named pipes are made there, "exec.fifo" and "report.fifo",

@@ -5,13 +5,17 @@ import (
 	"path"
 )
 
-// A pause is where a process waits for its BeforeRoot: the pipe's reading end is the process's, the other one ours.
+// A pause is where a process waits for its BeforeRoot, or until it is known and may outlive the program: the pipe's reading end
+// is the process's, the other one ours alone, so that the process ends when we do.
 type pause struct{ wait, resume *os.File }
 
 func (p *pause) close() {
 	_ = p.wait.Close()
 	_ = p.resume.Close()
 }
+
+// pauses says whether the process pauses.
+func (l *Launch) pauses() bool { return l.BeforeRoot != nil || l.parked != nil && l.Created != nil }
 
 // validatePause finds what no process could be paused with.
 func (l *Launch) validatePause() error {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startPaused starts a process that has a BeforeRoot.
+// startPaused starts a process that pauses.
 func (l *Launch) startPaused(ctx context.Context) (*Process, error) {
 	wait, resume, err := os.Pipe()
 	if err != nil {
@@ -21,12 +21,15 @@ func (l *Launch) startPaused(ctx context.Context) (*Process, error) {
 	return own.Start(ctx)
 }
 
-// pause waits for the host program's BeforeRoot.
+// pause waits for the host program: until its BeforeRoot and, if the process is parked, its Created have returned.
 func (c *compiler) pause() {
-	if c.l.BeforeRoot == nil {
+	if !c.l.pauses() {
 		return
 	}
-	const what = "BeforeRoot"
+	what := "BeforeRoot"
+	if c.l.BeforeRoot == nil {
+		what = "Created"
+	}
 	wait := c.file(what, func() (int, bool, error) { return useBlocking(c.l.pause.wait)() })
 	c.call("write", unix.SYS_WRITE, c.report, c.str("p"), num(1)).about("report")
 	n, retry, resumed, ended := c.variable("n", 8), c.label(), c.label(), c.label()
@@ -40,7 +43,7 @@ func (c *compiler) pause() {
 	c.close(wait)
 }
 
-// pause waits until the process pauses, calls BeforeRoot, and lets it go on.
+// pause waits until the process pauses, calls BeforeRoot if there is one, and lets it go on.
 func (s *starter) pause(ctx context.Context, p *Process) error {
 	defer endWith(ctx, s.report)()
 	var b [reportSize]byte
@@ -55,11 +58,13 @@ func (s *starter) pause(ctx context.Context, p *Process) error {
 	case n > 1:
 		return s.failure(b[:n])
 	}
-	if err := s.l.BeforeRoot(p); err != nil {
-		return err
+	if s.l.BeforeRoot != nil {
+		if err := s.l.BeforeRoot(p); err != nil {
+			return err
+		}
 	}
 	if _, err := s.l.pause.resume.Write([]byte{1}); err != nil {
-		return &StartError{Step: "write", Path: "BeforeRoot", Err: err}
+		return &StartError{Step: "write", Path: "pause", Err: err}
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if l.Keep != nil && l.keeper == nil {
 		return l.startKept(ctx)
 	}
-	if l.BeforeRoot != nil && l.pause == nil {
+	if l.pauses() && l.pause == nil {
 		return l.startPaused(ctx)
 	}
 	p := takeProgram()
