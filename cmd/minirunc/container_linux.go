@@ -14,6 +14,7 @@ import (
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/bundle"
 	"github.com/caisson-engine/caisson/internal/ocistate"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // How long a command waits for another one that changes the same container, and for processes to end that were killed.
@@ -89,7 +90,21 @@ func (k *container) save() error { return k.folder.Save(k.State) }
 func (k *container) close() error { return k.folder.Close() }
 
 // status is what has become of the container: "created", "running", "paused" or "stopped".
-func (k *container) status() (specs.ContainerState, error) { return k.Status() }
+func (k *container) status() (specs.ContainerState, error) {
+	status, err := k.Status()
+	if status != specs.StateCreated || namespace.Parked(k.dir()) {
+		return status, err
+	}
+	// A start that was killed may have left the FIFO, at which nobody waits any more. (Other runtimes' processes wait in other
+	// ways.)
+	if _, err := os.Stat(k.dir() + "/" + reportFIFO); err != nil {
+		return status, nil
+	}
+	if err := k.Alive(); err != nil {
+		return k.Status()
+	}
+	return specs.StateRunning, nil
+}
 
 // noteGroup notes the control group that is about to be made at path, so that it is found if this command is killed.
 func (k *container) noteGroup(m *cgroups.Manager, path string) error {

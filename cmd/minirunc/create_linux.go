@@ -279,7 +279,10 @@ func (c *command) lockToStart(id string) (*container, error) {
 	case err != nil:
 	case status == specs.StateStopped:
 		err = errStopped
-	case status == ocistate.Paused || !namespace.Parked(k.folder.Path()):
+	case status == ocistate.Paused:
+		err = errRunning
+	case !namespace.Parked(k.folder.Path()):
+		k.removePipes() // a start that was killed may have left them
 		err = errRunning
 	}
 	if err != nil {

@@ -39,6 +39,12 @@ func playProbe(args []string) int {
 		time.Sleep(time.Second)
 	case "sleep":
 		time.Sleep(time.Minute)
+	case "fork":
+		cmd := exec.Command("/bin/probe", "sleep")
+		if err := cmd.Start(); err != nil {
+			return fail(err)
+		}
+		time.Sleep(time.Minute)
 	case "cat":
 		for _, name := range args[2:] {
 			b, err := os.ReadFile(name)

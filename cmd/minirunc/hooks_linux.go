@@ -116,8 +116,8 @@ func inRuntime(ctx context.Context, hook specs.Hook, dir string, stdin []byte, o
 	}
 	cmd.Dir, cmd.Env = dir, hook.Env // nil is the runtime's environment, as with runc
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	cmd.Cancel = func() error { return errors.Join(cmd.Process.Kill(), killSession(cmd.Process.Pid)) }
 	cmd.WaitDelay = time.Second // for what it has left running with its output
 	err := cmd.Run()
 	if errors.Is(err, exec.ErrWaitDelay) || errors.Is(err, syscall.EPIPE) { // it has ended well, and need not read
@@ -198,6 +198,7 @@ func (h *hooks) inContainer(ctx context.Context, l *namespace.Launch, stdin []by
 	state, err := p.Wait(ctx)
 	if err != nil {
 		_ = p.Signal(syscall.SIGKILL)
+		_ = killSession(p.Pid())
 		_, _ = p.Wait(context.Background())
 	}
 	_ = r.SetReadDeadline(time.Now().Add(time.Second))

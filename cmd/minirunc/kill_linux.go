@@ -10,6 +10,7 @@ import (
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/ocistate"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 var killVerb = verb{
@@ -35,10 +36,42 @@ func (c *command) kill(args []string) error {
 			return err
 		}
 	}
+	if ends(sig) && k.OwnPIDNamespace() && namespace.Parked(k.dir()) {
+		if done, err := c.endParked(k.ID); done || err != nil {
+			return err
+		}
+	}
 	if *all {
 		return k.signalAll(sig)
 	}
 	return k.signal(sig)
+}
+
+// ends says whether programs end by a signal that they do not expect. (Those of users' own, which they might, are not among them;
+// Go's programs, such as runc's process that waits for start, do not end by them either.)
+func ends(sig syscall.Signal) bool {
+	switch sig {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGABRT, syscall.SIGBUS,
+		syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGTERM, syscall.SIGSTKFLT, syscall.SIGSYS:
+		return true
+	}
+	return false
+}
+
+// endParked ends a container whose process waits for start: the first one of a PID namespace takes no signal but SIGKILL before
+// its command has said which. A start that is under way is waited for; then it is for the command, and nothing is done.
+func (c *command) endParked(id string) (done bool, err error) {
+	k, err := c.lock(id)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if done = namespace.Parked(k.dir()); done {
+		err = k.signal(syscall.SIGKILL)
+	}
+	return done, errors.Join(err, k.close())
 }
 
 // signal sends a signal to the container's first process; SIGKILL, which is to end the container, to all processes if they do

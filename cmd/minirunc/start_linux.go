@@ -46,6 +46,16 @@ func (k *container) bundle() (*bundle.Bundle, error) {
 	return bundle.Parse(b, k.Bundle)
 }
 
+// reportFIFO is where the process says whether it could execute its command.
+const reportFIFO = "report.fifo"
+
+// removePipes removes what the process waited at.
+func (k *container) removePipes() {
+	for _, name := range []string{ocistate.FIFO, reportFIFO} {
+		_ = os.Remove(k.dir() + "/" + name)
+	}
+}
+
 // dir is the container's folder.
 func (k *container) dir() string {
 	if k.folder != nil {
@@ -95,8 +105,6 @@ func (k *container) execute(ctx context.Context, b *bundle.Bundle) (err error) {
 		}
 		return err
 	}
-	for _, name := range []string{ocistate.FIFO, "report.fifo"} {
-		_ = os.Remove(k.dir() + "/" + name)
-	}
+	k.removePipes()
 	return h.run(ctx, "poststart", k.ociState(specs.StateRunning))
 }

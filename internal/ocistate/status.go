@@ -86,9 +86,16 @@ func StartTime(pid int) (uint64, error) {
 	return st.start, err
 }
 
+// Session returns the session that a process is in: the number of the process that has made it.
+func Session(pid int) (int, error) {
+	st, err := readStat(pid)
+	return st.session, err
+}
+
 type stat struct {
-	start uint64
-	dead  bool // a zombie
+	start   uint64
+	session int
+	dead    bool // a zombie
 }
 
 // readStat reads /proc/PID/stat, whose second field is the name in parentheses, and may itself hold some.
@@ -103,6 +110,8 @@ func readStat(pid int) (st stat, err error) {
 		return st, fmt.Errorf("%s: %d fields", path, len(fields))
 	}
 	st.dead = fields[0] == "Z" || fields[0] == "X" || fields[0] == "x"
-	st.start, err = strconv.ParseUint(fields[19], 10, 64)
+	if st.session, err = strconv.Atoi(fields[3]); err == nil {
+		st.start, err = strconv.ParseUint(fields[19], 10, 64)
+	}
 	return st, err
 }
