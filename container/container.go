@@ -162,11 +162,12 @@ type Container struct {
 	// oomAtEnd is how often the OOM killer had come when the container ended.
 	oomAtEnd uint64
 
-	pool     *Pool // that it comes from
-	held     *namespace.Held
-	netFiles [2]*os.File // of NetworkFiles
-	ward     *namespace.Ward
-	fixed    map[string]any
+	pool       *Pool // that it comes from
+	held       *namespace.Held
+	heldLaunch *namespace.Launch // what it was held with
+	netFiles   [2]*os.File       // of NetworkFiles
+	ward       *namespace.Ward
+	fixed      map[string]any
 }
 
 // New returns a Container that runs args in root. It never fails: what is wrong with the arguments is an error of

@@ -44,7 +44,7 @@ func (c *Container) hold(ctx context.Context) (err error) {
 	if err != nil {
 		return startError(err)
 	}
-	c.held, c.ward, c.fixed = h, ward, fixedFields(c)
+	c.held, c.heldLaunch, c.ward, c.fixed = h, l, ward, fixedFields(c)
 	return nil
 }
 
@@ -62,6 +62,8 @@ func (c *Container) startHeld(ctx context.Context, _ *undo) (*namespace.Ward, er
 	if err != nil {
 		return nil, err
 	}
+	// Who owns the pipes depends on it.
+	l.UIDMappings, l.GIDMappings, l.Namespaces.User = c.heldLaunch.UIDMappings, c.heldLaunch.GIDMappings, c.heldLaunch.Namespaces.User
 	if c.Setup != nil {
 		if err := c.Setup(ctx, c.held.Process().Pid()); err != nil {
 			return nil, &StartError{Step: "set up", Path: c.String(), Err: err}

@@ -12,8 +12,7 @@ import (
 // a process of a few pages waits in them. [Pool.Get] takes one out; its Start then takes little more than the execution of
 // the command. Each is used for one container and is never given back.
 //
-// It takes a host program that is root, and containers in its user namespace: one with UIDMappings, a UserNamespace or a joined
-// user namespace is an error of Get and Fill that says so.
+// An ordinary user's program has pools too, and containers may be in user namespaces, new or joined.
 //
 // The zero value but for New is ready to use. A Pool is safe for use by several goroutines. Its containers end with the
 // host program, as others do.

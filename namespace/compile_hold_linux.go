@@ -13,9 +13,8 @@ func (l *Launch) compileHold(p *Program) error {
 	if l.Keep != nil || l.Gate != nil {
 		return bad("Keep", "a held process has neither a keeper nor a gate")
 	}
-	if u := l.userMode(); u.own || u.pivot {
-		return bad("Namespaces.User", "a process that is set up ahead, as those of a pool are, is in the program's user namespace, and the program is "+
-			"root: one with a user namespace of its own, or a joined one, is to be started whole")
+	if l.BeforeRoot != nil {
+		return bad("BeforeRoot", "nobody waits for a process that is set up ahead, as those of a pool are: it is to be started whole")
 	}
 	if err := l.check(); err != nil {
 		return err
@@ -38,6 +37,7 @@ func (l *Launch) compileHeld(p *Program) error {
 	c.standardFiles()
 	c.inline, c.report = len(c.files), num(heldFD)
 	c.terminal()
+	c.ownFiles()
 	c.closeRange(c.inline, heldFD-1)
 	return c.finish()
 }

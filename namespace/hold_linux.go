@@ -24,7 +24,7 @@ type Held struct {
 // Hold starts a process as [Launch.Start] does, but up to where the command comes in: see [Held.Start]. Of l, what
 // belongs to the command has no effect yet: Args, Path, Env, Dir, User, Umask, Capabilities, NewPrivileges, Seccomp and its
 // flags, Rlimits, Landlock and what else is in Attributes but labels and affinity, standard and extra files, and the terminal.
-// Gate must be nil. Created is called. ctx bounds the set-up.
+// Gate and BeforeRoot must be nil. Created is called. ctx bounds the set-up.
 func (l *Launch) Hold(ctx context.Context) (*Held, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{Step: "start", Err: err}
@@ -49,8 +49,14 @@ func (l *Launch) Hold(ctx context.Context) (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Held{l: &own, proc: newProcess(pid, pidfd), name: s.name, sock: s.report}
+	proc := newProcess(pid, pidfd)
 	s.closeChildSide()
+	if s.p.sync != 0 {
+		if proc, err = s.userNamespace(ctx, proc); err != nil {
+			return nil, err
+		}
+	}
+	h := &Held{l: &own, proc: proc, name: s.name, sock: s.report}
 	if l.Created != nil {
 		err = l.Created(h.proc)
 	}
@@ -113,7 +119,9 @@ func (h *Held) Start(ctx context.Context, l *Launch) (proc *Process, err error) 
 	own := *l
 	own.Root, own.Mounts, own.Namespaces, own.Hostname, own.Domainname = h.l.Root, h.l.Mounts, h.l.Namespaces, "", ""
 	own.ReadOnlyPaths, own.MaskedPaths, own.Sysctls, own.ReadOnlyRoot = nil, nil, nil, false
-	own.OOMScoreAdj, own.Gate, own.Keep = nil, nil, nil
+	own.OOMScoreAdj, own.Gate, own.Keep, own.TimeOffsets = nil, nil, nil, nil
+	own.UIDMappings, own.GIDMappings, own.RootIDMap = h.l.UIDMappings, h.l.GIDMappings, h.l.RootIDMap
+	own.rootless, own.privileged = h.l.rootless, h.l.privileged
 	p := takeProgram()
 	defer p.giveBack()
 	s := newStarter(&own, p)
