@@ -37,3 +37,6 @@ func (p *Process) Signal(syscall.Signal) error { return unsupported("signal") }
 
 // Wait returns an error that satisfies errors.ErrUnsupported.
 func (p *Process) Wait(context.Context) (*State, error) { return nil, unsupported("wait") }
+
+// AwaitEnd returns an error that satisfies errors.ErrUnsupported.
+func (p *Process) AwaitEnd(context.Context) error { return unsupported("await") }

@@ -85,7 +85,7 @@ func (c *compiler) handNetwork() {
 // namespace of an ordinary user's.
 func (l *Launch) HandsNetwork() bool {
 	m := l.userMode()
-	return m.own && m.rootless && l.Namespaces.Network.isNew() && l.Keep == nil
+	return m.own && m.rootless && l.Namespaces.Network.isNew()
 }
 
 // ReceiveFile takes a descriptor that was sent to a stream socket with a byte, and waits for it. The error is io.EOF if the
