@@ -51,7 +51,7 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 	}
 	e := &Endpoint{
 		ID: randomID(16), Network: n.Name, Sandbox: b.o.ID, Names: slices.Clone(o.Names), Ports: r.list(),
-		Created: time.Now().UTC().Round(0), Owner: b.owner, Host: s.hostNS(),
+		GatewayPriority: o.GatewayPriority, Created: time.Now().UTC().Round(0), Owner: b.owner, Host: s.hostNS(),
 	}
 	for _, policy := range []*Egress{n.Egress, o.Egress} {
 		if policy != nil {

@@ -30,8 +30,10 @@ type Endpoint struct {
 	// Ports are the published ports, each one bound.
 	Ports []Port `json:"ports,omitempty"`
 	// Egress are the allow-lists that hold for the sandbox here, its own and the network's: what all of them allow.
-	Egress  Policies  `json:"egress,omitempty"`
-	Created time.Time `json:"created"`
+	Egress Policies `json:"egress,omitempty"`
+	// GatewayPriority is that of its EndpointOptions.
+	GatewayPriority int       `json:"gatewayPriority,omitempty"`
+	Created         time.Time `json:"created"`
 	// Owner is the process whose end is the endpoint's, where the kernel does not tell by HostInterface. Host is the network
 	// namespace that HostInterface is in, as /proc/PID/ns/net reads.
 	Owner owner  `json:"owner,omitzero"`

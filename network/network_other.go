@@ -90,6 +90,9 @@ func (b *Sandbox) Attach(context.Context, string, *EndpointOptions) (Endpoint, e
 // Detach returns errors.ErrUnsupported on this system.
 func (b *Sandbox) Detach(context.Context, string) error { return errors.ErrUnsupported }
 
+// Serve returns errors.ErrUnsupported on this system.
+func (b *Sandbox) Serve(context.Context) error { return errors.ErrUnsupported }
+
 // Endpoints returns errors.ErrUnsupported on this system.
 func (b *Sandbox) Endpoints() ([]Endpoint, error) { return nil, errors.ErrUnsupported }
 

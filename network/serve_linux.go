@@ -1,0 +1,80 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Serve takes over what is attached under the sandbox's ID and a process served that is gone: in user mode its interfaces, made anew with
+// the addresses that they had; otherwise its names, its record of what is tried, and the ports that reach it by this process. What this value
+// serves already it leaves as it is. ctx bounds it. With an error what could be served is.
+func (b *Sandbox) Serve(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, err := b.s.lock(ctx)
+	if err != nil {
+		return fmt.Errorf("serve %s: %w", short(b.o.ID), err)
+	}
+	defer c.Close()
+	all, err := b.Endpoints()
+	errs := []error{err}
+	for _, e := range all {
+		if b.attached[e.Network] != nil {
+			continue
+		}
+		if err := b.resume(ctx, &e); err != nil {
+			errs = append(errs, fmt.Errorf("serve %s on network %s: %w", short(b.o.ID), e.Network, err))
+		}
+	}
+	b.forgetView()
+	return errors.Join(errs...)
+}
+
+// resume serves an endpoint that is there. The caller holds the store's lock.
+func (b *Sandbox) resume(ctx context.Context, e *Endpoint) (err error) {
+	n, err := b.s.read(e.Network)
+	if err != nil {
+		return err
+	}
+	a := &attachment{e: e, reserved: &Reservation{s: b.s}}
+	if b.s.o.UserMode != nil {
+		a.link, err = b.rejoinUser(ctx, n, e)
+	} else if err = b.serveNames(); err == nil {
+		err = b.watch(e)
+	}
+	if err != nil {
+		return err
+	}
+	b.attached[e.Network] = a
+	a.reserved.link = a.link
+	if err = a.reserved.add(e.Ports); err != nil {
+		a.reserved.Close() // of all or none
+		a.reserved = &Reservation{s: b.s}
+		return err
+	}
+	a.reserved.serve(e)
+	return nil
+}
+
+// lingering is how long the device of a killed process may still be there.
+const lingering = 5 * time.Second
+
+func (b *Sandbox) rejoinUser(ctx context.Context, n *Network, e *Endpoint) (UserLink, error) {
+	ctx, cancel := context.WithTimeout(ctx, lingering)
+	defer cancel()
+	for {
+		link, err := b.joinUser(ctx, n, &EndpointOptions{Interface: e.Interface, GatewayPriority: e.GatewayPriority}, e)
+		if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EEXIST) {
+			return link, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
