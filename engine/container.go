@@ -67,6 +67,8 @@ type State struct {
 	Paused bool `json:",omitempty"`
 	// Detached says that it outlives the program that started it, and has a log.
 	Detached bool `json:",omitempty"`
+	// Supervised says that its networks are served by a supervisor: see [Engine.Supervise].
+	Supervised bool `json:",omitempty"`
 	// ExitCode as a shell gives it: 128 and more for a signal. OOMKilled says that the kernel killed for want of memory.
 	ExitCode  int
 	OOMKilled bool `json:",omitempty"`

@@ -145,7 +145,7 @@ func (e *Engine) withRoot(ctx context.Context, ref, name string, f func(c *Conta
 		return err
 	}
 	r := &Run{e: e, lock: l, record: c}
-	defer func() { err = errors.Join(err, r.release()) }()
+	defer func() { err = errors.Join(err, r.release(ctx)) }()
 	if err := r.mount(ctx); err != nil {
 		return err
 	}

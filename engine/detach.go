@@ -58,7 +58,8 @@ func (e *Engine) keepDir(id string) string { return e.path(id, "keep") }
 // more.
 func (r *Run) Leave() error {
 	r.forget()
-	err := r.release()
+	r.supervised = false // it goes on serving
+	err := r.release(context.Background())
 	if r.lock != nil {
 		err = errors.Join(err, r.lock.Close())
 		r.lock = nil

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,34 +25,17 @@ func (cfg *Config) checkEgress() error {
 	return nil
 }
 
-// checkEgressAlone refuses names in the allow-list of a container that outlives its resolver.
-func (r *Run) checkEgressAlone() error {
-	cfg := &r.record.Config
-	if cfg.EgressLog != "" {
-		return fmt.Errorf("egress log: not implemented for a container in background: %w", errors.ErrUnsupported)
-	}
-	if cfg.Egress == nil {
-		return nil
-	}
-	for _, rule := range cfg.Egress.Allow {
-		if rule.Name != "" {
-			return fmt.Errorf("egress %s: names are not implemented for a container in background: %w", rule, errors.ErrUnsupported)
-		}
-	}
-	return nil
-}
-
-// audit returns what is called with the container's attempts: the function of the options, and one that writes lines of JSON.
-func (r *Run) audit() (func(network.Attempt), error) {
-	told, path := r.audited, r.record.Config.EgressLog
+// audit returns what is called with the container's attempts: the function told, and one that writes lines of JSON to the log, which is
+// the caller's to close.
+func (e *Engine) audit(rec *Container, told func(network.Attempt)) (func(network.Attempt), *os.File, error) {
+	path := rec.Config.EgressLog
 	if path == "" {
-		return told, nil
+		return told, nil, nil
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("egress log: %w", err)
+		return nil, nil, fmt.Errorf("egress log: %w", err)
 	}
-	r.egressLog = f
 	var once sync.Once
 	return func(a network.Attempt) {
 		line, err := json.Marshal(a)
@@ -61,19 +43,10 @@ func (r *Run) audit() (func(network.Attempt), error) {
 			_, err = f.Write(append(line, '\n'))
 		}
 		if err != nil {
-			once.Do(func() { r.e.log.Warn("egress log", "id", r.record.ID, "path", path, "error", err) })
+			once.Do(func() { e.log.Warn("egress log", "id", rec.ID, "path", path, "error", err) })
 		}
 		if told != nil {
 			told(a)
 		}
-	}, nil
-}
-
-func (r *Run) closeEgressLog() error {
-	if r.egressLog == nil {
-		return nil
-	}
-	err := r.egressLog.Close()
-	r.egressLog = nil
-	return err
+	}, f, nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/internal/durable"
@@ -36,6 +37,11 @@ type Options struct {
 	// UserNetworks has networks in this process, by package network/usernet, in place of bridges of the host. For a program that
 	// root does not run it is so anyway.
 	UserNetworks bool
+	// StartSupervisor starts a process that calls [Engine.Supervise] with the same folder and options, if none does, and returns when that
+	// answers. It is called where a supervisor is needed: for the networks of detached containers, and in user mode of all containers
+	// but those with StartOptions.Audit; and by Open if there are such containers and their supervisor was killed. Nil means that none is
+	// started: what needs one is refused, unless one is there.
+	StartSupervisor func(ctx context.Context) error
 }
 
 // An Engine is a complete container engine with its state in one folder. Its methods may be called by several
@@ -52,6 +58,11 @@ type Engine struct {
 	parent               string // see cgroupParent
 
 	networks *network.Store
+
+	sandboxesMu sync.Mutex
+	sandboxes   map[string]*network.Sandbox // of containers that this program runs in the foreground
+
+	supervisor atomic.Pointer[supervisor] // while this program is it
 
 	deleting sync.WaitGroup // files of what is out of sight already
 }

@@ -57,7 +57,7 @@ func (e *Engine) listing(ctx context.Context, c *Container, root *namespace.Root
 		return "", err
 	}
 	run := &Run{e: e, record: c}
-	defer func() { err = errors.Join(err, run.release()) }()
+	defer func() { err = errors.Join(err, run.release(ctx)) }()
 	built, err := c.build(root, &sources{
 		etc: etc.path, volume: e.volumePath,
 		image: func(m *Mount) (*namespace.Root, error) { return run.useImage(ctx, m) },

@@ -246,107 +246,8 @@ func (r *Run) joinNetwork(ctx context.Context, to *namespace.Namespace) error {
 	return nil
 }
 
-// reserve binds the ports, before anything else is made.
-func (r *Run) reserve() (err error) {
-	if len(r.record.Ports) == 0 {
-		return nil
-	}
-	r.reserved, err = r.e.networks.Reserve(r.record.Ports)
-	if errors.Is(err, network.ErrPortInUse) {
-		return &Error{Kind: Conflict, Message: "driver failed programming external connectivity", Err: err}
-	}
-	return err
-}
-
-// connect connects the process that waits to be executed, and writes down its addresses.
-func (r *Run) connect(ctx context.Context, pid int) error {
-	rec := r.record
-	if len(rec.Networks) == 0 {
-		return nil
-	}
-	var err error
-	o := &network.SandboxOptions{ID: rec.ID, NoResolver: r.c.Keep != nil}
-	for _, a := range rec.Config.DNS {
-		o.Servers = append(o.Servers, netip.AddrPortFrom(a, 53))
-	}
-	o.Network, o.User = r.c.NetworkFiles()
-	if o.Audit, err = r.audit(); err != nil {
-		return err
-	}
-	if r.sandbox, err = r.e.networks.Sandbox(pid, o); err != nil {
-		return err
-	}
-	rec.Endpoints = nil
-	for i := range rec.Networks {
-		at := &rec.Networks[i]
-		options, err := rec.options(at)
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			options.Reserved, r.reserved = r.reserved, nil
-		}
-		if _, err := r.e.network(ctx, at.Network); err != nil {
-			options.Reserved.Close()
-			return err
-		}
-		e, err := r.sandbox.Attach(ctx, at.Network, options)
-		if errors.Is(err, network.ErrNotFound) {
-			return notFound("network %s not found", at.Network)
-		}
-		if err != nil && errors.Is(err, fs.ErrPermission) && strings.Contains(err.Error(), tunDevice) {
-			return fmt.Errorf("%w (have the administrator let users open it, as most systems do: chmod 0666 %s; "+
-				"the networks \"none\" and \"host\" need nothing of that)", err, tunDevice)
-		}
-		if err != nil && rec.Config.Network == defaultNetwork {
-			return fmt.Errorf("%w (the network \"none\" needs nothing of that)", err)
-		}
-		if err != nil {
-			return err
-		}
-		rec.Endpoints = append(rec.Endpoints, e)
-	}
-	if err := r.nameGateway(); err != nil {
-		return err
-	}
-	return rec.writeHosts(r.e.path(rec.ID))
-}
-
-// aloneFiles writes the resolv.conf of a container that outlives this program, and with it the resolver: the host's servers.
-func (r *Run) aloneFiles() error {
-	rec := r.record
-	if len(rec.Networks) == 0 {
-		return nil
-	}
-	return writePlain(r.e.path(rec.ID, "resolv.conf"), rec.resolvConfAlone())
-}
-
-// forget lets go of the networks of a container that runs on. Its ports are translated still, but by the host's loopback they
-// are not reached, and nobody answers for names.
-func (r *Run) forget() {
-	if r.sandbox != nil {
-		r.sandbox.Forget()
-		r.sandbox = nil
-	}
-}
-
-// disconnect gives back what connect and reserve took.
-func (r *Run) disconnect() error {
-	if r.reserved != nil {
-		r.reserved.Close()
-		r.reserved = nil
-	}
-	r.record.Endpoints = nil
-	if r.sandbox == nil {
-		return r.closeEgressLog()
-	}
-	err := errors.Join(r.sandbox.Close(), r.closeEgressLog())
-	r.sandbox = nil
-	return err
-}
-
 // Sandbox returns the network namespace of the container that runs and what is attached to it: for Dial, Listen and
-// Transport. It is nil for a container without networks of its own. Wait closes it.
+// Transport. It is nil for a container without networks of its own, and for one whose networks a supervisor serves. Wait closes it.
 func (r *Run) Sandbox() *network.Sandbox { return r.sandbox }
 
 // Connect connects a container to a network: at once if it runs, else when it starts.
@@ -363,41 +264,26 @@ func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error 
 		}
 		c.Networks = append(c.Networks, *at)
 		return nil
-	}, func(c *Container, box *network.Sandbox) error {
-		o, err := c.options(at)
-		if err == nil {
-			_, err = box.Attach(ctx, at.Network, o)
-		}
-		if errors.Is(err, network.ErrExists) {
-			return conflict("endpoint with name %s already exists in network %s", c.Name, at.Network)
-		}
+	}, &call{Do: "attach", Connection: at}, func(c *Container, box *network.Sandbox) error {
+		_, err := attachTo(ctx, c, box, at)
 		return err
 	})
 }
 
 // Disconnect disconnects a container from a network.
 func (e *Engine) Disconnect(ctx context.Context, ref, name string) error {
-	missing := func(c *Container) error {
-		return notFound("container %s is not connected to network %s", c.Name, name)
-	}
 	return e.changeNetworks(ctx, ref, func(c *Container) error {
 		before := len(c.Networks)
 		c.Networks = slices.DeleteFunc(c.Networks, func(o Connection) bool { return o.Network == name })
 		if len(c.Networks) == before {
-			return missing(c)
+			return notConnected(c, name)
 		}
 		return nil
-	}, func(c *Container, box *network.Sandbox) error {
-		err := box.Detach(ctx, name)
-		if errors.Is(err, network.ErrNotFound) {
-			return missing(c)
-		}
-		return err
-	})
+	}, &call{Do: "detach", Network: name}, func(c *Container, box *network.Sandbox) error { return detachFrom(ctx, c, box, name) })
 }
 
 // changeNetworks changes the document of a container that does not run, or what a running one is attached to.
-func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*Container) error,
+func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*Container) error, supervised *call,
 	running func(*Container, *network.Sandbox) error,
 ) error {
 	c, err := e.Inspect(ctx, ref)
@@ -412,8 +298,19 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 	if c.State.Status != Running {
 		return e.changeStopped(ctx, c, stopped)
 	}
+	if c.State.Supervised {
+		supervised.ID = c.ID
+		_, err := e.ask(ctx, supervised)
+		return err
+	}
+	if box := e.sandboxOf(c.ID); box != nil {
+		if err := running(c, box); err != nil {
+			return err
+		}
+		return e.nameServers(c, box)
+	}
 	if e.inUserMode() {
-		return fmt.Errorf("networks without root are not changed while a container runs: %w", errors.ErrUnsupported)
+		return fmt.Errorf("the networks of container %s are another program's, which runs it in the foreground: %w", c.Name, errors.ErrUnsupported)
 	}
 	box, err := e.networks.Sandbox(c.State.Pid, &network.SandboxOptions{ID: c.ID, NoResolver: true})
 	if err != nil {

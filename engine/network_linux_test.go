@@ -195,6 +195,6 @@ func TestEgress(t *testing.T) {
 	c, err := e.Create(t.Context(), &cfg)
 	require.NoError(t, err)
 	_, err = e.Start(t.Context(), c.ID, &StartOptions{Detach: true})
-	require.ErrorContains(t, err, "egress example.org: names are not implemented for a container in background")
+	require.ErrorContains(t, err, "egress example.org: a name: a container in background needs a supervisor for it")
 	require.NoError(t, e.Remove(t.Context(), c.ID, nil))
 }

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/caisson-engine/caisson/network"
@@ -21,27 +19,21 @@ func networkOptions(o *Options) *network.Options {
 // inUserMode tells whether networks are in this process.
 func (e *Engine) inUserMode() bool { return e.options.UserNetworks || rootless() }
 
-// checkUserMode refuses what ends with this program.
-func (r *Run) checkUserMode() error {
-	if len(r.record.Networks) == 0 || !r.e.inUserMode() {
-		return nil
-	}
-	return fmt.Errorf("network %s: networks without root are not implemented for a container in background (\"none\" and \"host\" are): %w",
-		r.record.Networks[0].Network, errors.ErrUnsupported)
-}
-
-// nameGateway puts the resolver of user mode, at the gateway, into the container's resolv.conf in place of that in its network
+// nameServers puts the resolver of user mode, at a gateway, into the container's resolv.conf in place of that in its network
 // namespace.
-func (r *Run) nameGateway() error {
-	if !r.e.inUserMode() || len(r.record.Endpoints) == 0 {
+func (e *Engine) nameServers(rec *Container, box *network.Sandbox) error {
+	if !e.inUserMode() {
 		return nil
 	}
-	e := r.record.Endpoints[0]
-	n, err := r.e.networks.Get(e.Network)
+	all, err := box.Endpoints()
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	n, err := e.networks.Get(all[0].Network)
 	if err != nil {
 		return err
 	}
 	gateway := n.Subnets[0].Gateway.String()
-	text := strings.Replace(r.record.resolvConf(), "nameserver 127.0.0.11\n", "nameserver "+gateway+"\n", 1)
-	return writePlain(r.e.path(r.record.ID, "resolv.conf"), text)
+	text := strings.Replace(rec.resolvConf(), "nameserver 127.0.0.11\n", "nameserver "+gateway+"\n", 1)
+	return writePlain(e.path(rec.ID, "resolv.conf"), text)
 }

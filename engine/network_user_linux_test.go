@@ -3,7 +3,9 @@ package engine
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,8 +49,19 @@ func TestUserNetworks(t *testing.T) {
 	require.NotEmpty(t, tried)
 	require.Equal(t, "192.0.2.7", tried[0].Address.String())
 	_, err = e.Start(t.Context(), c.ID, &StartOptions{Detach: true})
-	require.ErrorContains(t, err, "networks without root are not implemented for a container in background")
-	require.ErrorContains(t, e.Connect(t.Context(), "web", &Connection{Network: "bridge"}), "not changed while a container runs")
+	require.ErrorContains(t, err, "network net without root: a container in background needs a supervisor for it")
+	// One that this program runs is connected and disconnected meanwhile, and keeps a resolver.
+	require.NoError(t, e.Connect(t.Context(), "web", &Connection{Network: "bridge", Aliases: []string{"late"}}))
+	require.NoError(t, e.Disconnect(t.Context(), "web", "net"))
+	require.ErrorIs(t, e.Disconnect(t.Context(), "web", "net"), fs.ErrNotExist)
+	require.Equal(t, "hello\n", outputOf(t, e, Config{Image: image, Network: "bridge", Command: sh("wget -qO - http://late/")}))
+	resolv, err := os.ReadFile(e.path(web.Container().ID, "resolv.conf"))
+	require.NoError(t, err)
+	require.Contains(t, string(resolv), "nameserver "+mustNetwork(t, e, "bridge").Subnets[0].Gateway.String()+"\n")
+	other, err := Open(t.Context(), first.dir, &Options{UserNetworks: true})
+	require.NoError(t, err)
+	require.ErrorContains(t, other.Connect(t.Context(), "web", &Connection{Network: "net"}), "are another program's")
+	require.NoError(t, other.Close())
 	require.NoError(t, e.Remove(t.Context(), c.ID, nil))
 	end()
 	all, err := e.Networks().Endpoints("net")

@@ -27,17 +27,22 @@ func (e *Engine) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	supervised := false
 	for _, id := range ids {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		c, err := e.load(ctx, id)
 		if err == nil && c.State.Status == Running {
+			supervised = supervised || c.State.Supervised
 			err = e.unpauseLeft(c)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			e.log.Warn("container cannot be read", "id", id, "error", err)
 		}
+	}
+	if supervised {
+		e.wakeSupervisor(ctx)
 	}
 	return nil
 }
@@ -101,6 +106,11 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 		e.log.Warn("left-over process", "id", c.ID, "pid", c.State.Pid, "error", err)
 	}
 	c.Endpoints = nil // the next Open of the networks takes them back
+	if c.State.Supervised {
+		if err := e.letGo(ctx, c.ID); err != nil {
+			e.log.Warn("networks", "id", c.ID, "error", err)
+		}
+	}
 	state := State{
 		Status: Exited, ExitCode: 137, Started: c.State.Started, Finished: time.Now().UTC(),
 		Error: "ended with the program that ran it",

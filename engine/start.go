@@ -43,8 +43,9 @@ type Run struct {
 	reserved *network.Reservation // until it is the sandbox's
 	sandbox  *network.Sandbox     // nil without networks of its own
 
-	audited   func(network.Attempt)
-	egressLog *os.File
+	audited    func(network.Attempt)
+	egressLog  *os.File
+	supervised bool // its networks are a supervisor's
 }
 
 // Start starts the container that ref names. ctx bounds the set-up. If the command cannot be executed the error is a
@@ -80,17 +81,15 @@ func (e *Engine) Start(ctx context.Context, ref string, o *StartOptions) (*Run, 
 func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, r.release())
+			err = errors.Join(err, r.release(context.WithoutCancel(ctx)))
 		}
 	}()
 	if err := r.e.discard(ctx, r.record); err != nil {
 		return err
 	}
 	r.audited = o.Audit
-	if o.Detach {
-		if err := errors.Join(r.checkEgressAlone(), r.checkUserMode()); err != nil {
-			return err
-		}
+	if err := r.chooseSupervisor(ctx, o); err != nil {
+		return err
 	}
 	if err := r.reserve(); err != nil {
 		return err
@@ -119,7 +118,11 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 		}
 		return r.runs(pid)
 	}
-	return r.c.Start(ctx)
+	if err := r.c.Start(ctx); err != nil {
+		return err
+	}
+	r.assureSupervised(ctx)
+	return nil
 }
 
 // runs writes down that the container runs, before its command does: if this program is killed after that, whoever looks
@@ -131,7 +134,7 @@ func (r *Run) runs(pid int) error {
 	}
 	r.record.State = State{
 		Status: Running, Pid: pid, StartTime: start, BootID: kernel.BootID(), Started: time.Now().UTC(),
-		Cgroups: r.c.CgroupPaths(), Detached: r.c.Keep != nil,
+		Cgroups: r.c.CgroupPaths(), Detached: r.c.Keep != nil, Supervised: r.supervised,
 	}
 	return r.e.write(r.record)
 }
@@ -174,7 +177,7 @@ func (r *Run) Wait(ctx context.Context) error {
 		state.Error = err.Error()
 	}
 	r.record.State = state
-	if e := r.release(); e != nil {
+	if e := r.release(ctx); e != nil {
 		r.e.log.Warn("container's mounts", "id", r.record.ID, "error", e)
 	}
 	var kept error
@@ -199,8 +202,8 @@ func (r *Run) over() State {
 }
 
 // release lets go of the root file system and what is mounted in it.
-func (r *Run) release() error {
-	err := r.disconnect()
+func (r *Run) release(ctx context.Context) error {
+	err := r.disconnect(ctx)
 	if r.root != nil {
 		err = errors.Join(err, r.root.Close())
 		r.root = nil

@@ -80,9 +80,6 @@ func (a *app) startByName(e *engine.Engine, name string) error {
 		return err
 	}
 	if c.State.Status != engine.Running {
-		if err := servedAlone(c.Ports); err != nil {
-			return err
-		}
 		run, err := e.Start(a.ctx, c.ID, &engine.StartOptions{Detach: true, TTYSize: a.size()})
 		if err != nil {
 			return a.clearAway(e, c, err)

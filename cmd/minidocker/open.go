@@ -17,7 +17,13 @@ func (a *app) open() (*engine.Engine, error) {
 	if runtime.GOOS != "linux" {
 		return nil, fmt.Errorf("minidocker needs Linux, this is %s: %w", runtime.GOOS, errors.ErrUnsupported)
 	}
-	return engine.Open(a.ctx, a.root, &engine.Options{Client: a.client(), NoHelloWorld: a.noHello, NetworkNamespace: a.netns})
+	o := a.options()
+	o.StartSupervisor = a.startSupervisor
+	return engine.Open(a.ctx, a.root, o)
+}
+
+func (a *app) options() *engine.Options {
+	return &engine.Options{Client: a.client(), NoHelloWorld: a.noHello, NetworkNamespace: a.netns}
 }
 
 // client makes a client of registries, with the credentials that login keeps.

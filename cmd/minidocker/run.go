@@ -14,7 +14,6 @@ import (
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/engine"
-	"github.com/caisson-engine/caisson/network"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -66,9 +65,6 @@ func (a *app) run(r *runFlags) error {
 	}
 	if r.interactive && r.config.TTY && !r.explain && !r.detach && !isTerminal(a.stdin) {
 		return &exitStatus{1, errors.New("the input device is not a TTY")}
-	}
-	if err := servedAlone(r.config.Ports); r.detach && err != nil {
-		return err
 	}
 	return a.withEngine(func(e *engine.Engine) error {
 		if err := a.provide(e, r); err != nil {
@@ -164,17 +160,6 @@ func (a *app) clearAway(e *engine.Engine, c *engine.Container, err error) error 
 		return err
 	}
 	return errors.Join(err, gone)
-}
-
-// servedAlone refuses ports that would be published in vain: those of the loopback address are served by the program that
-// started the container, and this one ends.
-func servedAlone(ports []network.Port) error {
-	for _, p := range ports {
-		if p.Address.IsLoopback() {
-			return fmt.Errorf("publish %s: not implemented on the loopback address for a container in background: %w", p, errors.ErrUnsupported)
-		}
-	}
-	return nil
 }
 
 // startDetached starts the container and leaves it.

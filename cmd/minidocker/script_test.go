@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/internal/helloworld"
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
@@ -46,7 +48,9 @@ func TestScript(t *testing.T) {
 			e.Setenv("HELLO_DIGEST", image.Index.Descriptor.Digest.String())
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": status, "untilup": untilUp},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": status, "untilup": untilUp, "killsupervisor": killSupervisor, "nosupervisor": noSupervisor,
+		},
 	})
 }
 
@@ -83,4 +87,49 @@ func untilUp(ts *testscript.TestScript, _ bool, args []string) {
 		time.Sleep(25 * time.Millisecond)
 	}
 	ts.Fatalf("%s does not run", args[0])
+}
+
+// killSupervisor kills the supervisor of the script's folder.
+func killSupervisor(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(killSupervisorOf(ts.Getenv("CAISSON_ROOT")))
+}
+
+func killSupervisorOf(root string) error {
+	b, err := os.ReadFile(filepath.Join(root, "supervisor.lock"))
+	if err != nil {
+		return err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return err
+	}
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return err
+	}
+	if err := p.Kill(); err != nil {
+		return err
+	}
+	for range 1000 {
+		l, held, err := durable.TryAcquire(filepath.Join(root, "supervisor.lock"), true)
+		if err != nil || !held {
+			return errors.Join(err, l.Close())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return errors.New("it is still there")
+}
+
+// noSupervisor waits until the supervisor of the script's folder has ended.
+func noSupervisor(ts *testscript.TestScript, _ bool, _ []string) {
+	for range 1000 {
+		l, held, err := durable.TryAcquire(filepath.Join(ts.Getenv("CAISSON_ROOT"), "supervisor.lock"), true)
+		ts.Check(err)
+		if !held {
+			ts.Check(l.Close())
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	ts.Fatalf("the supervisor is still there")
 }

@@ -22,14 +22,7 @@ func (a *app) renameCommand() *cobra.Command {
 func (a *app) restartCommand() *cobra.Command {
 	timeout := 0
 	c := a.namingCommand("restart [OPTIONS]", "Restart one or more containers", func(e *engine.Engine, name string) error {
-		c, err := e.Inspect(a.ctx, name)
-		if err != nil {
-			return err
-		}
-		if err := servedAlone(c.Ports); err != nil {
-			return err
-		}
-		return e.Restart(a.ctx, c.ID, time.Duration(timeout)*time.Second)
+		return e.Restart(a.ctx, name, time.Duration(timeout)*time.Second)
 	})
 	c.Flags().IntVarP(&timeout, "time", "t", int(engine.StopTimeout/time.Second), "Seconds to wait before killing the container")
 	return c

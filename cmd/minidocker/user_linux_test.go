@@ -72,6 +72,24 @@ func TestOrdinaryUser(t *testing.T) {
 			run(0, "volume", "rm", "data")
 			require.Equal(t, "hi\r\n", run(0, "run", "--rm", "-t", image, "echo", "hi"))
 
+			// In background its network is a supervisor's, and when that was killed another's.
+			run(0, "run", "-d", "--name", "web", "-p", "127.0.0.1:0:80", image, "sh", "-c", "httpd -p 80 -h /etc; exec sleep 600")
+			run(0, "run", "-d", "--name", "two", image, "sleep", "600")
+			asks := func() {
+				require.Equal(t, "web\n", run(0, "exec", "two", "sh", "-c",
+					"for i in 1 2 3 4 5 6 7 8 9; do busybox wget -qO - http://web/hostname >/dev/null && echo web && exit; sleep 0.3; done"))
+			}
+			asks()
+			require.NoError(t, killSupervisorOf(filepath.Join(u.Home, ".local/share/caisson")))
+			require.Contains(t, run(0, "ps"), "web")
+			asks()
+			run(0, "network", "create", "more")
+			run(0, "network", "connect", "more", "two")
+			require.Contains(t, run(0, "exec", "two", "ip", "-o", "link"), "eth1")
+			run(0, "network", "disconnect", "more", "two")
+			run(0, "network", "rm", "more")
+			run(0, "rm", "-f", "web", "two")
+
 			// A volume gets what the image has.
 			run(0, "pull", "-q", host+"/configured")
 			require.Equal(t, "seed\n", run(0, "run", "--rm", "-u", "0", "--entrypoint", "cat", host+"/configured", "/data/seed"))

@@ -1,0 +1,258 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/caisson-engine/caisson/internal/control"
+	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/namespace"
+	"github.com/caisson-engine/caisson/network"
+)
+
+// SuperviseOptions are the optional settings of Supervise.
+type SuperviseOptions struct {
+	// Idle is how long there may be nothing to do before Supervise returns. Zero means for ever.
+	Idle time.Duration
+	// Ready, if it is not nil, is called when the supervisor answers, and serves what one before it served.
+	Ready func()
+}
+
+// Supervise serves what containers need while they run and no program that started them need be there for: the networks of those that were
+// started with StartOptions.Detach, which are interfaces of this process in user mode, and otherwise their names, their record of what
+// they try to connect to, and ports published on the loopback address. It also sees to it that one with AutoRemove is removed when it
+// ends. Engines that have the same folder open call it by a socket there.
+//
+// It returns nil when ctx has ended, or when it was idle for long enough. Containers go on then, and the next supervisor takes over; until
+// then nobody serves them, and in user mode their connections are broken. While another process supervises the folder the error is a [Conflict].
+func (e *Engine) Supervise(ctx context.Context, o *SuperviseOptions) (err error) {
+	if o == nil {
+		o = &SuperviseOptions{}
+	}
+	l, held, err := durable.TryAcquire(filepath.Join(e.dir, "supervisor.lock"), true)
+	if err != nil {
+		return fmt.Errorf("supervise: %w", err)
+	}
+	if held {
+		return conflict("another process supervises %s", e.dir)
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	// For whoever wants to know.
+	if err := l.File().Truncate(0); err == nil {
+		_, _ = fmt.Fprintln(l.File(), os.Getpid())
+	}
+	server, err := control.Listen(e.socketPath())
+	if err != nil {
+		return fmt.Errorf("supervise: %w", err)
+	}
+	s := &supervisor{e: e, served: make(map[string]*served), changed: make(chan struct{}, 1)}
+	e.supervisor.Store(s)
+	defer e.supervisor.Store(nil)
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.resumeAll()
+	if o.Ready != nil {
+		o.Ready()
+	}
+	var answering sync.WaitGroup
+	answering.Go(func() { server.Serve(s.answer) })
+	s.untilIdle(o.Idle)
+	err = server.Close()
+	s.cancel()
+	answering.Wait()
+	s.watching.Wait()
+	s.forgetAll()
+	return err
+}
+
+func (e *Engine) socketPath() string { return filepath.Join(e.dir, "supervisor.socket") }
+
+// A supervisor is one call of Supervise.
+type supervisor struct {
+	e        *Engine
+	ctx      context.Context
+	cancel   context.CancelFunc
+	watching sync.WaitGroup
+
+	turn sync.Mutex // of who changes what is served
+
+	mu      sync.Mutex
+	served  map[string]*served // by container; changed by who has the turn
+	calls   int                // that are being answered, and ends that are being written down
+	ending  bool
+	changed chan struct{}
+}
+
+// served is a container whose networks the supervisor serves.
+type served struct {
+	proc *namespace.Process
+	box  *network.Sandbox
+	log  *os.File
+}
+
+// begin notes that there is something to do. It is false if the supervisor is about to end.
+func (s *supervisor) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		return false
+	}
+	s.calls++
+	return true
+}
+
+func (s *supervisor) done() {
+	s.mu.Lock()
+	s.calls--
+	s.mu.Unlock()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// untilIdle returns when the context has ended, or nothing was there to do for so long.
+func (s *supervisor) untilIdle(idle time.Duration) {
+	var over <-chan time.Time
+	for {
+		s.mu.Lock()
+		busy := s.calls > 0 || len(s.served) > 0
+		s.mu.Unlock()
+		if over = nil; idle > 0 && !busy {
+			over = time.After(idle)
+		}
+		select {
+		case <-s.changed:
+		case <-s.ctx.Done():
+			return
+		case <-over:
+			s.mu.Lock()
+			s.ending = s.calls == 0 && len(s.served) == 0
+			ending := s.ending
+			s.mu.Unlock()
+			if ending {
+				return
+			}
+		}
+	}
+}
+
+// find returns what is served of a container.
+func (s *supervisor) find(id string) *served {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.served[id]
+}
+
+// resumeAll serves the containers that a supervisor before this one served.
+func (s *supervisor) resumeAll() {
+	ids, err := s.e.ids()
+	if err != nil {
+		s.e.log.Warn("containers to supervise", "error", err)
+	}
+	for _, id := range ids {
+		if err := s.resume(s.ctx, id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.e.log.Warn("networks of a container that runs", "id", id, "error", err)
+		}
+	}
+}
+
+// resume serves a container that runs, and that nobody serves.
+func (s *supervisor) resume(ctx context.Context, id string) error {
+	if s.find(id) != nil {
+		return nil
+	}
+	c, err := s.e.load(ctx, id)
+	if err != nil || c.State.Status != Running || !c.State.Supervised {
+		return err
+	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	if s.find(id) != nil {
+		return nil
+	}
+	v := &served{}
+	o := c.sandboxOptions()
+	if o.Audit, v.log, err = s.e.audit(c, nil); err != nil {
+		return err
+	}
+	if v.proc, err = findProcess(c.State.Pid, c.State.StartTime); err == nil {
+		v.box, err = s.e.networks.Sandbox(c.State.Pid, o)
+	}
+	if err != nil {
+		return errors.Join(err, v.close())
+	}
+	err = v.box.Serve(ctx) // what it can
+	s.keep(id, v)
+	return err
+}
+
+// findProcess finds the process that began at a time.
+func findProcess(pid int, began uint64) (*namespace.Process, error) {
+	p, err := namespace.FindProcess(pid)
+	if err != nil {
+		return nil, err
+	}
+	if start, err := startTime(pid); err != nil || start != began {
+		return nil, errors.Join(os.ErrProcessDone, p.Close())
+	}
+	return p, nil
+}
+
+// keep serves a container until it ends. The caller has the turn.
+func (s *supervisor) keep(id string, v *served) {
+	s.mu.Lock()
+	s.served[id] = v
+	s.mu.Unlock()
+	s.watching.Go(func() {
+		if err := v.proc.AwaitEnd(s.ctx); err != nil || !s.begin() {
+			return
+		}
+		defer s.done()
+		s.turn.Lock()
+		err := s.release(id, v)
+		s.turn.Unlock()
+		if err != nil {
+			s.e.log.Warn("networks of a container that has ended", "id", id, "error", err)
+		}
+		// Whoever looks first writes down the end, and with AutoRemove removes the container.
+		if err := s.e.awaitEnd(s.ctx, id); err != nil && s.ctx.Err() == nil {
+			s.e.log.Warn("container that has ended", "id", id, "error", err)
+		}
+	})
+}
+
+// release ends the networks of a container, if v is what is served of it. The caller has the turn.
+func (s *supervisor) release(id string, v *served) error {
+	if v == nil || s.find(id) != v {
+		return nil
+	}
+	err := errors.Join(v.box.Close(), v.close())
+	s.mu.Lock()
+	delete(s.served, id)
+	s.mu.Unlock()
+	return err
+}
+
+func (v *served) close() error {
+	err := closeLog(&v.log)
+	if v.proc != nil {
+		err = errors.Join(err, v.proc.Close())
+	}
+	return err
+}
+
+// forgetAll leaves all containers to the next supervisor.
+func (s *supervisor) forgetAll() {
+	for id, v := range s.served {
+		v.box.Forget()
+		if err := v.close(); err != nil {
+			s.e.log.Warn("supervised container", "id", id, "error", err)
+		}
+	}
+}
