@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -107,7 +108,7 @@ type muxed struct {
 }
 
 // i386Mux tells how a syscall is reached through socketcall (linux/net.h) or ipc (linux/ipc.h).
-var i386Mux = func() map[string]muxed {
+var i386Mux = sync.OnceValue(func() map[string]muxed {
 	m := map[string]muxed{
 		"semop": {i386IPC, 1}, "semget": {i386IPC, 2}, "semctl": {i386IPC, 3}, "semtimedop": {i386IPC, 4},
 		"msgsnd": {i386IPC, 11}, "msgrcv": {i386IPC, 12}, "msgget": {i386IPC, 13}, "msgctl": {i386IPC, 14},
@@ -121,7 +122,7 @@ var i386Mux = func() map[string]muxed {
 		m[name] = muxed{i386Socketcall, uint32(i + 1)}
 	}
 	return m
-}()
+})
 
 // Name returns the name of the syscall with this value of AUDIT_ARCH and number, or "".
 func Name(audit, number uint32) string {

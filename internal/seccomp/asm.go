@@ -43,6 +43,7 @@ type assembler struct {
 	returns   map[verdict]label
 	leaves    map[*leaf]label
 	interned  map[string]*leaf
+	plain     []*leaf // those without rules, of which there is one for each verdict
 }
 
 func (a *assembler) emit(i instruction) label {

@@ -50,6 +50,11 @@ func readProfile(p *specs.LinuxSeccomp, strict bool) (*rules, error) {
 	for i := range r.newest {
 		r.newest[i] = -1
 	}
+	names := 0
+	for i := range p.Syscalls {
+		names += len(p.Syscalls[i].Names)
+	}
+	r.list = make([]named, 0, names)
 	for i := range p.Syscalls {
 		if err := r.add(fmt.Sprintf("syscalls[%d].", i), &p.Syscalls[i], strict); err != nil {
 			return nil, err

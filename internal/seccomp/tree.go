@@ -20,47 +20,88 @@ type span struct {
 	leaf  *leaf
 }
 
+// A named call is a rule of the profile as one ABI has it: the index of the rule, and the number that it is about.
+type namedCall struct {
+	number uint32
+	rule   int32
+	muxed  bool // the number is that of socketcall or ipc
+}
+
+// calls returns what the profile says of one ABI's numbers, sorted by number, and of each in the order of the rules.
+func (r *rules) calls(which abi) []namedCall {
+	list := make([]namedCall, 0, len(r.list))
+	for i := range r.list {
+		row := r.list[i].row
+		if which == abiI386 {
+			if m, ok := i386Mux()[row.name]; ok {
+				list = append(list, namedCall{m.number, int32(i), true})
+			}
+		}
+		if n := row.numbers[which]; n >= 0 {
+			list = append(list, namedCall{uint32(n), int32(i), false})
+		}
+	}
+	slices.SortFunc(list, func(x, y namedCall) int {
+		if x.number != y.number {
+			return cmp.Compare(x.number, y.number)
+		}
+		return cmp.Compare(x.rule, y.rule)
+	})
+	return list
+}
+
+// leafOf returns the leaf of the calls, which are all of one number; nil if no rule can match.
+func (a *assembler) leafOf(r *rules, which abi, calls []namedCall) *leaf {
+	l := leaf{otherwise: r.otherwise}
+	any := false
+	for _, c := range calls {
+		nr := &r.list[c.rule]
+		if !c.muxed && len(nr.conditions) == 0 { // it counts before all that have conditions
+			l.rules, l.otherwise, any = nil, nr.verdict, true
+			break
+		}
+		rl, ok := rule{}, false
+		if c.muxed {
+			rl, ok = nr.viaMux(i386Mux()[nr.row.name])
+		} else {
+			rl, ok = nr.forABI(which)
+		}
+		if ok {
+			l.rules, any = append(l.rules, rl), true
+		}
+	}
+	if !any {
+		return nil
+	}
+	return a.intern(&l)
+}
+
 // spans returns one ABI's numbers, sorted, from 0 (x32's: from its bit) to the end of 32 bits.
 func (a *assembler) spans(r *rules, which abi) []span {
-	byNumber := map[uint32]*leaf{}
-	final := map[uint32]bool{} // a rule without conditions was seen
-	add := func(n uint32, rl rule, unconditional bool) {
-		if final[n] {
-			return
-		}
-		l := byNumber[n]
-		if l == nil {
-			l = &leaf{otherwise: r.otherwise}
-			byNumber[n] = l
-		}
-		if unconditional {
-			final[n] = true
-			l.rules, l.otherwise = nil, rl.verdict
-			return
-		}
-		l.rules = append(l.rules, rl)
-	}
-	for _, nr := range r.list {
-		if m, ok := i386Mux[nr.row.name]; ok && which == abiI386 {
-			if rl, ok := nr.viaMux(m); ok {
-				add(m.number, rl, false)
-			}
-		}
-		if n := nr.row.numbers[which]; n >= 0 {
-			if rl, ok := nr.forABI(which); ok {
-				add(uint32(n), rl, len(nr.conditions) == 0)
-			}
-		}
-	}
-
-	first, private := uint32(0), uint32(math.MaxUint32)
-	switch which {
-	case abiX32:
-		first = x32Bit
-	case abiARM:
-		private = armPrivate
-	}
 	fallback := a.intern(&leaf{otherwise: r.otherwise})
+	calls := r.calls(which)
+	s := spanList{marks: r.marks(a, which, fallback), fallback: fallback, list: make([]span, 0, 2*len(calls)+3)}
+	for len(calls) > 0 {
+		n := 1
+		for n < len(calls) && calls[n].number == calls[0].number {
+			n++
+		}
+		if l := a.leafOf(r, which, calls[:n]); l != nil {
+			s.add(calls[0].number, l)
+		}
+		calls = calls[n:]
+	}
+	s.upTo(math.MaxUint64)
+	return s.list
+}
+
+// marks are where the numbers begin that no rule names: at the first, above the newest that the profile knows, and at arm's
+// private ones. They are sorted.
+func (r *rules) marks(a *assembler, which abi, fallback *leaf) []span {
+	first := uint32(0)
+	if which == abiX32 {
+		first = x32Bit
+	}
 	beyond, end := fallback, first // end is the first number that is newer than the profile
 	if newest := r.newest[which]; newest >= 0 {
 		end = uint32(newest) + 1
@@ -68,27 +109,55 @@ func (a *assembler) spans(r *rules, which abi) []span {
 			beyond = a.intern(&leaf{otherwise: retErrno | enosys})
 		}
 	}
-	// The bounds are marked first, then the named numbers are put between them.
-	rest := map[uint32]*leaf{first: fallback, end: beyond}
-	if private != math.MaxUint32 {
-		rest[private] = fallback
+	marks := make([]span, 0, 3)
+	if end != first {
+		marks = append(marks, span{first, fallback})
 	}
-	for n := range byNumber {
-		if _, marked := rest[n+1]; !marked {
-			rest[n+1] = fallback // none is at or above end, but arm's private ones
+	marks = append(marks, span{end, beyond})
+	if which == abiARM {
+		marks = append(marks, span{armPrivate, fallback}) // it lies above all that count for end
+	}
+	return marks
+}
+
+// A spanList puts spans together: the named numbers, one after the other, the marks, and behind each named number, if there is
+// neither, the fallback.
+type spanList struct {
+	list     []span
+	marks    []span
+	fallback *leaf
+	behind   uint64 // the number behind the last named one, if that is not 0
+}
+
+// add adds a named number.
+func (s *spanList) add(n uint32, l *leaf) {
+	s.upTo(uint64(n))
+	s.list = append(s.list, span{n, l})
+	s.behind = uint64(n) + 1
+	if len(s.marks) > 0 && s.marks[0].start == n { // what is named counts
+		s.marks = s.marks[1:]
+	}
+}
+
+// upTo adds what begins before the limit.
+func (s *spanList) upTo(limit uint64) {
+	behind := func() {
+		if s.behind != 0 && s.behind < limit {
+			s.list = append(s.list, span{uint32(s.behind), s.fallback})
 		}
+		s.behind = 0
 	}
-	var spans []span
-	for n, l := range rest {
-		if byNumber[n] == nil {
-			spans = append(spans, span{n, l})
+	for len(s.marks) > 0 && uint64(s.marks[0].start) < limit {
+		switch start := uint64(s.marks[0].start); {
+		case start == s.behind:
+			s.behind = 0
+		case start > s.behind:
+			behind()
 		}
+		s.list = append(s.list, s.marks[0])
+		s.marks = s.marks[1:]
 	}
-	for n, l := range byNumber {
-		spans = append(spans, span{n, a.intern(l)})
-	}
-	slices.SortFunc(spans, func(x, y span) int { return cmp.Compare(x.start, y.start) })
-	return spans
+	behind()
 }
 
 // merge takes out spans that continue their neighbour.
@@ -125,6 +194,14 @@ func (a *assembler) leaf(l *leaf) label {
 // intern returns the leaf that is equal to l, the same pointer for all of them.
 func (a *assembler) intern(l *leaf) *leaf {
 	l.prune()
+	if len(l.rules) == 0 { // as most are
+		i := slices.IndexFunc(a.plain, func(p *leaf) bool { return p.otherwise == l.otherwise })
+		if i < 0 {
+			i = len(a.plain)
+			a.plain = append(a.plain, &leaf{otherwise: l.otherwise})
+		}
+		return a.plain[i]
+	}
 	var key strings.Builder
 	number := func(v uint64) { key.Write(binary.LittleEndian.AppendUint64(nil, v)) }
 	number(uint64(l.otherwise))
@@ -147,8 +224,9 @@ func (a *assembler) intern(l *leaf) *leaf {
 	if known, ok := a.interned[key.String()]; ok {
 		return known
 	}
-	a.interned[key.String()] = l
-	return l
+	kept := *l
+	a.interned[key.String()] = &kept
+	return &kept
 }
 
 // prune takes out rules that decide nothing: those after one that always matches, and the last ones if they say what
