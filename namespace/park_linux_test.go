@@ -109,6 +109,41 @@ func TestParkCommand(t *testing.T) {
 	require.Equal(t, before, descriptors(t))
 }
 
+// TestParkJoins: the process joins its control groups when JoinCgroups was called, not before.
+func TestParkJoins(t *testing.T) {
+	testenv.RequireRoot(t)
+	dir := t.TempDir()
+	tasks := filepath.Join(dir, "tasks") // which is as good as one of a hierarchy
+	l := ociLaunch(Dir(trueRootfs(t)), "true")
+	l.CgroupPaths = []string{tasks}
+	l.Created = func(*Process) error {
+		if err := os.WriteFile(tasks, nil, 0o600); err != nil {
+			return err
+		}
+		return JoinCgroups(dir)
+	}
+	p, err := l.Park(t.Context(), dir)
+	require.NoError(t, err)
+	b, err := os.ReadFile(tasks)
+	require.NoError(t, err)
+	require.Equal(t, "0", string(b))
+	require.True(t, Parked(dir))
+	require.NoError(t, Unpark(t.Context(), dir))
+	s, err := p.Wait(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, s.Code)
+	require.NoError(t, p.Close())
+	require.ErrorIs(t, JoinCgroups(dir), ErrNotParked)
+
+	dir = t.TempDir()
+	l.Created = func(*Process) error { return io.ErrUnexpectedEOF }
+	_, err = l.Park(t.Context(), dir)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
 func TestParkLeavesNothing(t *testing.T) {
 	testenv.RequireRoot(t)
 	root := Dir(trueRootfs(t))
