@@ -108,24 +108,26 @@ func octal(n uint32) string {
 
 // cgroupMounts show the control groups: one hierarchy, or a folder with many, each from the container's own group on.
 func (b *Bundle) cgroupMounts(m namespace.Mount, o *Options) []namespace.Mount {
-	fresh := slices.ContainsFunc(b.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool {
-		return n.Type == specs.CgroupNamespace
-	})
+	fresh := b.HasNamespace(specs.CgroupNamespace)
 	one := len(o.Hierarchies) == 1 && o.Hierarchies[0].Name == ""
 	each := func(h cgroups.Hierarchy, target string) (namespace.Mount, bool) {
 		s := m
 		s.Target, s.Data = target, ""
-		if fresh {
+		i := slices.IndexFunc(o.Groups, func(dir string) bool {
+			return strings.HasPrefix(dir, filepath.Join("/sys/fs/cgroup", h.Name)+"/")
+		})
+		switch {
+		case fresh:
 			s.Type, s.Source, s.Data = h.Type, "cgroup", h.Options
-			return s, true
-		}
-		for _, dir := range o.Groups {
-			if strings.HasPrefix(dir, filepath.Join("/sys/fs/cgroup", h.Name)+"/") {
-				s.Type, s.Source, s.Recursive = "bind", dir, true
-				return s, true
+			if i >= 0 { // the same mount, at less cost
+				s.Source = o.Groups[i]
 			}
+		case i >= 0:
+			s.Type, s.Source, s.Recursive = "bind", o.Groups[i], true
+		default:
+			return s, false
 		}
-		return s, false
+		return s, true
 	}
 	if one {
 		s, ok := each(o.Hierarchies[0], m.Target)

@@ -50,6 +50,11 @@ func (b *Bundle) namespaces(l *Launch) error {
 	return b.timeNamespace(l, newTime)
 }
 
+// HasNamespace says whether the container has a namespace of the kind that is not the program's: a new one, or a joined one.
+func (b *Bundle) HasNamespace(kind specs.LinuxNamespaceType) bool {
+	return slices.ContainsFunc(b.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+}
+
 // NamespaceOf returns the field of a kind of namespace, nil if there is no such kind.
 func NamespaceOf(n *namespace.Namespaces, kind specs.LinuxNamespaceType) *namespace.Namespace {
 	switch kind {
