@@ -28,6 +28,11 @@ type container struct {
 	*ocistate.State
 	c      *command
 	folder *ocistate.Folder // nil if this command only reads
+
+	config *bundle.Bundle // what it is made of, in the command that makes it, or nil
+
+	manager *cgroups.Manager // these two are open in the command that makes the container, or nil
+	group   *cgroups.Group
 }
 
 // claim makes the folder of a new container and locks it. It is to be ended by save and close, or by discard.
@@ -36,12 +41,8 @@ func (c *command) claim(id string, b *bundle.Bundle) (*container, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &container{State: ocistate.New(id, b.Dir, b.Spec), c: c, folder: f}
-	err = c.keepRoot()
-	if err == nil {
-		err = f.WriteFile(ocistate.ConfigFile, b.Config)
-	}
-	if err != nil {
+	k := &container{State: ocistate.New(id, b.Dir, b.Spec), c: c, folder: f, config: b}
+	if err := c.keepRoot(); err != nil {
 		return nil, errors.Join(err, f.Remove())
 	}
 	return k, nil
@@ -87,7 +88,24 @@ func (c *command) lockFolder(id string) (*ocistate.Folder, error) {
 func (k *container) save() error { return k.folder.Save(k.State) }
 
 // close lets other commands change the container.
-func (k *container) close() error { return k.folder.Close() }
+func (k *container) close() error {
+	k.closeGroup()
+	return k.folder.Close()
+}
+
+// closeGroup gives up the descriptors of the control group.
+func (k *container) closeGroup() {
+	if k.c.ends { // they go with the process
+		return
+	}
+	if k.group != nil {
+		_ = k.group.Close()
+	}
+	if k.manager != nil {
+		_ = k.manager.Close()
+	}
+	k.group, k.manager = nil, nil
+}
 
 // status is what has become of the container: "created", "running", "paused" or "stopped".
 func (k *container) status() (specs.ContainerState, error) {
@@ -129,7 +147,7 @@ func (k *container) withGroup(f func(*cgroups.Group) error) error {
 		return errNoGroup
 	}
 	called := false
-	err := inGroup(k.Group, func(g *cgroups.Group) error {
+	err := k.inGroup(k.Group, func(g *cgroups.Group) error {
 		called = true
 		return f(g)
 	})
@@ -139,8 +157,11 @@ func (k *container) withGroup(f func(*cgroups.Group) error) error {
 	return err
 }
 
-// inGroup opens the control group of the directories.
-func inGroup(dirs []string, f func(*cgroups.Group) error) error {
+// inGroup calls f with the control group of the directories, which it opens unless it is open.
+func (k *container) inGroup(dirs []string, f func(*cgroups.Group) error) error {
+	if k.group != nil {
+		return f(k.group)
+	}
 	m, err := cgroups.Detect()
 	if err != nil {
 		return err
@@ -157,6 +178,7 @@ func inGroup(dirs []string, f func(*cgroups.Group) error) error {
 // discard removes the container's control group, with all that still runs in it, and its folder, and lets other commands
 // go on: what delete does, and undoes a create that failed, in this command or another one that was killed.
 func (k *container) discard() error {
+	defer k.closeGroup()
 	dirs := k.Group
 	if len(dirs) == 0 {
 		var err error
@@ -169,7 +191,7 @@ func (k *container) discard() error {
 			return errors.Join(err, k.folder.Close())
 		}
 	}
-	if err := removeGroup(dirs); err != nil {
+	if err := k.removeGroup(dirs); err != nil {
 		return errors.Join(fmt.Errorf("unable to remove container's cgroup: %w", err), k.folder.Close())
 	}
 	k.removeMounts()
@@ -200,21 +222,23 @@ func (k *container) notedGroup() ([]string, error) {
 }
 
 // removeGroup removes a control group, if it is there, and kills what runs in it.
-func removeGroup(dirs []string) error {
+func (k *container) removeGroup(dirs []string) error {
 	if len(dirs) == 0 {
 		return nil
 	}
-	err := inGroup(dirs, func(g *cgroups.Group) error {
-		pids, err := g.Pids()
-		if err == nil && len(pids) > 0 {
-			ctx, cancel := context.WithTimeout(context.Background(), killWait)
-			defer cancel()
-			err = g.Kill(ctx)
+	err := k.inGroup(dirs, func(g *cgroups.Group) error {
+		if !k.emptied() {
+			if err := killLeft(g); err != nil {
+				return err
+			}
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		err := g.Remove()
+		if errors.Is(err, cgroups.ErrBusy) { // what another command has put in
+			if err = killLeft(g); err == nil {
+				err = g.Remove()
+			}
 		}
-		return g.Remove()
+		return err
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -223,6 +247,25 @@ func removeGroup(dirs []string) error {
 		_ = os.Remove(dir)
 	}
 	return nil
+}
+
+// emptied says that nothing of the container runs any more: its PID namespace has ended with its first process.
+func (k *container) emptied() bool {
+	return k.InitProcessPid > 0 && k.OwnPIDNamespace() && errors.Is(k.Alive(), ocistate.ErrNotRunning)
+}
+
+// killLeft kills what runs in a control group.
+func killLeft(g *cgroups.Group) error {
+	pids, err := g.Pids()
+	if err == nil && len(pids) > 0 {
+		ctx, cancel := context.WithTimeout(context.Background(), killWait)
+		defer cancel()
+		err = g.Kill(ctx)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // ociState is the state as the OCI runtime specification has it, which hooks get.

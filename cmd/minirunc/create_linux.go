@@ -12,7 +12,6 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/bundle"
 	"github.com/caisson-engine/caisson/internal/ocistate"
 	"github.com/caisson-engine/caisson/namespace"
@@ -33,7 +32,8 @@ type createOptions struct {
 	preserve      int
 	detach        bool // the terminal, if there is one, goes to consoleSocket
 
-	files files // of the first process
+	files  files  // of the first process
+	exists func() // called when that exists and sets itself up; or nil
 }
 
 func (o *createOptions) flags(f *flag.FlagSet) {
@@ -96,25 +96,28 @@ type making struct {
 	*container
 	bundle  *bundle.Bundle
 	options *createOptions
-	group   *cgroups.Group
-	back    []string // the groups that the program was in before a scope was made of it
-	hooked  bool     // hooks were run: those of poststop are to be run too
+	rest    *groupRest        // of the control group, which is made while the process is; or nil
+	back    []string          // the groups that the program was in before a scope was made of it
+	state   *ocistate.Pending // written, and to be shown
+	hooked  bool              // hooks were run: those of poststop are to be run too
 }
 
 func (m *making) run() (proc *namespace.Process, err error) {
 	ctx := context.Background()
 	defer m.leaveScope()
-	manager, err := m.makeGroup(m.bundle)
-	if manager != nil {
-		defer manager.Close()
-	}
-	if err != nil {
+	if err := m.makeGroup(m.bundle); err != nil {
 		return nil, err
 	}
+	defer func() { // if the start fails before it asks for the rest
+		_ = m.restOfGroup()
+		m.abortGroup()
+	}()
 	launch := bundle.Options{State: *m.ociState(specs.StateCreating), KeepKeyring: m.options.keepKeyring}
-	if m.group != nil {
-		defer m.group.Close()
-		launch.Hierarchies, launch.Groups = manager.Hierarchies(), m.group.Paths()
+	switch {
+	case m.rest != nil:
+		launch.Hierarchies, launch.Groups = m.manager.Hierarchies(), m.rest.Paths()
+	case m.group != nil:
+		launch.Hierarchies, launch.Groups = m.manager.Hierarchies(), m.group.Paths()
 	}
 	l, err := m.bundle.Launch(&launch)
 	if err != nil {
@@ -123,14 +126,15 @@ func (m *making) run() (proc *namespace.Process, err error) {
 	defer l.Close()
 	bundle.Home(l.Launch, l.Root)
 	m.options.files.use(l.Launch)
-	if m.group != nil {
+	switch {
+	case m.rest != nil:
+		l.CgroupDir, l.CgroupPaths = m.rest.Entry()
+	case m.group != nil:
 		if l.CgroupDir, l.CgroupTasks, err = m.group.Entry(); err != nil {
 			return nil, err
 		}
 	}
-	if m.group == nil {
-		l.Created = func(p *namespace.Process) error { return m.folder.NoteProcess(p.Pid()) }
-	}
+	l.Created = m.created
 	if len(m.bundle.Spec.Linux.NetDevices) > 0 {
 		l.BeforeRoot = func(p *namespace.Process) error { return m.beforeRoot(ctx, p) }
 	}
@@ -140,6 +144,9 @@ func (m *making) run() (proc *namespace.Process, err error) {
 		}
 	}
 	if proc, err = l.Park(ctx, m.folder.Path()); err != nil {
+		if e := m.restOfGroup(); e != nil {
+			return nil, e
+		}
 		return nil, initError(bundle.Explain(err), m.bundle.Spec.Process)
 	}
 	if err = m.finish(proc); err != nil {
@@ -149,6 +156,39 @@ func (m *making) run() (proc *namespace.Process, err error) {
 		return nil, err
 	}
 	return proc, nil
+}
+
+// created is called when the process exists and begins to set itself up.
+func (m *making) created(p *namespace.Process) error {
+	switch {
+	case m.rest != nil:
+		if err := m.restOfGroup(); err != nil {
+			return err
+		}
+		if err := namespace.JoinCgroups(m.folder.Path()); err != nil {
+			return err
+		}
+	case m.group == nil:
+		if err := m.folder.NoteProcess(p.Pid()); err != nil {
+			return err
+		}
+	}
+	if m.options.exists != nil {
+		m.options.exists()
+	}
+	if err := m.folder.WriteFile(ocistate.ConfigFile, m.bundle.Config); err != nil || m.bundle.Spec.Process.Terminal {
+		return err // the state of one with a terminal names that
+	}
+	return m.prepare(p)
+}
+
+// prepare writes the state, which is shown when the process waits.
+func (m *making) prepare(p *namespace.Process) (err error) {
+	if err := m.SetProcess(p.Pid()); err != nil {
+		return err
+	}
+	m.state, err = m.folder.Prepare(m.State)
+	return err
 }
 
 // beforeRoot runs the hooks that come before the process enters its root.
@@ -169,8 +209,10 @@ func (m *making) beforeRoot(ctx context.Context, p *namespace.Process) error {
 
 // finish makes the container known.
 func (m *making) finish(proc *namespace.Process) error {
-	if err := m.SetProcess(proc.Pid()); err != nil {
-		return err
+	if m.state == nil {
+		if err := m.prepare(proc); err != nil {
+			return err
+		}
 	}
 	if tty := proc.TTY(); tty != nil && m.options.detach {
 		err := sendTerminal(m.options.consoleSocket, tty)
@@ -179,7 +221,7 @@ func (m *making) finish(proc *namespace.Process) error {
 			return err
 		}
 	}
-	if err := m.save(); err != nil {
+	if err := m.state.Commit(); err != nil {
 		return err
 	}
 	return writePID(m.options.pidFile, proc.Pid())

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -45,6 +47,12 @@ func playProbe(args []string) int {
 			return fail(err)
 		}
 		time.Sleep(time.Minute)
+	case "signals": // exits with the number of the first one
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGUSR1, syscall.Signal(37))
+		fmt.Println("ready")
+		s, _ := (<-c).(syscall.Signal)
+		return int(s)
 	case "cat":
 		for _, name := range args[2:] {
 			b, err := os.ReadFile(name)
@@ -230,6 +238,34 @@ func TestRunForwardsSignals(t *testing.T) {
 	_ = d.Wait()
 	require.NotZero(t, d.ProcessState.ExitCode()) // Go's runtime ends by SIGTERM, as the first process by exit status 2
 	require.Empty(t, m.left())
+}
+
+// TestRunForwardsAnySignal from the moment on at which the container can be seen to run.
+func TestRunForwardsAnySignal(t *testing.T) {
+	m := newMade(t, "signals")
+	m.write()
+	for _, verb := range []string{"run", "exec"} {
+		args := []string{"run", "c"}
+		if verb == "exec" {
+			m.spec.Process.Args[1] = "sleep"
+			m.write()
+			m.ok("run", "--detach", "c")
+			args = []string{"exec", "c", "probe", "signals"}
+		}
+		for _, s := range []syscall.Signal{syscall.SIGUSR1, 37} { // 37 is SIGRTMIN+3, by which systemd is stopped
+			d := m.do(args...)
+			d.Stdout = nil
+			out, err := d.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, d.Start())
+			line, err := bufio.NewReader(out).ReadString('\n')
+			require.NoError(t, err, d.stderr.String())
+			require.Equal(t, "ready\n", line)
+			require.NoError(t, d.Process.Signal(s))
+			_ = d.Wait()
+			require.Equal(t, int(s), d.ProcessState.ExitCode(), "%s: %s", verb, d.stderr.String())
+		}
+	}
 }
 
 func TestCreateStart(t *testing.T) {

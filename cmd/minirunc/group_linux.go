@@ -16,25 +16,26 @@ import (
 )
 
 // makeGroup makes the container's control group with its limits. An ordinary user who asks for none goes without one.
-func (m *making) makeGroup(b *bundle.Bundle) (*cgroups.Manager, error) {
+func (m *making) makeGroup(b *bundle.Bundle) error {
 	r, err := b.Resources()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	manager, err := cgroups.Detect()
-	if err != nil {
-		return nil, m.forgive(err, limits(r))
+	if m.manager, err = cgroups.Detect(); err != nil {
+		return m.forgive(err, limits(r))
 	}
 	if m.c.systemdCgroup {
-		m.group, err = m.scopeGroup(manager, b, r)
+		m.group, err = m.scopeGroup(m.manager, b, r)
 	} else {
-		m.group, err = m.plainGroup(manager, b, r)
+		m.group, err = m.plainGroup(m.manager, b, r)
 	}
 	if err != nil {
-		return manager, m.forgive(bundle.ExplainLimit(err), limits(r))
+		return m.forgive(bundle.ExplainLimit(err), limits(r))
 	}
-	m.setGroup(m.group)
-	return manager, nil
+	if m.group != nil {
+		m.setGroup(m.group)
+	}
+	return nil
 }
 
 // limits says whether there are limits. Rules for devices are none here: without privileges nobody makes nodes.
@@ -49,14 +50,19 @@ func limits(r *cgroups.Resources) bool {
 
 // forgive leaves the group out if it may not be made and nobody relies on it.
 func (m *making) forgive(err error, limits bool) error {
-	ordinary := m.c.rootless == "true" || m.c.rootless != "false" && (os.Geteuid() != 0 || inUserNamespace())
-	if ordinary && !limits && (m.bundle.Spec.Linux.CgroupsPath == "" || errors.Is(err, fs.ErrPermission)) {
+	if m.ordinary() && !limits && (m.bundle.Spec.Linux.CgroupsPath == "" || errors.Is(err, fs.ErrPermission)) {
 		m.c.debugf("without a control group: %v", err)
 		return nil
 	}
 	return fmt.Errorf("unable to apply cgroup configuration: %w", err)
 }
 
+// ordinary says whether it is an ordinary user's container, or is to be taken for one.
+func (m *making) ordinary() bool {
+	return m.c.rootless == "true" || m.c.rootless != "false" && (os.Geteuid() != 0 || inUserNamespace())
+}
+
+// plainGroup makes the control group, or only begins to: see groupRest.
 func (m *making) plainGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgroups.Resources) (*cgroups.Group, error) {
 	name, err := b.CgroupPath(m.ID)
 	if err != nil {
@@ -70,7 +76,13 @@ func (m *making) plainGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 		if err := m.noteGroup(manager, name); err != nil {
 			return nil, err
 		}
-		if g, err = manager.Create(name, r); err == nil {
+		if m.rest, err = m.beginGroup(name, r); m.rest != nil {
+			return nil, nil
+		}
+		if err == nil {
+			g, err = manager.Create(name, r)
+		}
+		if err == nil {
 			return g, nil
 		}
 		// It has made nothing: what is there is another's, and not to be removed with this container.

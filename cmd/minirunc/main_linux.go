@@ -42,6 +42,7 @@ type command struct {
 	log           logger
 	systemdCgroup bool
 	rootless      string // "true", "false" or "auto"
+	ends          bool   // with the command the process ends, and with that what it has open
 }
 
 // An exitStatus ends the command with a status, and a message if there is one.
@@ -60,7 +61,7 @@ func (e *exitStatus) Error() string {
 func (e *exitStatus) Unwrap() error { return e.err }
 
 func main() {
-	c := &command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	c := &command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, ends: true}
 	os.Exit(c.main(os.Args[1:]))
 }
 

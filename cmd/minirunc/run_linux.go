@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -43,13 +44,19 @@ func (c *command) runContainer(id string, o *createOptions, keep bool) (int, err
 	var forward *forwarding
 	if !o.detach {
 		forward = catch() // from here on they are the container's, that comes
-		defer forward.stop()
+		o.exists = forward.catchRest
+		if !c.ends {
+			defer forward.stop()
+		}
 	}
 	k, proc, err := c.make(id, o)
 	if err != nil {
 		return 0, err
 	}
 	defer proc.Close()
+	if forward != nil {
+		<-forward.caught
+	}
 	b, err := k.bundle()
 	if err == nil {
 		err = k.execute(ctx, b)
@@ -63,14 +70,17 @@ func (c *command) runContainer(id string, o *createOptions, keep bool) (int, err
 	if o.detach {
 		return 0, k.close()
 	}
-	if err := k.close(); err != nil { // others may change it while it runs
-		return 0, err
+	if err := k.folder.Release(); err != nil { // others may change it while it runs
+		return 0, errors.Join(err, k.close())
 	}
 	status, err := wait(ctx, proc, forward)
 	if err != nil || keep {
-		return status, err
+		return status, errors.Join(err, k.close())
 	}
-	if k, err = c.lock(id); err != nil { // somebody has deleted it
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	if err := k.folder.Relock(ctx); err != nil { // somebody has deleted it
+		k.closeGroup()
 		return status, nil
 	}
 	k.finish()
@@ -108,13 +118,27 @@ func wait(ctx context.Context, proc *namespace.Process, forward *forwarding) (in
 }
 
 // A forwarding passes the command's signals on to a process.
-type forwarding struct{ signals chan os.Signal }
+type forwarding struct {
+	signals chan os.Signal
+	rest    bool          // catchRest was called
+	caught  chan struct{} // closed when all signals are caught
+}
 
-// catch takes the command's signals from now on.
+// catch takes the signals that would end the command from now on. The others, which it ignores, are left to catchRest: of
+// each the runtime tells a thread of its own, and all of them take a millisecond.
 func catch() *forwarding {
-	f := &forwarding{make(chan os.Signal, 128)}
-	signal.Notify(f.signals)
+	f := &forwarding{signals: make(chan os.Signal, 128), caught: make(chan struct{})}
+	signal.Notify(f.signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
 	return f
+}
+
+// catchRest begins to take all signals, and returns at once.
+func (f *forwarding) catchRest() {
+	f.rest = true
+	go func() {
+		signal.Notify(f.signals)
+		close(f.caught)
+	}()
 }
 
 // to passes signals on to the process: those that came before too.
@@ -133,6 +157,9 @@ func (f *forwarding) to(proc *namespace.Process) {
 }
 
 func (f *forwarding) stop() {
+	if f.rest {
+		<-f.caught
+	}
 	signal.Stop(f.signals)
 	close(f.signals)
 }

@@ -37,8 +37,11 @@ func (c *command) start(args []string) error {
 	return errors.Join(err, k.close())
 }
 
-// bundle reads the configuration that the container was created with.
+// bundle is the configuration that the container was created with.
 func (k *container) bundle() (*bundle.Bundle, error) {
+	if k.config != nil {
+		return k.config, nil
+	}
 	b, err := os.ReadFile(k.dir() + "/" + ocistate.ConfigFile)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,12 @@ func TryAcquire(string, bool) (*Lock, bool, error) { return nil, false, errors.E
 // TryAcquireDir returns errors.ErrUnsupported on this system.
 func TryAcquireDir(string) (*Lock, bool, error) { return nil, false, errors.ErrUnsupported }
 
+// Release does nothing.
+func (l *Lock) Release() error { return nil }
+
+// TryAgain returns errors.ErrUnsupported on this system.
+func (l *Lock) TryAgain() (bool, error) { return false, errors.ErrUnsupported }
+
 // Close does nothing.
 func (l *Lock) Close() error { return nil }
 

@@ -124,6 +124,31 @@ func TryAcquireDir(path string) (l *Lock, held bool, err error) {
 	}
 }
 
+// Release gives the lock back and keeps the file open, so that TryAgain locks the same one.
+func (l *Lock) Release() error { return l.flock(syscall.LOCK_UN) }
+
+// TryAgain takes the lock after Release, exclusively; held says that somebody else has it.
+func (l *Lock) TryAgain() (held bool, err error) {
+	err = l.flock(syscall.LOCK_EX | syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
+func (l *Lock) flock(how int) error {
+	for {
+		err := syscall.Flock(int(l.f.Fd()), how)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("lock %s: %w", l.f.Name(), err)
+		}
+		return nil
+	}
+}
+
 // Close gives the lock back.
 func (l *Lock) Close() error { return l.f.Close() }
 

@@ -1,12 +1,14 @@
 package ocistate
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/caisson-engine/caisson/internal/durable"
 )
@@ -41,6 +43,30 @@ func (f *Folder) current() bool {
 	return err == nil && os.SameFile(mine, there)
 }
 
+// Release gives the lock back for a while: see Relock.
+func (f *Folder) Release() error { return f.lock.Release() }
+
+// Relock takes the lock again after Release, and waits for it until ctx ends. The error is ErrNotExist if the container was
+// deleted meanwhile, whether there is another one of its id or not. After any error the Folder is closed.
+func (f *Folder) Relock(ctx context.Context) error {
+	for {
+		held, err := f.lock.TryAgain()
+		switch {
+		case err != nil:
+		case held:
+			if err = wait(ctx, f.ID); err == nil {
+				continue
+			}
+		case f.current():
+			return nil
+		default:
+			err = ErrNotExist
+		}
+		_ = f.lock.Close()
+		return err
+	}
+}
+
 // Close gives the lock back; the container stays as it is.
 func (f *Folder) Close() error { return f.lock.Close() }
 
@@ -50,29 +76,56 @@ func (f *Folder) Load() (*State, error) { return load(f.path) }
 // Save writes the state: the old one or the new one is there at any time. (It need not outlast a loss of power: no
 // container does.)
 func (f *Folder) Save(s *State) error {
+	p, err := f.Prepare(s)
+	if err != nil {
+		return err
+	}
+	return p.Commit()
+}
+
+// Prepare writes the state, but so that nobody sees it before Commit.
+func (f *Folder) Prepare(s *State) (*Pending, error) {
 	b, err := json.Marshal(s)
 	if err != nil {
-		return fmt.Errorf("write state: %w", err)
+		return nil, fmt.Errorf("write state: %w", err)
 	}
-	return f.WriteFile(StateFile, b)
+	return f.prepare(StateFile, b)
+}
+
+// A Pending is a file that is written and has not got its name yet.
+type Pending struct{ tmp, path string }
+
+func (f *Folder) prepare(name string, data []byte) (*Pending, error) {
+	p := &Pending{path: f.Path(name)}
+	tmp, err := os.CreateTemp(f.path, ".tmp-*") // mode 0600
+	if err != nil {
+		return nil, err
+	}
+	p.tmp = tmp.Name()
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Close()); err != nil {
+		_ = os.Remove(p.tmp)
+		return nil, fmt.Errorf("write %s: %w", p.path, err)
+	}
+	return p, nil
+}
+
+// Commit gives the file its name, in the place of one that has it.
+func (p *Pending) Commit() error {
+	if err := os.Rename(p.tmp, p.path); err != nil {
+		_ = os.Remove(p.tmp)
+		return fmt.Errorf("write %s: %w", p.path, err)
+	}
+	return nil
 }
 
 // WriteFile replaces a file of the folder.
 func (f *Folder) WriteFile(name string, data []byte) error {
-	tmp, err := os.CreateTemp(f.path, ".tmp-*") // mode 0600
+	p, err := f.prepare(name, data)
 	if err != nil {
 		return err
 	}
-	_, err = tmp.Write(data)
-	err = errors.Join(err, tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), f.Path(name))
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
-		return fmt.Errorf("write %s: %w", f.Path(name), err)
-	}
-	return nil
+	return p.Commit()
 }
 
 // NoteGroup notes the directories of a control group before it is made, as cgroups.Manager.Directories tells them: by these
@@ -115,7 +168,12 @@ func (f *Folder) Groups() ([]string, error) {
 func (f *Folder) Remove() error {
 	err := os.Remove(f.Path(StateFile))
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		err = os.RemoveAll(f.path)
+		for _, name := range []string{ConfigFile, GroupsFile} { // mostly that is all, and RemoveAll would look first
+			_ = os.Remove(f.Path(name))
+		}
+		if err = syscall.Rmdir(f.path); err != nil {
+			err = os.RemoveAll(f.path)
+		}
 	}
 	return errors.Join(err, f.lock.Close())
 }

@@ -240,6 +240,39 @@ func TestClaimOnce(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(string(root), "c"))
 }
 
+// TestRelock: who gave the lock back gets it again, but not that of another container that has taken the id meanwhile.
+func TestRelock(t *testing.T) {
+	r := Root(t.TempDir())
+	f, err := r.Claim("a")
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	other, err := r.Lock(t.Context(), "a")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, other.Close())
+	require.NoError(t, f.Relock(t.Context()))
+	_, err = r.Lock(ctx, "a")
+	require.ErrorIs(t, err, context.Canceled, "it is locked")
+
+	require.NoError(t, f.Release())
+	other, err = r.Lock(t.Context(), "a")
+	require.NoError(t, err)
+	require.NoError(t, other.Remove())
+	other, err = r.Claim("a")
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	require.ErrorIs(t, f.Relock(t.Context()), ErrNotExist)
+
+	f, err = r.Lock(t.Context(), "a")
+	require.NoError(t, err)
+	require.NoError(t, f.Release())
+	other, err = r.Lock(t.Context(), "a")
+	require.NoError(t, err)
+	require.ErrorIs(t, f.Relock(ctx), context.Canceled)
+	require.NoError(t, other.Remove())
+}
+
 func TestLockWaits(t *testing.T) {
 	root := newRoot(t)
 	f, err := root.Claim("c")

@@ -119,11 +119,19 @@ func (r Root) Lock(ctx context.Context, id string) (*Folder, error) {
 			_ = lock.Close()
 			continue
 		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("container %s is being changed by another command: %w", id, context.Cause(ctx))
-		case <-time.After(lockNap):
+		if err := wait(ctx, id); err != nil {
+			return nil, err
 		}
+	}
+}
+
+// wait waits a while before a lock is asked for again.
+func wait(ctx context.Context, id string) error {
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("container %s is being changed by another command: %w", id, context.Cause(ctx))
+	case <-time.After(lockNap):
+		return nil
 	}
 }
 
