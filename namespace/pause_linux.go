@@ -31,7 +31,9 @@ func (c *compiler) pause() {
 		what = "Created"
 	}
 	wait := c.file(what, func() (int, bool, error) { return useBlocking(c.l.pause.wait)() })
-	c.call("write", unix.SYS_WRITE, c.report, c.str("p"), num(1)).about("report")
+	if c.l.BeforeRoot != nil { // which is called when the process is here
+		c.call("write", unix.SYS_WRITE, c.report, c.str("p"), num(1)).about("report")
+	}
 	n, retry, resumed, ended := c.variable("n", 8), c.label(), c.label(), c.label()
 	c.place(retry)
 	c.call("read", unix.SYS_READ, wait, c.variable("byte", 8).addr(), num(1)).to(n).about(what).
@@ -43,8 +45,21 @@ func (c *compiler) pause() {
 	c.close(wait)
 }
 
-// pause waits until the process pauses, calls BeforeRoot if there is one, and lets it go on.
+// pause calls BeforeRoot, if there is one, when the process pauses, and lets it go on.
 func (s *starter) pause(ctx context.Context, p *Process) error {
+	if s.l.BeforeRoot != nil {
+		if err := s.beforeRoot(ctx, p); err != nil {
+			return err
+		}
+	}
+	if _, err := s.l.pause.resume.Write([]byte{1}); err != nil {
+		return &StartError{Step: "write", Path: "pause", Err: err}
+	}
+	return nil
+}
+
+// beforeRoot waits until the process pauses, and calls BeforeRoot.
+func (s *starter) beforeRoot(ctx context.Context, p *Process) error {
 	defer endWith(ctx, s.report)()
 	var b [reportSize]byte
 	n, err := s.report.Read(b[:])
@@ -58,13 +73,5 @@ func (s *starter) pause(ctx context.Context, p *Process) error {
 	case n > 1:
 		return s.failure(b[:n])
 	}
-	if s.l.BeforeRoot != nil {
-		if err := s.l.BeforeRoot(p); err != nil {
-			return err
-		}
-	}
-	if _, err := s.l.pause.resume.Write([]byte{1}); err != nil {
-		return &StartError{Step: "write", Path: "pause", Err: err}
-	}
-	return nil
+	return s.l.BeforeRoot(p)
 }
