@@ -91,6 +91,7 @@ func (s *Store) diskUsage(ctx context.Context, inUse func(*Image) string) (*Disk
 	for path, sum := range map[string]*int64{
 		filepath.Join(s.layers.Dir(), "chains"): &u.Layers,
 		filepath.Join(s.layers.Dir(), "tmp"):    &u.Unfinished, s.path("tmp"): &u.Unfinished,
+		s.path(uploadsName): &u.Unfinished, s.path(pushedName): &u.Unfinished,
 	} {
 		n, err := meter.Tree(ctx, path)
 		if err != nil {

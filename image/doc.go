@@ -13,6 +13,7 @@
 //	images/oci-layout, index.json, blobs/   an OCI image layout (image-spec v1.1, image-layout.md)
 //	images/tmp/                             blobs not yet whole, and their locks
 //	images/leases/                          what pulls and holders use now, each file locked by its user
+//	images/uploads/, pushed/                what is pushed here, and the blobs that a manifest has yet to come for ([Served])
 //	images/lock                             the lock of index.json and of deletion
 //	layers/                                 the extracted layers, package layer's
 //

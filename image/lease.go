@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 
@@ -64,9 +65,24 @@ func (l *lease) release() error { return l.lock.Remove() }
 // leases are the digests that living processes use now.
 type leases struct{ blobs, layers, images map[digest.Digest]bool }
 
+// newLeases starts with the blobs that were pushed here and whose manifests have not come yet.
+func (s *Store) newLeases() (leases, error) {
+	u := leases{map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[digest.Digest]bool{}}
+	pushed, err := s.pushed()
+	for _, p := range pushed {
+		if time.Since(p.since) < partialAge {
+			u.blobs[p.Digest] = true
+		}
+	}
+	return u, err
+}
+
 // leased reads the leases, and removes those of processes that are gone; the store's lock must be held.
 func (s *Store) leased() (leases, error) {
-	u := leases{map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[digest.Digest]bool{}}
+	u, err := s.newLeases()
+	if err != nil {
+		return u, err
+	}
 	list, err := os.ReadDir(s.path("leases"))
 	if err != nil {
 		return u, err
@@ -99,7 +115,10 @@ func (s *Store) leased() (leases, error) {
 
 // leasedUnlocked reads the leases without the store's lock, and so takes those of the dead for leases, too.
 func (s *Store) leasedUnlocked() (leases, error) {
-	u := leases{map[digest.Digest]bool{}, map[digest.Digest]bool{}, map[digest.Digest]bool{}}
+	u, err := s.newLeases()
+	if err != nil {
+		return u, err
+	}
 	list, err := os.ReadDir(s.path("leases"))
 	if err != nil {
 		return u, err

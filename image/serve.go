@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -22,28 +21,13 @@ import (
 // the images that are named Host/app, by tag or by digest, and a push gives such names; the layers of what is pushed are
 // extracted when they are first needed. Deleting takes names away, and [Store.Prune] then deletes what nothing names.
 //
-// Blobs that were pushed and that no manifest leads to yet are held for as long as the program lives, or until
-// ExpireUploads; pushes that are under way when it ends are lost. The Server must not have AllowMissing: a store whose
-// images lack something is damaged. A Served is safe for concurrent use; Close it when the Server is gone.
+// Pushes under way and blobs that no manifest leads to yet are in the store's folder: they outlast the program, also when it
+// is killed, and several programs may serve one store. They are given up by ExpireUploads, or after a day. The Server must
+// not have AllowMissing: a store whose images lack something is damaged. A Served is safe for concurrent use.
 type Served struct {
-	s    *Store
-	host string
-
-	mu      sync.Mutex
-	pending map[blobOf]*pendingBlob
-	uploads map[registry.UploadID]*servedUpload
-}
-
-// A blobOf is a blob as a repository has it.
-type blobOf struct {
-	repository string
-	digest     digest.Digest
-}
-
-// A pendingBlob is one that was pushed before its manifest.
-type pendingBlob struct {
-	lease *lease
-	since time.Time
+	s       *Store
+	host    string
+	uploads *registry.UploadFolder
 }
 
 var _ interface {
@@ -62,25 +46,11 @@ func (s *Store) Serve(host string) (*Served, error) {
 	if r, err := registry.ParseReference(host + "/a/b"); err != nil || r.Host != host {
 		return nil, fmt.Errorf("serve images: %w: host %q", registry.ErrInvalidReference, host)
 	}
-	return &Served{
-		s: s, host: host, pending: map[blobOf]*pendingBlob{}, uploads: map[registry.UploadID]*servedUpload{},
-	}, nil
-}
-
-// Close gives up uploads and blobs that no manifest leads to.
-func (v *Served) Close() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var err error
-	for k, p := range v.pending {
-		err = errors.Join(err, p.lease.release())
-		delete(v.pending, k)
+	uploads, err := registry.OpenUploads(s.path(uploadsName))
+	if err != nil {
+		return nil, fmt.Errorf("serve images: %w", err)
 	}
-	for id, u := range v.uploads {
-		err = errors.Join(err, u.blob.close())
-		delete(v.uploads, id)
-	}
-	return err
+	return &Served{s: s, host: host, uploads: uploads}, nil
 }
 
 // name returns the full name of a tag or a digest of a repository.
@@ -140,12 +110,6 @@ func (v *Served) reach(repository string) (*reach, map[string]ocispec.Descriptor
 	return r, entries, nil
 }
 
-func (v *Served) isPending(repository string, d digest.Digest) bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.pending[blobOf{repository, d}] != nil
-}
-
 func absent(kind, repository, name string) error {
 	return fmt.Errorf("%s %s of repository %s: %w", kind, name, repository, registry.ErrNotFound)
 }
@@ -189,7 +153,7 @@ func describe(d ocispec.Descriptor, b []byte) ocispec.Descriptor {
 
 // Blob implements registry.Store.
 func (v *Served) Blob(_ context.Context, repository string, d digest.Digest) (io.ReadSeekCloser, error) {
-	if !v.isPending(repository, d) {
+	if !exists(v.s.pushedPath(repository, d)) {
 		r, _, err := v.reach(repository)
 		if err != nil {
 			return nil, err
@@ -221,12 +185,12 @@ func (v *Served) Tags(_ context.Context, repository string) ([]string, error) {
 	if len(entries) > 0 {
 		return tags, nil
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for b := range v.pending {
-		if b.repository == repository {
-			return tags, nil
-		}
+	pushed, err := v.s.pushed()
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(pushed, func(p pushedBlob) bool { return p.Repository == repository }) {
+		return tags, nil
 	}
 	return nil, absent("name", repository, "")
 }
@@ -306,16 +270,11 @@ func (v *Served) PutManifest(ctx context.Context, repository string, m *registry
 	return err
 }
 
-// led gives back what a manifest leads to now.
+// led forgets that a manifest was yet to come, of what it leads to now.
 func (v *Served) led(repository string, r *reach) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	var err error
 	for d := range r.blobs {
-		if p := v.pending[blobOf{repository, d}]; p != nil {
-			err = errors.Join(err, p.lease.release())
-			delete(v.pending, blobOf{repository, d})
-		}
+		err = errors.Join(err, removeIfThere(v.s.pushedPath(repository, d)))
 	}
 	return err
 }
@@ -373,12 +332,8 @@ func (v *Served) DeleteTag(ctx context.Context, repository, tag string) error {
 
 // DeleteBlob implements registry.Deleter, for a blob that no manifest leads to yet: the others are the images'.
 func (v *Served) DeleteBlob(_ context.Context, repository string, d digest.Digest) error {
-	v.mu.Lock()
-	p := v.pending[blobOf{repository, d}]
-	delete(v.pending, blobOf{repository, d})
-	v.mu.Unlock()
-	if p != nil {
-		return p.lease.release()
+	if err := os.Remove(v.s.pushedPath(repository, d)); !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	r, _, err := v.reach(repository)
 	if err != nil {
@@ -400,28 +355,23 @@ func (v *Served) Usage(_ context.Context, repository string) (int64, error) {
 	for _, d := range r.blobs {
 		sum += d.Size
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for b := range v.pending {
-		if _, ok := r.blobs[b.digest]; ok || b.repository != repository {
+	pushed, err := v.s.pushed()
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range pushed {
+		if _, ok := r.blobs[p.Digest]; ok || p.Repository != repository {
 			continue
 		}
-		f, err := v.s.OpenBlob(b.digest)
+		fi, err := os.Lstat(v.s.blobPath(p.Digest))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
 			return 0, err
 		}
-		if fi, err := f.Stat(); err == nil {
-			sum += fi.Size()
-		}
-		_ = f.Close()
+		sum += fi.Size()
 	}
-	for id, u := range v.uploads {
-		if id.Repository == repository {
-			sum += u.size.Load()
-		}
-	}
-	return sum, nil
+	uploads, err := v.uploads.Usage(repository)
+	return sum + uploads, err
 }

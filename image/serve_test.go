@@ -26,10 +26,7 @@ func serve(t *testing.T, s *Store, host string) (*Served, string) {
 	v, err := s.Serve(host)
 	require.NoError(t, err)
 	server := httptest.NewServer(&registry.Server{Store: v})
-	t.Cleanup(func() {
-		server.Close()
-		require.NoError(t, v.Close())
-	})
+	t.Cleanup(server.Close)
 	return v, strings.TrimPrefix(server.URL, "http://")
 }
 
@@ -65,7 +62,7 @@ func TestServe(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, two.Digest, here.Digest)
 	require.Len(t, here.Layers, 2)
-	require.Empty(t, v.pending)
+	requireEmpty(t, s, pushedName, uploadsName)
 	checkStore(t, s)
 
 	// A tag that goes leaves the digest; what goes by digest is gone, and pruned.
@@ -178,7 +175,9 @@ func TestServeConformance(t *testing.T) {
 	require.NoError(t, err, "%s", tail(out))
 	require.Greater(t, counts["Pass"], 300)
 	require.Zero(t, counts["FAIL"]+counts["Fail"]+counts["Error"])
-	require.NoError(t, v.Close())
+	_, err = v.ExpireUploads(t.Context(), time.Now().Add(time.Second))
+	require.NoError(t, err)
+	requireEmpty(t, s, pushedName, uploadsName)
 	_, err = s.Prune(t.Context(), &PruneOptions{Unused: true})
 	require.NoError(t, err)
 }

@@ -120,7 +120,7 @@ func (s *Store) sweepLocked(age time.Duration) error {
 		err = errors.Join(err, removeIfThere(f))
 	}
 	_, err2 := s.leased() // removes the leases of the dead
-	return errors.Join(err, err2)
+	return errors.Join(err, err2, s.sweepPushed(context.Background()))
 }
 
 // locked runs f while it holds the store's lock.

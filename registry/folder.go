@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -35,10 +34,8 @@ import (
 // Deleting takes names away; Collect then removes the content that no repository has. It works where internal file
 // locks do: not on Windows.
 type FolderStore struct {
-	dir string
-
-	mu     sync.Mutex
-	hashes map[string]*runningHash // by upload: saves reading the content again
+	dir     string
+	uploads *UploadFolder
 }
 
 var _ interface {
@@ -58,11 +55,15 @@ const (
 
 // OpenFolder opens the store in dir, which it makes if need be.
 func OpenFolder(dir string) (*FolderStore, error) {
-	s := &FolderStore{dir: dir, hashes: map[string]*runningHash{}}
-	for _, name := range []string{"blobs", "repositories", "uploads"} {
+	s := &FolderStore{dir: dir}
+	for _, name := range []string{"blobs", "repositories"} {
 		if err := makeDirs(filepath.Join(dir, name)); err != nil {
 			return nil, fmt.Errorf("open registry store: %w", err)
 		}
+	}
+	var err error
+	if s.uploads, err = OpenUploads(filepath.Join(dir, "uploads")); err != nil {
+		return nil, fmt.Errorf("open registry store: %w", err)
 	}
 	lock, err := s.lock(context.Background(), false)
 	if err != nil {

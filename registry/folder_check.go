@@ -183,18 +183,6 @@ func (s *FolderStore) Usage(ctx context.Context, repository string) (int64, erro
 			return 0, err
 		}
 	}
-	uploads, err := os.ReadDir(filepath.Join(s.dir, "uploads"))
-	if err != nil {
-		return 0, err
-	}
-	for _, u := range uploads {
-		b, err := readFile(filepath.Join(s.uploadDir(u.Name()), "repository"), maxRepositoryLength)
-		if err != nil || string(b) != repository {
-			continue // another's, or one that ended
-		}
-		if info, err := os.Lstat(filepath.Join(s.uploadDir(u.Name()), "data")); err == nil {
-			sum += info.Size()
-		}
-	}
-	return sum, nil
+	uploads, err := s.uploads.Usage(repository)
+	return sum + uploads, err
 }
