@@ -109,20 +109,36 @@ func (r *resolver) close() {
 
 // redirect translates port 53 in the calling thread's namespace, the sandbox's.
 func (r *resolver) redirect() error {
+	err := r.translate(false)
+	if err != nil { // what is there has the table's name
+		err = r.translate(true)
+	}
+	if err != nil {
+		return fmt.Errorf("translate port 53: %w", explain(err, "nf_tables with nat"))
+	}
+	return nil
+}
+
+// translate makes the table, in place of an earlier resolver's. To delete a table that is not there yet has the socket's end
+// wait for all processors, which takes several times as long as everything else about an attachment.
+func (r *resolver) translate(anew bool) error {
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
-		return fmt.Errorf("open nftables: %w", err)
+		return err
 	}
 	defer func() { _ = conn.CloseLasting() }()
 	t := &nftables.Table{Name: "caisson-dns", Family: nftables.TableFamilyIPv4}
 	conn.AddTable(t)
-	conn.DelTable(t) // an earlier resolver's
-	conn.AddTable(t)
+	if anew {
+		conn.DelTable(t)
+		conn.AddTable(t)
+	}
 	priority, policy := dstnatOut, nftables.ChainPolicyAccept
 	chain := conn.AddChain(&nftables.Chain{
 		Name: "output", Table: t, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: &priority,
 		Policy: &policy,
 	})
+	conn.FlushChain(chain)
 	_, udp, _ := net.SplitHostPort(r.packet.LocalAddr().String())
 	_, tcp, _ := net.SplitHostPort(r.stream.Addr().String())
 	for proto, port := range map[byte]string{unix.IPPROTO_UDP: udp, unix.IPPROTO_TCP: tcp} {
@@ -136,10 +152,7 @@ func (r *resolver) redirect() error {
 			},
 		)})
 	}
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("translate port 53: %w", explain(err, "nf_tables with nat"))
-	}
-	return nil
+	return conn.Flush()
 }
 
 // packets answers datagrams.
