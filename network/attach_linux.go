@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -63,6 +64,10 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 	}
 	if n.Driver == Bridge && s.o.UserMode == nil {
 		e.HostInterface = vethPrefix + e.ID[:12]
+		e.Interface = o.Interface
+		if e.Interface == "" && len(b.attached) == 0 {
+			e.Interface = "eth0" // most likely
+		}
 	}
 	if err := s.portsFree(ctx, e.Ports); err != nil {
 		return nil, err
@@ -75,6 +80,7 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 	if err := s.keepEndpoint(x, e); err != nil {
 		return nil, err
 	}
+	kept := e.Interface
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.release(h, n, x, e))
@@ -111,6 +117,9 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 	if link != nil {
 		settle(h.link, link)
 		settle(h.link, bridge)
+	}
+	if e.Interface == kept {
+		return e, nil
 	}
 	return e, s.keepEndpoint(x, e) // with the interface's name
 }
@@ -233,9 +242,7 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 	case err != nil:
 		return nil, nil, fmt.Errorf("make interface: %w", explain(err, "veth"))
 	}
-	if link, err = h.link.LinkByName(e.HostInterface); err != nil {
-		return nil, nil, fmt.Errorf("interface %s: %w", e.HostInterface, err)
-	}
+	link = veth
 	if n.Isolated {
 		if err := h.link.LinkSetIsolated(link, true); err != nil {
 			return nil, nil, fmt.Errorf("isolate %s: %w", e.HostInterface, err)
@@ -246,10 +253,11 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 			return nil, nil, fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
 		}
 	}
-	// The host's end needs no address of its own.
-	err = inside(h.ns, func() error { return writeSysctl("ipv6/conf/"+e.HostInterface+"/disable_ipv6", "1") })
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, nil, err
+	// The host's end needs no address of its own. Its kernel parameters are better left alone: to find one takes longer the
+	// more network namespaces there are.
+	err = h.link.LinkSetIP6AddrGenMode(link, nl.IN6_ADDR_GEN_MODE_NONE)
+	if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil, nil, fmt.Errorf("keep %s without an address: %w", e.HostInterface, err)
 	}
 	return bridge, link, nil
 }
@@ -335,7 +343,7 @@ func (b *Sandbox) configure(n *Network, o *EndpointOptions, e *Endpoint) error {
 		if err != nil {
 			return err
 		}
-		if err := b.parameters(e); err != nil {
+		if err := setParameters(e); err != nil {
 			return err
 		}
 		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
@@ -363,27 +371,6 @@ func (b *Sandbox) configure(n *Network, o *EndpointOptions, e *Endpoint) error {
 	})
 	if err != nil {
 		return fmt.Errorf("interface %s of the sandbox: %w", e.Interface, err)
-	}
-	return nil
-}
-
-// parameters sets what the kernel does of its own accord on the interface.
-func (b *Sandbox) parameters(e *Endpoint) error {
-	conf := "ipv6/conf/" + e.Interface + "/"
-	if !e.IPv6.IsValid() {
-		// Not even a link-local address, by which others could reach what should be reached by IPv4 alone.
-		if err := writeSysctl(conf+"disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	for _, set := range [][2]string{
-		{"disable_ipv6", "0"}, {"accept_ra", "0"}, {"autoconf", "0"}, {"accept_redirects", "0"}, {"accept_dad", "0"},
-		{"addr_gen_mode", "0"},
-	} {
-		if err := writeSysctl(conf+set[0], set[1]); err != nil {
-			return ipv6Error(err)
-		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"maps"
 	"net/netip"
@@ -71,8 +72,11 @@ func (s *Store) index(name string) (*index, error) {
 			continue
 		}
 		there[id] = true
-		if x.all[id] != nil {
-			continue
+		if old := x.all[id]; old != nil {
+			if old.Interface != "" {
+				continue
+			}
+			x.remove(id) // it was read while it was being attached
 		}
 		e := &Endpoint{}
 		err := readJSON(s.path(name, endpointsName, entry.Name()), e)
@@ -112,10 +116,11 @@ func (s *Store) changing(name string, x *index) (done func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	seq, err := s.seq(name)
-	if err != nil {
+	var b [8]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil && err != io.EOF {
 		return nil, errors.Join(err, f.Close())
 	}
+	seq := binary.LittleEndian.Uint64(b[:])
 	seq |= 1 // it is odd already if somebody was killed
 	put := func(n uint64) error {
 		_, err := f.WriteAt(binary.LittleEndian.AppendUint64(nil, n), 0)
