@@ -22,38 +22,12 @@ func (l *Launch) label(typ string) string {
 // copyUp makes a detached tmpfs with what the root has at the target. All of it happens on descriptors and before the
 // process runs: no name of the image leads out of the root, and no link is followed but on the way to the target.
 func (l *Launch) copyUp(m *Mount, givenUp func() error) (_ int, _ bool, err error) {
-	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if l.copies != nil {
+		return l.copyUpInUser(m, givenUp)
+	}
+	to, given, err := l.newTmpfs(m)
 	if err != nil {
-		return -1, false, os.NewSyscallError("fsopen", err)
-	}
-	defer unix.Close(fs)
-	given := make(map[string]bool)
-	for _, o := range strings.Split("source="+sourceOf(m, "tmpfs")+","+m.Data, ",") {
-		if o == "" {
-			continue
-		}
-		key, value, ok := strings.Cut(o, "=")
-		given[key] = true
-		if ok {
-			err = unix.FsconfigSetString(fs, key, value)
-		} else {
-			err = unix.FsconfigSetFlag(fs, key)
-		}
-		if err != nil {
-			return -1, false, fmt.Errorf("fsconfig %s: %w", o, err)
-		}
-	}
-	if s := l.label("tmpfs"); s != "" {
-		if err := unix.FsconfigSetString(fs, "context", s); err != nil {
-			return -1, false, fmt.Errorf("fsconfig context=%s: %w", s, err)
-		}
-	}
-	if err := unix.FsconfigCreate(fs); err != nil {
-		return -1, false, os.NewSyscallError("fsconfig", err)
-	}
-	to, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int((m.flags() &^ ReadOnly).attr()))
-	if err != nil {
-		return -1, false, os.NewSyscallError("fsmount", err)
+		return -1, false, err
 	}
 	defer func() {
 		if err != nil {
@@ -88,6 +62,61 @@ func (l *Launch) copyUp(m *Mount, givenUp func() error) (_ int, _ bool, err erro
 	}
 	c := &copier{givenUp}
 	return to, true, c.folder(int(from.Fd()), to, 0)
+}
+
+// newTmpfs makes the tmpfs, and says which options were given.
+func (l *Launch) newTmpfs(m *Mount) (_ int, given map[string]bool, err error) {
+	fs, err := unix.Fsopen("tmpfs", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return -1, nil, os.NewSyscallError("fsopen", err)
+	}
+	defer unix.Close(fs)
+	options, given := l.tmpfsOptions(m)
+	for _, o := range options {
+		if o.flag {
+			err = unix.FsconfigSetFlag(fs, o.key)
+		} else {
+			err = unix.FsconfigSetString(fs, o.key, o.value)
+		}
+		if err != nil {
+			return -1, nil, fmt.Errorf("fsconfig %s: %w", o, err)
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return -1, nil, os.NewSyscallError("fsconfig", err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, int((m.flags() &^ ReadOnly).attr()))
+	return fd, given, os.NewSyscallError("fsmount", err)
+}
+
+// An fsOption is an option of a file system.
+type fsOption struct {
+	key, value string
+	flag       bool // it has no value
+}
+
+func (o fsOption) String() string {
+	if o.flag {
+		return o.key
+	}
+	return o.key + "=" + o.value
+}
+
+// tmpfsOptions are the options of the mount, and the names of those that somebody gave.
+func (l *Launch) tmpfsOptions(m *Mount) (options []fsOption, given map[string]bool) {
+	given = make(map[string]bool)
+	for _, o := range strings.Split("source="+sourceOf(m, "tmpfs")+","+m.Data, ",") {
+		if o == "" {
+			continue
+		}
+		key, value, ok := strings.Cut(o, "=")
+		given[key] = true
+		options = append(options, fsOption{key, value, !ok})
+	}
+	if s := l.label("tmpfs"); s != "" {
+		options = append(options, fsOption{key: "context", value: s})
+	}
+	return options, given
 }
 
 // maxCopyDepth bounds the folders within folders that are copied, each of which has two descriptors open.
@@ -198,8 +227,13 @@ func (c *copier) regular(from, to int, name string) error {
 		return err
 	}
 	w := os.NewFile(uintptr(out), name)
+	return errors.Join(copyContent(w, r, c.givenUp), w.Close())
+}
+
+// copyContent copies until the end, or until the start is given up.
+func copyContent(w, r *os.File, givenUp func() error) (err error) {
 	const piece = 16 << 20
-	for err = c.givenUp(); err == nil; err = c.givenUp() {
+	for err = givenUp(); err == nil; err = givenUp() {
 		if _, err = io.CopyN(w, r, piece); err != nil {
 			break
 		}
@@ -207,7 +241,7 @@ func (c *copier) regular(from, to int, name string) error {
 	if err == io.EOF {
 		err = nil
 	}
-	return errors.Join(err, w.Close())
+	return err
 }
 
 // copyXattrs copies the extended attributes that a tmpfs can have; file capabilities and access lists are among them.

@@ -58,7 +58,20 @@ func NewDeputy(ctx context.Context, uids, gids []IDMapping) (_ *Deputy, err erro
 	if err := l.validateUser(); err != nil {
 		return nil, err
 	}
-	d := &Deputy{uids: uids, gids: gids}
+	return newDeputy(ctx, l)
+}
+
+// joinDeputy starts one in a user namespace that is there already.
+func joinDeputy(ctx context.Context, join *os.File) (*Deputy, error) {
+	host := Namespace{Host: true}
+	return newDeputy(ctx, &Launch{
+		Args:       []string{"true"},
+		Namespaces: Namespaces{Mount: host, PID: host, Network: host, IPC: host, UTS: host, Cgroup: host, User: Namespace{Join: join}},
+	})
+}
+
+func newDeputy(ctx context.Context, l *Launch) (_ *Deputy, err error) {
+	d := &Deputy{uids: l.UIDMappings, gids: l.GIDMappings}
 	p := d.program(l)
 	s := &starter{l: l, p: p, comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
 	defer s.close()
@@ -100,13 +113,24 @@ func (d *Deputy) begin(s *starter) error {
 		}
 		return err
 	}
+	joins := s.l.Namespaces.User.Join != nil
 	if _, err := s.receive(); err != nil {
 		return ended(err)
 	}
-	if err := s.setUp(d.proc); err != nil {
+	var err error
+	if joins {
+		if d.uids, err = readMap(fmt.Sprintf("/proc/%d/uid_map", d.proc.Pid())); err == nil {
+			d.gids, err = readMap(fmt.Sprintf("/proc/%d/gid_map", d.proc.Pid()))
+		}
+		if err != nil {
+			err = &StartError{Step: "read", Path: "maps of the user namespace", Err: err}
+		}
+	} else {
+		err = s.setUp(d.proc)
+	}
+	if err != nil {
 		return ended(err)
 	}
-	var err error
 	if d.user, err = os.Open(fmt.Sprintf("/proc/%d/ns/user", d.proc.Pid())); err != nil {
 		return &StartError{Step: "open", Path: "user namespace", Err: err}
 	}
@@ -125,7 +149,15 @@ func (d *Deputy) program(l *Launch) *Program {
 	p.inline, p.sync = int(report.v), int(sync.v)
 	c := &compiler{Program: p, l: l, user: userMode{own: true, sync: sync}}
 	c.call("setsid", unix.SYS_SETSID)
-	c.call("unshare", unix.SYS_UNSHARE, flags(unix.CLONE_NEWUSER, cloneNames)).about("user namespace")
+	if join := l.Namespaces.User.Join; join == nil {
+		c.call("unshare", unix.SYS_UNSHARE, flags(unix.CLONE_NEWUSER, cloneNames)).about("user namespace")
+	} else {
+		fd := c.file("user namespace", useFile(join))
+		c.call("setgroups", unix.SYS_SETGROUPS, num(0), null)
+		c.ignore(errnoSet(int(unix.EPERM)))
+		c.notDumpable() // there may be processes in it
+		c.call("setns", unix.SYS_SETNS, fd, flags(unix.CLONE_NEWUSER, cloneNames)).about("user namespace")
+	}
 	c.send(c.str("m"), 1)
 	c.await("user namespace's maps")
 	c.call("setresgid", unix.SYS_SETRESGID, num(0), num(0), num(0)).about("root of the user namespace")

@@ -29,6 +29,14 @@ func (l *Launch) Hold(ctx context.Context) (*Held, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{Step: "start", Err: err}
 	}
+	if l.copiesInUser() {
+		done, own, err := l.withDeputy(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		return own.Hold(ctx)
+	}
 	own := *l
 	own.Args, own.Path, own.TTY = []string{"held"}, "", false
 	p := takeProgram()

@@ -103,13 +103,6 @@ func (l *Launch) validateUser() error {
 	case l.TimeOffsets != nil && (n.Time.Host || n.Time.Join != nil):
 		return bad("TimeOffsets", "the time namespace is not the process's own")
 	}
-	if l.newUser() || n.User.Join != nil {
-		for i := range l.Mounts {
-			if l.Mounts[i].CopyUp {
-				return bad(fmt.Sprintf("Mounts[%d].CopyUp", i), "it is the host's root that copies, not the user namespace's")
-			}
-		}
-	}
 	if err := checkMappings(l.UIDMappings); err != nil {
 		return bad("UIDMappings", "%w", err)
 	}

@@ -149,6 +149,7 @@ type Launch struct {
 	keeper *keeper
 	parked *os.File // the report of a process that is parked
 	pause  *pause   // for BeforeRoot
+	copies *Deputy  // for CopyUp in a user namespace
 
 	edit                 func(*Program) // for tests: changes the program before it runs
 	keeperEdit           func(*Program) // likewise, that of its keeper
@@ -207,7 +208,8 @@ type Mount struct {
 	Recursive bool
 	// CopyUp fills a tmpfs with what the root has at Target (not what other Mounts put there): files, folders, links and
 	// device nodes with owners, modes, times and extended attributes. The folder's own mode and owner are taken over unless
-	// Data says otherwise. What does not fit is an error.
+	// Data says otherwise. What does not fit is an error. In a user namespace device nodes are left out, which nobody could
+	// open there, and a file of somebody who has no id in it is an error.
 	CopyUp bool
 	// Propagation of the mount, and of those below it that are taken along. The default is private.
 	Propagation Propagation

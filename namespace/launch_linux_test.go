@@ -39,11 +39,17 @@ func defaultLaunch(root *Root, args ...string) *Launch {
 // output runs the launch and returns what it wrote and how it ended.
 func output(t *testing.T, l *Launch) (string, *State) {
 	t.Helper()
+	return outputOf(t, l, func() (*Process, error) { return l.Start(t.Context()) })
+}
+
+// outputOf is output for another way to start.
+func outputOf(t *testing.T, l *Launch, start func() (*Process, error)) (string, *State) {
+	t.Helper()
 	r, w, err := os.Pipe()
 	require.NoError(t, err)
 	defer r.Close()
 	l.Stdout, l.Stderr = w, w
-	p, err := l.Start(t.Context())
+	p, err := start()
 	require.NoError(t, w.Close())
 	require.NoError(t, err)
 	defer p.Close()

@@ -29,6 +29,9 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if l.pauses() && l.pause == nil {
 		return l.startPaused(ctx)
 	}
+	if l.copiesInUser() {
+		return l.startCopying(ctx)
+	}
 	p := takeProgram()
 	defer p.giveBack()
 	p.givenUp = ctx.Err

@@ -125,10 +125,7 @@ func TestUserNamespaceErrors(t *testing.T) {
 			l.UIDMappings, l.GIDMappings, l.RootIDMap = nil, nil, &IDMap{}
 		},
 		"TimeOffsets: with Keep in a user namespace of its own": func(l *Launch) { l.Keep, l.TimeOffsets = &Keep{Dir: "/x"}, &TimeOffsets{} },
-		"Mounts[3].CopyUp: it is the host's root that copies": func(l *Launch) {
-			l.Mounts = append(l.Mounts, Mount{Type: "tmpfs", Target: "/x", CopyUp: true})
-		},
-		"Mounts[0].IDMap: /proc is not a bind": func(l *Launch) { l.Mounts[0].IDMap = &IDMap{} },
+		"Mounts[0].IDMap: /proc is not a bind":                  func(l *Launch) { l.Mounts[0].IDMap = &IDMap{} },
 	} {
 		l := userLaunch("/", "true")
 		change(l)
