@@ -14,9 +14,41 @@ import (
 // program's own. A process enters them, since a program of several threads cannot enter a user namespace, and has ended when
 // OpenNetwork returns. ctx bounds it. The error is a *[StartError].
 func OpenNetwork(ctx context.Context, user, network *os.File) (tun, rtnetlink *os.File, err error) {
+	files, err := openInNetwork(ctx, user, network, []string{"tun", "rtnetlink"}, func(c *compiler, fd arg, send func()) {
+		c.openat(num(atCWD), "/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK).to(fd)
+		send()
+		c.socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE).to(fd).about("rtnetlink")
+		send()
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return files[0], files[1], nil
+}
+
+// OpenSocket opens a socket in a network namespace, as OpenNetwork does: of a domain and a type of socket(2), which is neither bound nor
+// connected. It does not block.
+func OpenSocket(ctx context.Context, user, network *os.File, domain, kind int) (*os.File, error) {
+	files, err := openInNetwork(ctx, user, network, []string{"socket"}, func(c *compiler, fd arg, send func()) {
+		c.socket(domain, kind|unix.SOCK_NONBLOCK, 0).to(fd)
+		send()
+	})
+	if err != nil {
+		return nil, err
+	}
+	return files[0], nil
+}
+
+func (c *compiler) socket(domain, kind, protocol int) *step {
+	return c.call("socket", unix.SYS_SOCKET, num(domain), num(kind|unix.SOCK_CLOEXEC), num(protocol))
+}
+
+// openInNetwork has a process in the namespaces open files and send them, by the program that open writes.
+func openInNetwork(ctx context.Context, user, network *os.File, names []string, open func(c *compiler, fd arg, send func()),
+) (files []*os.File, err error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, &StartError{Step: "socketpair", Path: "network", Err: err}
+		return nil, &StartError{Step: "socketpair", Path: "network", Err: err}
 	}
 	ours := pair[0]
 	defer unix.Close(ours)
@@ -35,36 +67,34 @@ func OpenNetwork(ctx context.Context, user, network *os.File) (tun, rtnetlink *o
 	}
 	c.call("setns", unix.SYS_SETNS, net, flags(unix.CLONE_NEWNET, cloneNames)).about("network namespace")
 	fd := c.variable("fd", 8)
-	c.openat(num(atCWD), "/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK).to(fd)
-	c.sendDescriptor(sock, fd)
-	c.call("socket", unix.SYS_SOCKET, num(unix.AF_NETLINK), num(unix.SOCK_RAW|unix.SOCK_CLOEXEC), num(unix.NETLINK_ROUTE)).to(fd).about("rtnetlink")
-	c.sendDescriptor(sock, fd)
+	open(c, fd, func() { c.sendDescriptor(sock, fd) })
 	c.call("exit_group", unix.SYS_EXIT_GROUP, num(0))
 
 	s := &starter{l: l, p: p, comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
 	defer s.close()
 	if err := s.open(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	pid, pidfd, err := s.spawn()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	proc := newProcess(pid, pidfd)
 	s.closeChildSide()
 	_, err = s.result(ctx)
 	proc.discard()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if tun, err = takeFile(ours, "tun"); err != nil {
-		return nil, nil, err
+	for _, name := range names {
+		f, err := takeFile(ours, name)
+		if err != nil {
+			closeFiles(files...)
+			return nil, err
+		}
+		files = append(files, f)
 	}
-	if rtnetlink, err = takeFile(ours, "rtnetlink"); err != nil {
-		_ = tun.Close()
-		return nil, nil, err
-	}
-	return tun, rtnetlink, nil
+	return files, nil
 }
 
 // handNetwork sends the namespaces that a program needs to be the network's other side.

@@ -31,7 +31,7 @@ func (b *Sandbox) Listen(ctx context.Context, network, address string) (l net.Li
 		return nil, err
 	}
 	if b.s.o.UserMode != nil {
-		return nil, b.listenUser(network)
+		return b.listenUser(ctx, network, address)
 	}
 	err = inside(b.ns, func() (err error) {
 		l, err = (&net.ListenConfig{}).Listen(ctx, network, address)
@@ -46,7 +46,7 @@ func (b *Sandbox) ListenPacket(ctx context.Context, network, address string) (c 
 		return nil, err
 	}
 	if b.s.o.UserMode != nil {
-		return nil, b.listenUser(network)
+		return b.listenPacketUser(ctx, network, address)
 	}
 	err = inside(b.ns, func() (err error) {
 		c, err = (&net.ListenConfig{}).ListenPacket(ctx, network, address)

@@ -3,7 +3,6 @@ package network
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -166,38 +165,6 @@ func (b *Sandbox) learnUser(q dnsmessage.Question, answer []byte) {
 	if addrs, ttl := addresses(q, answer); len(addrs) > 0 {
 		b.learned.learn(nameOf(q), addrs, ttl)
 	}
-}
-
-// dialUser connects as Dial does, from outside the sandbox: to its own addresses in place of loopback.
-func (b *Sandbox) dialUser(ctx context.Context, network string, to netip.AddrPort) (net.Conn, error) {
-	link, target := b.linkTo(to)
-	if link == nil {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s is on no network of the sandbox: %w", to, errors.ErrUnsupported)}
-	}
-	return link.Dial(ctx, network[:3], netip.Addr{}, target)
-}
-
-// linkTo finds the attachment whose network an address is on.
-func (b *Sandbox) linkTo(to netip.AddrPort) (UserLink, netip.AddrPort) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, a := range b.attached {
-		for _, own := range []netip.Prefix{a.e.IPv4, a.e.IPv6} {
-			switch {
-			case a.link == nil || !own.IsValid() || own.Addr().Is6() != to.Addr().Is6():
-			case to.Addr().IsLoopback():
-				return a.link, netip.AddrPortFrom(own.Addr(), to.Port())
-			case own.Contains(to.Addr()):
-				return a.link, to
-			}
-		}
-	}
-	return nil, to
-}
-
-// listenUser says what does not go in user mode.
-func (b *Sandbox) listenUser(network string) error {
-	return &net.OpError{Op: "listen", Net: network, Err: fmt.Errorf("in user mode: %w", errors.ErrUnsupported)}
 }
 
 // closeLink ends an attachment's interface in user mode.

@@ -69,6 +69,7 @@ func ordinary(args []string) int {
 		}
 		var box *network.Sandbox
 		var port uint16
+		var own string
 		c := container.New(namespace.Dir(args[1]), "connect", args[3])
 		var out bytes.Buffer
 		r, w, err := os.Pipe()
@@ -84,7 +85,7 @@ func ordinary(args []string) int {
 			}
 			e, err := box.Attach(ctx, "net", &network.EndpointOptions{Ports: []network.Port{{Container: 80}}})
 			if err == nil {
-				port = e.Ports[0].Host
+				port, own = e.Ports[0].Host, e.IPv4.Addr().String()
 			}
 			return err
 		}
@@ -109,6 +110,9 @@ func ordinary(args []string) int {
 		n, _ = resp.Body.Read(body)
 		_ = resp.Body.Close()
 		fmt.Printf("published: %s\n", body[:n])
+		if err := testSockets(ctx, box, own); err != nil {
+			return fmt.Errorf("sockets: %w", err)
+		}
 		_ = c.Kill()
 		_ = c.Wait(ctx)
 		if err := box.Close(); err != nil {
