@@ -37,6 +37,8 @@ type registryFlags struct {
 	collect, expiry                   time.Duration
 	quota                             []string
 	cacheSize, maxBlob                string
+	htpasswd                          string
+	anonymousPull                     bool
 }
 
 func (a *app) registryServeCommand() *cobra.Command {
@@ -45,7 +47,7 @@ func (a *app) registryServeCommand() *cobra.Command {
 		Use:   "serve [OPTIONS]",
 		Short: "Serve a registry from a folder, until a signal ends it",
 		Long: "Serve a registry from a folder, until a signal ends it. Everybody who reaches the address may read and write:\n" +
-			"by default that is this machine alone. With --upstream it is a mirror of another registry and takes no pushes.",
+			"by default that is this machine alone; with --htpasswd it takes a password. With --upstream it is a mirror of another registry and takes no pushes.",
 		Args:                  cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE:                  func(*cobra.Command, []string) error { return a.serveRegistry(f) },
@@ -63,6 +65,9 @@ func (a *app) registryServeCommand() *cobra.Command {
 	c.Flags().StringVar(&f.maxBlob, "max-blob-size", "64GiB", "The largest blob to take")
 	c.Flags().StringVar(&f.cert, "tls-cert", "", "The certificate to serve TLS with")
 	c.Flags().StringVar(&f.key, "tls-key", "", "The certificate's key")
+	c.Flags().StringVar(&f.htpasswd, "htpasswd", "",
+		"Ask for a password of this file, made by htpasswd -B, which is read anew when it changes; give TLS, too, beyond this machine")
+	c.Flags().BoolVar(&f.anonymousPull, "anonymous-pull", false, "With --htpasswd: let everybody read")
 	c.Flags().BoolVar(&f.readOnly, "read-only", false, "Take no pushes and delete nothing")
 	c.Flags().BoolVar(&f.verbose, "verbose", false, "Log every request")
 	c.Flags().DurationVar(&f.collect, "collect", time.Hour, "How often to delete content that no repository has; 0 is never")
@@ -92,6 +97,15 @@ func (a *app) serveRegistry(f *registryFlags) (err error) {
 	if f.images != "" && (f.upstream != "" || f.dir != "") {
 		return errors.New("--images serves what is there already: it excludes --dir and --upstream")
 	}
+	if f.anonymousPull && f.htpasswd == "" {
+		return errors.New("--anonymous-pull is an exception from --htpasswd, and needs it")
+	}
+	var passwords *passwordFile
+	if f.htpasswd != "" {
+		if passwords, err = openPasswords(f.htpasswd, f.anonymousPull); err != nil {
+			return fmt.Errorf("--htpasswd: %w", err)
+		}
+	}
 	if f.dir == "" {
 		f.dir = filepath.Join(a.root, "registry")
 	}
@@ -108,6 +122,9 @@ func (a *app) serveRegistry(f *registryFlags) (err error) {
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
 	handler := &registry.Server{Store: store, ReadOnly: f.readOnly, Log: log, Quota: quota, MaxBlobSize: maxBlob}
+	if passwords != nil {
+		handler.Authorize = passwords.authorize
+	}
 	if f.upstream != "" {
 		client := a.client()
 		defer client.CloseIdleConnections()
