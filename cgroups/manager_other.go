@@ -37,6 +37,9 @@ func (m *Manager) Close() error { return nil }
 // Create is not supported on this system.
 func (m *Manager) Create(path string, r *Resources) (*Group, error) { return nil, errOtherSystem }
 
+// Complete returns an error that satisfies errors.ErrUnsupported.
+func (m *Manager) Complete(path string) (*Group, error) { return nil, errOtherSystem }
+
 // Open is not supported on this system.
 func (m *Manager) Open(path string) (*Group, error) { return nil, errOtherSystem }
 

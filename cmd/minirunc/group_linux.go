@@ -104,10 +104,15 @@ func (m *making) plainGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 	if err == nil {
 		err = m.noteGroup(manager, name)
 	}
-	if err == nil {
-		err = g.Update(withDevices(r))
-	}
+	_ = g.Close()
 	if err != nil {
+		return nil, err
+	}
+	// On v1 somebody may have made it in some of the hierarchies only.
+	if g, err = manager.Complete(name); err != nil {
+		return nil, errors.Join(err, m.folder.ForgetGroup())
+	}
+	if err := g.Update(withDevices(r)); err != nil {
 		_ = g.Close()
 		return nil, err
 	}
