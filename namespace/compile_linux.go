@@ -36,6 +36,7 @@ type lateMount struct {
 	target string
 	flags  MountFlags
 	fd     arg
+	mount  int32
 }
 
 // Program returns the program that Start would run. Nothing is opened or changed. The errors are those of a Launch that
@@ -101,6 +102,7 @@ func (c *compiler) setUp() {
 		for i := range c.l.Mounts {
 			c.mount(i)
 		}
+		c.mounting = 0
 		c.sysctls()
 		c.hideKernelPaths()
 		if !c.user.pivot {

@@ -14,6 +14,7 @@ import (
 func (c *compiler) mount(i int) {
 	var fd arg
 	m := &c.l.Mounts[i]
+	c.mounting = int32(i) + 1
 	target := path.Clean(m.Target)
 	switch m.Type {
 	case "nodes":
@@ -180,13 +181,15 @@ func (c *compiler) remountBind(m *Mount, target string) {
 // readOnlyLast notes a mount that becomes read-only when all is made in it, if it is to.
 func (c *compiler) readOnlyLast(fl MountFlags, target string, fd arg) {
 	if fl&ReadOnly != 0 {
-		c.late = append(c.late, lateMount{target, fl, fd})
+		c.late = append(c.late, lateMount{target, fl, fd, c.mounting})
 	}
 }
 
 // readOnlyLate makes mounts read-only below which others had to be made.
 func (c *compiler) readOnlyLate() {
+	defer func() { c.mounting = 0 }()
 	for _, m := range c.late {
+		c.mounting = m.mount
 		if kernel.MountSetattr.Err() == nil {
 			c.setattr(m.fd, unix.AT_EMPTY_PATH, unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}).about(m.target)
 		} else {

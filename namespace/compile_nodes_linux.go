@@ -1,13 +1,18 @@
 package namespace
 
 import (
+	"path"
+
 	"golang.org/x/sys/unix"
 )
 
 // nodes makes device nodes in a folder that is there already, or becomes a plain folder. What has such a name stays.
 func (c *compiler) nodes(m *Mount, target string) {
-	dir := c.resolve(m, target)
-	c.offKernel(m, dir, target)
+	dir := c.root
+	if target != "/" {
+		dir = c.resolve(m, target)
+		c.offKernel(m, dir, target)
+	}
 	standard := target == "/dev" && m.Data != existingNodes
 	nodes := m.Nodes
 	if standard {
@@ -25,7 +30,11 @@ func (c *compiler) nodes(m *Mount, target string) {
 			c.ignore(errnoSet(int(unix.EEXIST)))
 		}
 	}
-	if target != "/dev" {
+	switch target {
+	case "/dev":
+	case "/":
+		return
+	default:
 		c.close(dir)
 		return
 	}
@@ -51,7 +60,7 @@ func lastOfName(nodes []Device) bool {
 
 // nodeUnlessThere makes a node. Nothing of the image is opened or changed by its name.
 func (c *compiler) nodeUnlessThere(dir arg, target string, d Device) {
-	about, skip := target+"/"+d.Path, c.label()
+	about, skip := path.Join(target, d.Path), c.label()
 	if c.user.bound && !d.FIFO {
 		c.bindNode(dir, d, about)
 		return

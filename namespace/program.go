@@ -11,18 +11,19 @@ import (
 // command: system calls whose arguments are constants or results of earlier steps, and the few branches between them.
 // It is plain data: it can be printed and compared before it runs.
 type Program struct {
-	steps  []step
-	args   []arg   // of all steps
-	data   []byte  // constants: strings, structures, tables
-	relocs []reloc // words of data that hold addresses
-	vars   int     // bytes of zeroed memory behind the data
-	names  []variableName
-	labels []int  // label number to step index
-	files  []file // the process's descriptors, by number
-	inline int    // descriptors below it stay open in the command; report is the next
-	moved  bool   // it is loaded at heldAddr, into a stub that has run another program
-	nameAt int    // the process's name during its set-up: offset in data + 1
-	image  []byte // a buffer for the stub
+	steps    []step
+	args     []arg   // of all steps
+	data     []byte  // constants: strings, structures, tables
+	relocs   []reloc // words of data that hold addresses
+	vars     int     // bytes of zeroed memory behind the data
+	names    []variableName
+	labels   []int  // label number to step index
+	files    []file // the process's descriptors, by number
+	inline   int    // descriptors below it stay open in the command; report is the next
+	moved    bool   // it is loaded at heldAddr, into a stub that has run another program
+	nameAt   int    // the process's name during its set-up: offset in data + 1
+	image    []byte // a buffer for the stub
+	mounting int32  // the mount, counted from one, that further steps and files belong to
 
 	// handed are the two words by which a seccomp listener is handed over: its descriptor, and whether the host program
 	// has it. Nil if there is none.
@@ -54,6 +55,7 @@ type step struct {
 	errs  uint64
 	name  string
 	path  string // what the step is about, for errors
+	mount int32  // the mount that it belongs to, counted from one
 }
 
 // Instructions that are not system calls.
@@ -111,8 +113,9 @@ type variableName struct {
 
 // A file is a descriptor that the host program opens for the new process.
 type file struct {
-	text string
-	open func() (fd int, owned bool, err error)
+	text  string
+	open  func() (fd int, owned bool, err error)
+	mount int32 // that it belongs to, counted from one
 }
 
 func num(v int) arg                        { return arg{kind: argInt, v: uint64(v)} }
@@ -161,7 +164,7 @@ func (p *Program) call(name string, nr int, args ...arg) *step {
 }
 
 func (p *Program) op(op int, args ...arg) *step {
-	p.steps = append(p.steps, step{op: int32(op), n: int32(len(args)), first: len(p.args)})
+	p.steps = append(p.steps, step{op: int32(op), n: int32(len(args)), first: len(p.args), mount: p.mounting})
 	p.args = append(p.args, args...)
 	return &p.steps[len(p.steps)-1]
 }
@@ -265,7 +268,7 @@ func (a arg) at(i int) arg {
 
 // file adds a descriptor of the host program.
 func (p *Program) file(text string, open func() (fd int, owned bool, err error)) arg {
-	p.files = append(p.files, file{text, open})
+	p.files = append(p.files, file{text, open, p.mounting})
 	return arg{kind: argFD, v: uint64(len(p.files) - 1)}
 }
 

@@ -101,7 +101,8 @@ func (l *Launch) validateMounts() error {
 	dev := false
 	for i := range l.Mounts {
 		m := &l.Mounts[i]
-		if !path.IsAbs(m.Target) || path.Clean(m.Target) == "/" || strings.IndexByte(m.Target+m.Source+m.Subpath+m.Data+m.Type, 0) >= 0 {
+		atRoot := path.Clean(m.Target) == "/" && m.Type != "nodes"
+		if !path.IsAbs(m.Target) || atRoot || strings.IndexByte(m.Target+m.Source+m.Subpath+m.Data+m.Type, 0) >= 0 {
 			return bad("Mounts", "target %q is not an absolute path below /", m.Target)
 		}
 		if m.CopyUp && m.Type != "tmpfs" {

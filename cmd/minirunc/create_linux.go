@@ -147,7 +147,7 @@ func (m *making) run() (proc *namespace.Process, err error) {
 		if e := m.restOfGroup(); e != nil {
 			return nil, e
 		}
-		return nil, initError(bundle.Explain(err), m.bundle.Spec.Process)
+		return nil, initError(l.Explain(err), m.bundle.Spec.Process)
 	}
 	if err = m.finish(proc); err != nil {
 		_ = proc.Signal(syscall.SIGKILL)

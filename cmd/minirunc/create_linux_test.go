@@ -342,6 +342,18 @@ func TestCreateFails(t *testing.T) {
 		{`mounts[4].source: stat /nowhere`, func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Source: "/nowhere", Type: "bind"})
 		}},
+		{`mounts[4]: start container: fsopen nofs: mount 4 at /x: no such device`, func(s *specs.Spec) {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Source: "x", Type: "nofs"})
+		}},
+		{`mounts[4]: start container: fsconfig tmpfs: mount 4 at /x: invalid argument`, func(s *specs.Spec) {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Source: "x", Type: "tmpfs", Options: []string{"ro", "size=nothing"}})
+		}},
+		{`mounts[4]: start container: openat2 /etc/passwd/x: mount 4 at /etc/passwd/x: not a directory`, func(s *specs.Spec) {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/etc/passwd/x", Source: "/", Options: []string{"bind"}})
+		}},
+		{`linux.devices: start container: openat2 /etc/passwd: mount `, func(s *specs.Spec) {
+			s.Linux.Devices = []specs.LinuxDevice{{Path: "/etc/passwd/x", Type: "c", Major: 1, Minor: 3}}
+		}},
 		{`linux.sysctl.kernel.core_pattern: it is not in a separate kernel namespace`, func(s *specs.Spec) {
 			s.Linux.Sysctl = map[string]string{"kernel.core_pattern": "|/x"}
 		}},

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,4 +110,42 @@ func TestJoinedUserNamespace(t *testing.T) {
 	})
 	m.write()
 	require.Equal(t, "1 0 0 [] /  /root\n", m.ok("run", "c"))
+}
+
+// TestDeviceAtRoot makes a device that is in no folder, in a root that becomes read-only.
+func TestDeviceAtRoot(t *testing.T) {
+	m := newMade(t, "cat", "/null")
+	m.spec.Root.Readonly = true
+	m.spec.Linux.Devices = []specs.LinuxDevice{{Path: "/null", Type: "c", Major: 1, Minor: 3}}
+	m.write()
+	m.ok("run", "c")
+	st, err := os.Lstat(filepath.Join(m.spec.Root.Path, "null"))
+	require.NoError(t, err)
+	require.NotZero(t, st.Mode()&os.ModeCharDevice)
+}
+
+// TestGroupInOneHierarchy: a group that somebody has made in one hierarchy of v1 is made in the others, with its limits.
+func TestGroupInOneHierarchy(t *testing.T) {
+	m := newMade(t, "cat", "/proc/self/cgroup")
+	manager, err := cgroups.Detect()
+	require.NoError(t, err)
+	defer manager.Close()
+	name, err := besideOwn(manager, m.spec.Linux.CgroupsPath)
+	require.NoError(t, err)
+	dirs, err := manager.Directories(name)
+	require.NoError(t, err)
+	pids := int64(77)
+	m.spec.Linux.Resources = &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &pids}}
+	m.spec.Linux.Namespaces = slices.DeleteFunc(m.spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.CgroupNamespace })
+	m.write()
+	for _, dir := range []string{dirs[0], dirs[len(dirs)-1]} {
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		out := m.ok("run", "c")
+		for line := range strings.Lines(strings.TrimSpace(out)) {
+			if !strings.HasPrefix(line, "0::") || len(dirs) == 1 {
+				require.Contains(t, line, name, "it is in the group in each hierarchy")
+			}
+		}
+		require.Empty(t, m.left())
+	}
 }

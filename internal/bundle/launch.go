@@ -26,7 +26,8 @@ type Options struct {
 // A Launch is what the configuration says, ready to be started, with the files that it needs.
 type Launch struct {
 	*namespace.Launch
-	files []*os.File
+	files  []*os.File
+	mounts []int // where in the configuration each of Mounts is
 }
 
 // Close closes the namespaces that are joined.
@@ -56,7 +57,7 @@ func (b *Bundle) Launch(o *Options) (_ *Launch, err error) {
 		return nil, err
 	}
 	l.Personality, l.MemoryPolicy = s.Linux.Personality, s.Linux.MemoryPolicy
-	if l.Mounts, err = b.mounts(o); err != nil {
+	if l.Mounts, l.mounts, err = b.mounts(o); err != nil {
 		return nil, err
 	}
 	if needsHost(l.Mounts) && l.BeforeRoot == nil { // whose mounts are in sight then
@@ -127,6 +128,18 @@ var fields = map[string]string{
 	"Personality.Flags": "linux.personality.flags", "MemoryPolicy.Mode": "linux.memoryPolicy.mode",
 	"MemoryPolicy.Flags": "linux.memoryPolicy.flags", "MemoryPolicy.Nodes": "linux.memoryPolicy.nodes",
 	"AppArmor": "process.apparmorProfile", "SELinux": "process.selinuxLabel",
+}
+
+// Explain does what the function Explain does with an error of this start, and names the mount that it is about.
+func (l *Launch) Explain(err error) error {
+	var m *namespace.MountError
+	if !errors.As(err, &m) {
+		return Explain(err)
+	}
+	if m.Index >= len(l.mounts) { // they come after all mounts
+		return &FieldError{Field: "linux.devices", Err: err}
+	}
+	return &FieldError{Field: index("mounts", l.mounts[m.Index]), Err: err}
 }
 
 // Explain names the field of the configuration in an error of a start that is about a field.

@@ -113,7 +113,7 @@ func TestCgroupMounts(t *testing.T) {
 	require.NoError(t, err)
 	o := &Options{Hierarchies: []cgroups.Hierarchy{{Name: "cpu,cpuacct", Type: "cgroup", Options: "cpu,cpuacct"}, {Name: "pids", Type: "cgroup", Options: "pids"}}}
 	targets := func() (all []string) {
-		list, err := b.mounts(o)
+		list, _, err := b.mounts(o)
 		require.NoError(t, err)
 		for _, m := range list {
 			all = append(all, m.Type+" "+m.Source+" "+m.Target)
@@ -159,7 +159,7 @@ func TestTmpfsMode(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.MkdirAll(filepath.Join(b.Rootfs(), "t"), 0o755))
 	require.NoError(t, os.Chmod(filepath.Join(b.Rootfs(), "t"), 0o750|os.ModeSticky))
-	list, err := b.mounts(&Options{})
+	list, _, err := b.mounts(&Options{})
 	require.NoError(t, err)
 	require.Equal(t, []string{"mode=01750", "", "mode=700"}, []string{list[0].Data, list[1].Data, list[2].Data})
 }
@@ -180,4 +180,12 @@ func TestDevices(t *testing.T) {
 	require.Equal(t, "existing", list[0].Data)
 	require.Empty(t, list[0].Nodes)
 	require.Len(t, list, 2)
+	b.Spec.Linux.Devices = []specs.LinuxDevice{{Path: "//null", Type: "c", Major: 1, Minor: 3}, {Path: "/", Type: "c"}}
+	_, err = b.nodes()
+	require.ErrorContains(t, err, "linux.devices[1].path")
+	b.Spec.Linux.Devices = b.Spec.Linux.Devices[:1]
+	list, err = b.nodes()
+	require.NoError(t, err)
+	require.Equal(t, "/", list[1].Target)
+	require.Equal(t, "null", list[1].Nodes[0].Path)
 }

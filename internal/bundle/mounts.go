@@ -13,17 +13,17 @@ import (
 	"github.com/caisson-engine/caisson/namespace"
 )
 
-// mounts translates the mounts, in their order.
-func (b *Bundle) mounts(o *Options) ([]namespace.Mount, error) {
-	var all []namespace.Mount
+// mounts translates the mounts, in their order, and says of each where in the configuration it is.
+func (b *Bundle) mounts(o *Options) (all []namespace.Mount, places []int, err error) {
 	for i := range b.Spec.Mounts {
 		list, err := b.mount(&b.Spec.Mounts[i], index("mounts", i), o)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		all = append(all, list...)
+		places = append(places, slices.Repeat([]int{i}, len(list))...)
 	}
-	return all, nil
+	return all, places, nil
 }
 
 func (b *Bundle) mount(s *specs.Mount, field string, o *Options) ([]namespace.Mount, error) {

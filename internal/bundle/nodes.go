@@ -48,9 +48,6 @@ func (b *Bundle) nodes() ([]namespace.Mount, error) {
 			continue
 		}
 		k := slices.IndexFunc(all, func(m namespace.Mount) bool { return m.Target == path.Dir(p) })
-		if path.Dir(p) == "/" {
-			return nil, wrong(field+".path", "%q is not in a folder", d.Path)
-		}
 		if k < 0 {
 			k = len(all)
 			all = append(all, namespace.Mount{Type: "nodes", Target: path.Dir(p)})
