@@ -74,7 +74,7 @@ func TestIDMapUnsupported(t *testing.T) {
 	before := descriptors(t)
 	_, err := l.Start(t.Context())
 	require.ErrorIs(t, err, unix.EINVAL)
-	require.ErrorContains(t, err, "mount_setattr /proc/sys: the file system cannot show other owners")
+	require.ErrorContains(t, err, "mount_setattr /proc/sys: mount 3 at /tmp: the file system cannot show other owners")
 	require.Equal(t, before, descriptors(t))
 }
 

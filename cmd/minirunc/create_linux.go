@@ -84,7 +84,9 @@ func (c *command) make(id string, o *createOptions) (_ *container, _ *namespace.
 	if err == nil {
 		proc, err = m.run()
 	}
+	defer m.devices.Close()
 	if err != nil {
+		m.devices.Back()
 		m.undo()
 		return nil, nil, err
 	}
@@ -99,7 +101,8 @@ type making struct {
 	rest    *groupRest        // of the control group, which is made while the process is; or nil
 	back    []string          // the groups that the program was in before a scope was made of it
 	state   *ocistate.Pending // written, and to be shown
-	hooked  bool              // hooks were run: those of poststop are to be run too
+	devices *bundle.MovedDevices
+	hooked  bool // hooks were run: those of poststop are to be run too
 }
 
 func (m *making) run() (proc *namespace.Process, err error) {
@@ -194,7 +197,8 @@ func (m *making) prepare(p *namespace.Process) (err error) {
 // beforeRoot runs the hooks that come before the process enters its root.
 func (m *making) beforeRoot(ctx context.Context, p *namespace.Process) error {
 	m.InitProcessPid = p.Pid()
-	if err := m.bundle.MoveNetDevices(p.Pid()); err != nil {
+	var err error
+	if m.devices, err = m.bundle.MoveNetDevices(p.Pid()); err != nil {
 		return err
 	}
 	m.hooked = true

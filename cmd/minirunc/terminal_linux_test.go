@@ -105,7 +105,23 @@ func TestNetDevices(t *testing.T) {
 	require.Contains(t, d.stderr.String(), "linux.netDevices.nothing: ")
 	require.Contains(t, in("ip", "addr", "show", "dum0"), "192.0.2.7/24", "it came back")
 	require.Contains(t, in("ip", "link", "show", "dum0"), "UP")
-	delete(m.spec.Linux.NetDevices, "nothing")
+
+	// A device that cannot be moved, whose name another one has there by then; and a create that fails later on.
+	in("ip", "link", "set", "dum1", "up")
+	m.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"dum0": {Name: "dum1"}, "dum1": {Name: "eth6"}}
+	m.write()
+	d = run("run", "c")
+	require.Contains(t, d.stderr.String(), "linux.netDevices.dum1: file exists")
+	require.Contains(t, in("ip", "link", "show", "dum1"), "UP")
+	m.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"dum0": {Name: "eth5"}}
+	m.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/false"}}}
+	m.write()
+	d = run("run", "c")
+	require.Contains(t, d.stderr.String(), "hooks.createRuntime[0]")
+	require.Contains(t, in("ip", "addr", "show", "dum0"), "192.0.2.7/24")
+	require.Contains(t, in("ip", "link", "show", "dum0"), "UP")
+
+	m.spec.Hooks = nil
 	m.write()
 	out := run("run", "c").stdout.String()
 	require.Contains(t, out, "eth5:")

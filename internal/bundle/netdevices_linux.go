@@ -13,87 +13,164 @@ import (
 
 // MoveNetDevices moves the network devices of linux.netDevices into the network namespace of a process, under the names that
 // they shall have there, with their permanent addresses, and up if they were. If one cannot be moved, those that were come
-// back.
-func (b *Bundle) MoveNetDevices(pid int) (err error) {
+// back. The caller closes what it gets; it is nil if there are no devices.
+func (b *Bundle) MoveNetDevices(pid int) (_ *MovedDevices, err error) {
 	devices := b.Spec.Linux.NetDevices
 	if len(devices) == 0 {
-		return nil
+		return nil, nil
 	}
-	target, err := netns.GetFromPid(pid)
-	if err != nil {
-		return wrong("linux.netDevices", "network namespace of process %d: %w", pid, err)
-	}
-	defer target.Close()
-	own, err := netns.Get()
-	if err != nil {
-		return wrong("linux.netDevices", "own network namespace: %w", err)
-	}
-	defer own.Close()
-	there, err := netlink.NewHandleAt(target, unix.NETLINK_ROUTE)
-	if err != nil {
-		return wrong("linux.netDevices", "netlink: %w", err)
-	}
-	defer there.Close()
-	here, err := netlink.NewHandleAt(own, unix.NETLINK_ROUTE)
-	if err != nil {
-		return wrong("linux.netDevices", "netlink: %w", err)
-	}
-	defer here.Close()
-	var moved []func()
+	m := &MovedDevices{}
 	defer func() {
-		if err == nil {
-			return
-		}
-		for _, back := range slices.Backward(moved) {
-			back()
+		if err != nil {
+			m.Back()
+			m.Close()
 		}
 	}()
+	target, err := netns.GetFromPid(pid)
+	if err != nil {
+		return nil, wrong("linux.netDevices", "network namespace of process %d: %w", pid, err)
+	}
+	m.there.ns, m.open = target, append(m.open, target)
+	own, err := netns.Get()
+	if err != nil {
+		return nil, wrong("linux.netDevices", "own network namespace: %w", err)
+	}
+	m.here.ns, m.open = own, append(m.open, own)
+	for _, side := range []*side{&m.here, &m.there} {
+		if side.links, err = netlink.NewHandleAt(side.ns, unix.NETLINK_ROUTE); err != nil {
+			return nil, wrong("linux.netDevices", "netlink: %w", err)
+		}
+	}
 	for _, host := range slices.Sorted(maps.Keys(devices)) {
 		name := devices[host].Name
 		if name == "" {
 			name = host
 		}
-		moved = append(moved, func() { _ = moveDevice(there, here, own, name, host) })
-		if err := moveDevice(here, there, target, host, name); err != nil {
-			moved = moved[:len(moved)-1]
-			return &FieldError{Field: "linux.netDevices." + host, Err: err}
+		if err := m.move(host, name); err != nil {
+			return nil, &FieldError{Field: "linux.netDevices." + host, Err: err}
 		}
 	}
+	return m, nil
+}
+
+// MovedDevices are network devices that were moved into a container's namespace, which stays as long as this is not closed.
+type MovedDevices struct {
+	here, there side
+	open        []netns.NsHandle
+	devices     []netDevice
+}
+
+// A side is a network namespace.
+type side struct {
+	ns    netns.NsHandle
+	links *netlink.Handle
+}
+
+// A netDevice is what a device was before it was moved.
+type netDevice struct {
+	name, newName string
+	up            bool
+	addresses     []netlink.Addr
+}
+
+// Back moves the devices back where they were, as they were. Those that cannot be stay.
+func (m *MovedDevices) Back() {
+	if m == nil {
+		return
+	}
+	for _, d := range slices.Backward(m.devices) {
+		_ = d.back(&m.there, &m.here)
+	}
+	m.devices = nil
+}
+
+// Close gives up the namespaces.
+func (m *MovedDevices) Close() {
+	if m == nil {
+		return
+	}
+	for _, side := range []*side{&m.here, &m.there} {
+		if side.links != nil {
+			side.links.Close()
+		}
+	}
+	for _, ns := range m.open {
+		_ = ns.Close()
+	}
+	m.open = nil
+}
+
+// move moves a device, and gives it a new name. If it fails, the device is where and what it was.
+func (m *MovedDevices) move(name, newName string) error {
+	l, err := m.here.links.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	if _, err := m.there.links.LinkByName(newName); err == nil {
+		return fmt.Errorf("the container has a device %s", newName)
+	}
+	d := netDevice{name: name, newName: newName, up: l.Attrs().Flags&net.FlagUp != 0}
+	addresses, err := m.here.links.AddrList(l, netlink.FAMILY_ALL)
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if a.Scope == unix.RT_SCOPE_UNIVERSE && a.Flags&unix.IFA_F_PERMANENT != 0 {
+			d.addresses = append(d.addresses, netlink.Addr{IPNet: a.IPNet, Peer: a.Peer, Broadcast: a.Broadcast})
+		}
+	}
+	err = m.here.links.LinkSetDown(l)
+	if err == nil {
+		err = m.here.links.LinkSetNsFd(l, int(m.there.ns))
+	}
+	if err != nil {
+		_ = d.settle(m.here.links, name, name)
+		return err
+	}
+	if err := d.settle(m.there.links, name, newName); err != nil {
+		_ = d.back(&m.there, &m.here)
+		return err
+	}
+	m.devices = append(m.devices, d)
 	return nil
 }
 
-// moveDevice moves a device from one namespace to another, with a new name.
-func moveDevice(from, to *netlink.Handle, target netns.NsHandle, name, newName string) error {
-	l, err := from.LinkByName(name)
+// back moves the device back, whether it has got its new name or not.
+func (d *netDevice) back(from, to *side) error {
+	name := d.newName
+	l, err := from.links.LinkByName(name)
 	if err != nil {
-		return err
-	}
-	if _, err := to.LinkByName(newName); err == nil {
-		return fmt.Errorf("the container has a device %s", newName)
-	}
-	addresses, err := from.AddrList(l, netlink.FAMILY_ALL)
-	if err != nil {
-		return err
-	}
-	up := l.Attrs().Flags&net.FlagUp != 0
-	if err := from.LinkSetDown(l); err != nil {
-		return err
-	}
-	if err := from.LinkSetNsFd(l, int(target)); err != nil {
-		return err
-	}
-	m, err := to.LinkByName(name)
-	if err == nil && name != newName {
-		err = to.LinkSetName(m, newName)
-	}
-	for _, a := range addresses {
-		if err != nil || a.Scope != unix.RT_SCOPE_UNIVERSE || a.Flags&unix.IFA_F_PERMANENT == 0 {
-			continue
+		name = d.name
+		if l, err = from.links.LinkByName(name); err != nil {
+			return err
 		}
-		err = to.AddrReplace(m, &netlink.Addr{IPNet: a.IPNet, Peer: a.Peer, Broadcast: a.Broadcast})
 	}
-	if err == nil && up {
-		err = to.LinkSetUp(m)
+	if err := from.links.LinkSetDown(l); err != nil {
+		return err
+	}
+	// Its new name may be another device's there.
+	if name != d.name && from.links.LinkSetName(l, d.name) == nil {
+		name = d.name
+	}
+	if err := from.links.LinkSetNsFd(l, int(to.ns)); err != nil {
+		return err
+	}
+	return d.settle(to.links, name, d.name)
+}
+
+// settle gives a device its name, its addresses, and has it be up if it was.
+func (d *netDevice) settle(links *netlink.Handle, name, newName string) error {
+	l, err := links.LinkByName(name)
+	if err == nil && name != newName {
+		err = links.LinkSetName(l, newName)
+	}
+	for _, a := range d.addresses {
+		if err == nil {
+			err = links.AddrReplace(l, &a)
+		}
+	}
+	if err == nil && d.up {
+		err = links.LinkSetUp(l)
 	}
 	return err
 }
