@@ -13,13 +13,18 @@ import (
 )
 
 // JoinedMappings returns the maps of a user namespace that ns, a descriptor of it or a pidfd, stands for: HostID is as this
-// program sees ids. The kernel shows them by a process in the namespace; without one that this program sees, the error is
-// fs.ErrNotExist.
+// program sees ids. The kernel shows them by a process in the namespace; without one that this program sees, one of its own
+// enters it, which takes CAP_SYS_ADMIN there.
 func JoinedMappings(ns *os.File) (uids, gids []IDMapping, err error) {
 	dir := ""
 	if pid, e := pidOf(ns); e == nil && pid > 0 {
 		dir = fmt.Sprintf("/proc/%d", pid)
-	} else if dir, err = processIn(ns); err != nil {
+	} else if dir, err = processIn(ns); errors.Is(err, fs.ErrNotExist) {
+		if uids, gids, err = enterForMaps(ns); err != nil {
+			err = fmt.Errorf("maps of user namespace: %w", err)
+		}
+		return uids, gids, err
+	} else if err != nil {
 		return nil, nil, fmt.Errorf("maps of user namespace: %w", err)
 	}
 	uids, err = readMap(dir + "/uid_map")

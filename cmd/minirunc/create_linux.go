@@ -27,6 +27,7 @@ var createVerb = verb{
 type createOptions struct {
 	bundle        string
 	consoleSocket string
+	pidfdSocket   string
 	pidFile       string
 	keepKeyring   bool
 	preserve      int
@@ -40,6 +41,7 @@ func (o *createOptions) flags(f *flag.FlagSet) {
 	f.StringVar(&o.bundle, "bundle", ".", "folder of the bundle")
 	f.StringVar(&o.bundle, "b", ".", "folder of the bundle")
 	f.StringVar(&o.consoleSocket, "console-socket", "", "unix socket that gets the terminal's other end")
+	f.StringVar(&o.pidfdSocket, "pidfd-socket", "", "unix socket that gets a descriptor of the first process")
 	f.StringVar(&o.pidFile, "pid-file", "", "file for the number of the first process")
 	f.BoolVar(&o.keepKeyring, "no-new-keyring", false, "leave the container the caller's session keyring")
 	f.IntVar(&o.preserve, "preserve-fds", 0, "how many descriptors from 3 on the container gets")
@@ -224,6 +226,9 @@ func (m *making) finish(proc *namespace.Process) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := sendPidfd(m.options.pidfdSocket, proc.Pid()); err != nil {
+		return err
 	}
 	if err := m.state.Commit(); err != nil {
 		return err

@@ -110,6 +110,31 @@ func TestJoinedUserNamespace(t *testing.T) {
 	})
 	m.write()
 	require.Equal(t, "1 0 0 [] /  /root\n", m.ok("run", "c"))
+
+	// Mappings beside it are taken if they are what it has.
+	m.spec.Linux.UIDMappings = []specs.LinuxIDMapping{{Size: 1}}
+	m.spec.Linux.GIDMappings = m.spec.Linux.UIDMappings
+	m.write()
+	require.Equal(t, "1 0 0 [] /  /root\n", m.ok("run", "c"))
+	m.spec.Linux.GIDMappings = []specs.LinuxIDMapping{{Size: 2}}
+	m.write()
+	m.fails(1, "linux.gidMappings: the user namespace that is joined has other mappings: [0 0 1]", "run", "c")
+
+	// Nobody is in it, and a mount keeps it.
+	kept := filepath.Join(t.TempDir(), "ns")
+	require.NoError(t, os.WriteFile(kept, nil, 0o600))
+	testenv.RequireCommand(t, "mount", "umount")
+	out2, err := exec.Command("mount", "--bind", m.spec.Linux.Namespaces[len(m.spec.Linux.Namespaces)-1].Path, kept).CombinedOutput()
+	require.NoError(t, err, "%s", out2)
+	t.Cleanup(func() { require.NoError(t, exec.Command("umount", kept).Run()) })
+	require.NoError(t, maker.Process.Kill())
+	_ = maker.Wait()
+	m.spec.Linux.Namespaces[len(m.spec.Linux.Namespaces)-1].Path = kept
+	m.write()
+	m.fails(1, "linux.gidMappings: the user namespace that is joined has other mappings: [0 0 1]", "run", "c")
+	m.spec.Linux.GIDMappings = m.spec.Linux.UIDMappings
+	m.write()
+	require.Equal(t, "1 0 0 [] /  /root\n", m.ok("run", "c"))
 }
 
 // TestDeviceAtRoot makes a device that is in no folder, in a root that becomes read-only.

@@ -60,6 +60,7 @@ func (o *execOptions) flags(f *flag.FlagSet) {
 		}
 	}
 	text(&o.consoleSocket, "unix socket that gets the terminal's other end", "console-socket")
+	text(&o.pidfdSocket, "unix socket that gets a descriptor of the process", "pidfd-socket")
 	text(&o.cwd, "working directory", "cwd")
 	many(&o.env, "name=value of the environment", "env", "e")
 	yes(&o.tty, "give it a terminal", "tty", "t")
@@ -161,6 +162,9 @@ func (o *execOptions) tell(proc *namespace.Process) error {
 		if err != nil {
 			return err
 		}
+	}
+	if err := sendPidfd(o.pidfdSocket, proc.Pid()); err != nil {
+		return err
 	}
 	return writePID(o.pidFile, proc.Pid())
 }

@@ -14,23 +14,41 @@ import (
 
 // sendTerminal sends a terminal's other end to whoever listens at a unix socket.
 func sendTerminal(socket string, tty *os.File) error {
-	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("console socket: %w", err)
-	}
-	defer syscall.Close(fd)
-	if err := syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err != nil {
-		return fmt.Errorf("console socket %s: %w", socket, err)
-	}
 	c, err := tty.SyscallConn()
 	if err != nil {
 		return err
 	}
-	e := c.Control(func(master uintptr) {
-		err = syscall.Sendmsg(fd, []byte("/dev/ptmx"), syscall.UnixRights(int(master)), nil, 0)
-	})
-	if err = errors.Join(e, err); err != nil {
-		return fmt.Errorf("console socket %s: %w", socket, err)
+	e := c.Control(func(fd uintptr) { err = sendDescriptor("console socket", socket, "/dev/ptmx", fd) })
+	return errors.Join(e, err)
+}
+
+// sendPidfd sends a descriptor of a process of ours to whoever listens at a unix socket, if there is one.
+func sendPidfd(socket string, pid int) error {
+	if socket == "" {
+		return nil
+	}
+	p, err := os.FindProcess(pid)
+	if err == nil {
+		e := p.WithHandle(func(fd uintptr) { err = sendDescriptor("pidfd socket", socket, "pidfd", fd) })
+		err = errors.Join(e, err, p.Release())
+	}
+	if errors.Is(err, os.ErrNoHandle) {
+		err = fmt.Errorf("pidfd socket %s: pidfds, Linux ≥ 5.4: %w", socket, err)
+	}
+	return err
+}
+
+// sendDescriptor sends a descriptor with a name to a unix socket.
+func sendDescriptor(what, socket, name string, descriptor uintptr) error {
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err == nil {
+		defer syscall.Close(fd)
+		if err = syscall.Connect(fd, &syscall.SockaddrUnix{Name: socket}); err == nil {
+			err = syscall.Sendmsg(fd, []byte(name), syscall.UnixRights(int(descriptor)), nil, 0)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, socket, err)
 	}
 	return nil
 }

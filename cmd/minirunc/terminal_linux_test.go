@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -16,8 +17,17 @@ import (
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
-// takeTerminal listens at a socket, starts the command, and returns the terminal that comes and what it shows until its end.
+// takeTerminal listens at a socket, starts the command, and returns what the terminal that comes shows until its end.
 func takeTerminal(t *testing.T, socket string, start func()) string {
+	t.Helper()
+	tty := takeDescriptor(t, socket, start)
+	defer tty.Close()
+	b, _ := io.ReadAll(tty) // ends with EIO
+	return string(b)
+}
+
+// takeDescriptor listens at a socket, starts the command, and returns the descriptor that comes.
+func takeDescriptor(t *testing.T, socket string, start func()) *os.File {
 	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket, Net: "unix"})
 	require.NoError(t, err)
@@ -26,18 +36,41 @@ func takeTerminal(t *testing.T, socket string, start func()) string {
 	c, err := l.AcceptUnix()
 	require.NoError(t, err)
 	defer c.Close()
-	oob := make([]byte, 100)
-	_, n, _, _, err := c.ReadMsgUnix(make([]byte, 100), oob)
+	name, oob := make([]byte, 100), make([]byte, 100)
+	size, n, _, _, err := c.ReadMsgUnix(name, oob)
 	require.NoError(t, err)
 	msgs, err := syscall.ParseSocketControlMessage(oob[:n])
 	require.NoError(t, err)
 	fds, err := syscall.ParseUnixRights(&msgs[0])
 	require.NoError(t, err)
 	require.Len(t, fds, 1)
-	tty := os.NewFile(uintptr(fds[0]), "tty")
-	defer tty.Close()
-	b, _ := io.ReadAll(tty) // ends with EIO
-	return string(b)
+	return os.NewFile(uintptr(fds[0]), string(name[:size]))
+}
+
+// TestPidfdSocket: whoever listens gets a descriptor of the process.
+func TestPidfdSocket(t *testing.T) {
+	m := newMade(t, "sleep")
+	m.write()
+	socket, pidFile := filepath.Join(t.TempDir(), "s"), filepath.Join(t.TempDir(), "pid")
+	m.fails(1, socket, "create", "--pidfd-socket", socket, "c") // nobody listens
+	require.Empty(t, m.left())
+	check := func(args ...string) {
+		f := takeDescriptor(t, socket, func() { m.ok(append(args, "c")...) })
+		defer f.Close()
+		require.Equal(t, "pidfd", f.Name())
+		pid, err := os.ReadFile(pidFile)
+		require.NoError(t, err)
+		info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
+		require.NoError(t, err)
+		require.Contains(t, string(info), "\nPid:\t"+string(pid)+"\n")
+	}
+	check("create", "--pid-file", pidFile, "--pidfd-socket", socket)
+	m.ok("start", "c")
+	f := takeDescriptor(t, socket, func() { m.ok("exec", "-d", "--pid-file", pidFile, "--pidfd-socket", socket, "c", "probe", "exit") })
+	require.NoError(t, f.Close())
+	m.reap(pidFile)
+	m.ok("delete", "--force", "c")
+	check("run", "-d", "--pid-file", pidFile, "--pidfd-socket", socket)
 }
 
 func TestConsoleSocket(t *testing.T) {

@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -94,8 +95,8 @@ func openNamespace(path string, kind specs.LinuxNamespaceType) (*os.File, error)
 func (b *Bundle) userNamespace(l *Launch, isNew bool) error {
 	linux := b.Spec.Linux
 	switch {
-	case !isNew && l.Namespaces.User.Join != nil: // whose maps are there already
-		return nil
+	case !isNew && l.Namespaces.User.Join != nil:
+		return b.joinedMappings(l.Namespaces.User.Join)
 	case !isNew && len(linux.UIDMappings) > 0:
 		return wrong("linux.uidMappings", "there is no new namespace of the type user")
 	case !isNew && len(linux.GIDMappings) > 0:
@@ -109,6 +110,34 @@ func (b *Bundle) userNamespace(l *Launch, isNew bool) error {
 	}
 	l.UIDMappings, l.GIDMappings = mappings(linux.UIDMappings), mappings(linux.GIDMappings)
 	return nil
+}
+
+// joinedMappings makes sure that the maps, if there are some, are those that a joined user namespace has: pods of Kubernetes pass
+// both, and runc takes that, too, as long as they agree.
+func (b *Bundle) joinedMappings(ns *os.File) error {
+	linux := b.Spec.Linux
+	if len(linux.UIDMappings)+len(linux.GIDMappings) == 0 {
+		return nil
+	}
+	uids, gids, err := namespace.JoinedMappings(ns)
+	if err != nil {
+		return wrong("linux.uidMappings", "%w", err)
+	}
+	for _, m := range []struct {
+		field        string
+		asked, there []namespace.IDMapping
+	}{
+		{"linux.uidMappings", mappings(linux.UIDMappings), uids}, {"linux.gidMappings", mappings(linux.GIDMappings), gids},
+	} {
+		if !slices.Equal(sorted(m.asked), sorted(m.there)) {
+			return wrong(m.field, "the user namespace that is joined has other mappings: %v", m.there)
+		}
+	}
+	return nil
+}
+
+func sorted(maps []namespace.IDMapping) []namespace.IDMapping {
+	return slices.SortedFunc(slices.Values(maps), func(a, b namespace.IDMapping) int { return cmp.Compare(a.ContainerID, b.ContainerID) })
 }
 
 func mappings(list []specs.LinuxIDMapping) []namespace.IDMapping {
