@@ -32,7 +32,9 @@ func (e *Engine) Explain(ctx context.Context, cfg *Config) (_ string, err error)
 		return "", err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	root, err := layer.Mount(ctx, img.Layers, &layer.MountOptions{ReadOnly: true, NoKeep: true})
+	root, err := layer.Mount(ctx, img.Layers, &layer.MountOptions{
+		ReadOnly: true, NoKeep: true, UIDMappings: c.UIDMappings, GIDMappings: c.GIDMappings,
+	})
 	if err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,7 +11,9 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
+	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/caisson-engine/caisson/internal/testimage"
 )
 
@@ -24,6 +27,41 @@ func paths(t *testing.T, dirs ...string) (all []string) {
 		}))
 	}
 	return all
+}
+
+// TestExplainUserMode: in a user namespace of its own the layers are mounted as its own, and binds are mapped.
+func TestExplainUserMode(t *testing.T) {
+	testenv.RequireKernel(t, 5, 19)
+	e := newEngine(t)
+	image := pullBusybox(t, e)
+	testenv.GrantSubordinateIDs(t, "caisson", 700000)
+	before := paths(t, e.dir)
+	listing, err := e.Explain(t.Context(), &Config{Image: image, Isolation: Isolation{UserMode: "auto"}, Command: []string{"true"},
+		Mounts: []Mount{{Type: "bind", Source: t.TempDir(), Target: "/bind"}}})
+	require.NoError(t, err)
+	require.Regexp(t, `<overlay of [^<>,]*>`, listing)
+	require.NotRegexp(t, `<overlay of [^<>]*, idmapped>`, listing)
+	require.Regexp(t, `<[^<>]*, idmapped>`, listing)
+	require.Contains(t, listing, "unshare(CLONE_NEWUSER)")
+	require.Equal(t, before, paths(t, e.dir))
+}
+
+// TestExplainRefused: what a run refuses is refused, layers that a kernel cannot show as another's among it.
+func TestExplainRefused(t *testing.T) {
+	testenv.RequireRoot(t)
+	testenv.RequireKernel(t, 5, 19)
+	testenv.ReapOrphans(t)
+	if !testenv.OnOlderKernel(t, testenv.DeniedCalls(unix.SYS_MOUNT_SETATTR)) {
+		return
+	}
+	e := newEngine(t)
+	image := pullBusybox(t, e)
+	testenv.GrantSubordinateIDs(t, "caisson", 700000)
+	cfg := &Config{Image: image, Isolation: Isolation{UserMode: "auto"}, Command: []string{"true"}}
+	_, err := e.Run(t.Context(), cfg, nil)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	_, err = e.Explain(t.Context(), cfg)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
 }
 
 // TestExplainChangesNothing: what a run would make is shown, and only shown.

@@ -37,7 +37,11 @@ func (n *flagNames) format(v uint64) string {
 func (p *Program) format(a arg) string {
 	switch {
 	case a.kind == argFD:
-		return fmt.Sprintf("%d<%s>", int64(a.v), p.files[a.v].text)
+		text := p.files[a.v].text
+		if slices.ContainsFunc(p.idmaps, func(m idmount) bool { return m.file == int(a.v) }) {
+			text += ", idmapped"
+		}
+		return fmt.Sprintf("%d<%s>", int64(a.v), text)
 	case a.kind == argVar:
 		return "$" + a.text
 	case a.kind == argVarAddr:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -62,7 +63,8 @@ func Again(t testing.TB, run func(cmd *exec.Cmd) error) bool {
 	self, err := os.Executable()
 	must(t, err)
 	cmd := exec.Command(self, "-test.run=^"+t.Name()+"$", "-test.v")
-	cmd.Env = append(os.Environ(), env+"="+t.Name())
+	// It makes a folder for temporary files beside ours.
+	cmd.Env = append(os.Environ(), env+"="+t.Name(), "TMPDIR="+filepath.Dir(os.TempDir()))
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err = run(cmd)
