@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
@@ -74,6 +73,11 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 	}
 	if err := s.allocate(ctx, x, n, o, e); err != nil {
 		return nil, err
+	}
+	if e.HostInterface != "" {
+		if e.Leaf, err = s.chooseLeaf(h, x); err != nil {
+			return nil, err
+		}
 	}
 	s.attaching = e.ID
 	defer func() { s.attaching = "" }()
@@ -224,6 +228,11 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 	if bridge, err = h.up(c, n); err != nil {
 		return nil, nil, err
 	}
+	if e.Leaf != 0 {
+		if bridge, err = h.leaf(c, n, bridge, e.Leaf); err != nil {
+			return nil, nil, err
+		}
+	}
 	if err := h.rules.change(c.s, additions(endpointElements(e))); err != nil {
 		return nil, nil, err
 	}
@@ -238,7 +247,7 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 	})
 	switch {
 	case errors.Is(err, unix.EXFULL), errors.Is(err, unix.ENOSPC):
-		return nil, nil, fmt.Errorf("make interface: the bridge is full, it takes 1023: %w", err)
+		return nil, nil, fmt.Errorf("make interface: the bridge has 1023 ports, which is all that it takes: %w: %w", ErrExhausted, err)
 	case err != nil:
 		return nil, nil, fmt.Errorf("make interface: %w", explain(err, "veth"))
 	}
@@ -253,11 +262,8 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 			return nil, nil, fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
 		}
 	}
-	// The host's end needs no address of its own. Its kernel parameters are better left alone: to find one takes longer the
-	// more network namespaces there are.
-	err = h.link.LinkSetIP6AddrGenMode(link, nl.IN6_ADDR_GEN_MODE_NONE)
-	if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
-		return nil, nil, fmt.Errorf("keep %s without an address: %w", e.HostInterface, err)
+	if err := h.withoutAddress(link); err != nil {
+		return nil, nil, err
 	}
 	return bridge, link, nil
 }

@@ -47,6 +47,12 @@ func (r *rules) inetChains() []chainSpec {
 			rule(family(unix.NFPROTO_IPV6), r.dnat("addrports6", unix.NFPROTO_IPV6, l4, daddr6, dport)),
 			rule(family(unix.NFPROTO_IPV6), r.dnat("ports6", unix.NFPROTO_IPV6, l4, dport)),
 		}},
+		// Where the host has bridged frames filtered, those on a leaf are left to the network's bridge.
+		{
+			name: "raw", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting,
+			priority: *nftables.ChainPriorityRaw,
+			rules:    [][]expr.Any{rule(in("leaves"), []expr.Any{&expr.Notrack{}})},
+		},
 		{
 			name: "prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting,
 			priority: *nftables.ChainPriorityNATDest,
@@ -78,6 +84,7 @@ func (r *rules) inetChains() []chainSpec {
 			rules: [][]expr.Any{
 				rule(known, accept),
 				rule(same, accept), // within a bridge, where the host has bridged frames filtered
+				rule(in("leaves"), drop),
 				rule(in("internal"), drop),
 				rule(family(unix.NFPROTO_IPV4), r.lookup("limited4", saddr4), jump("egress4")),
 				rule(family(unix.NFPROTO_IPV6), r.lookup("limited6", saddr6), jump("egress6")),
@@ -94,6 +101,7 @@ func (r *rules) inetChains() []chainSpec {
 			name: "input", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput,
 			priority: *nftables.ChainPriorityFilter,
 			rules: [][]expr.Any{
+				rule(in("leaves"), drop),
 				rule(in("internal"), jump("internal")),
 				rule(family(unix.NFPROTO_IPV4), r.lookup("limited4", saddr4), jump("hostward4")),
 				rule(family(unix.NFPROTO_IPV6), r.lookup("limited6", saddr6), jump("hostward6")),

@@ -69,6 +69,9 @@ func (s *Store) checkNetwork(n *Network) (used bool, err error) {
 	if s.o.UserMode == nil && n.Driver == Bridge && len(all) > 0 != links[n.Interface] {
 		errs = append(errs, fmt.Errorf("%d endpoints, and that bridge %s is there is %t", len(all), n.Interface, links[n.Interface]))
 	}
+	if s.o.UserMode == nil && n.Driver == Bridge {
+		errs = append(errs, checkLeaves(n, all, links))
+	}
 	return len(all) > 0, errors.Join(errs...)
 }
 

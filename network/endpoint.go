@@ -22,6 +22,8 @@ type Endpoint struct {
 	Interface string `json:"interface"`
 	// HostInterface is the other end's name, on the bridge. Macvlan and ipvlan have none.
 	HostInterface string `json:"hostInterface,omitempty"`
+	// Leaf is 0 where HostInterface is a port of the network's bridge, else the number of the bridge beside it that it is a port of.
+	Leaf int `json:"leaf,omitempty"`
 	// IPv4 and IPv6 are its addresses with the length of the subnet's prefix. A family that the network lacks is not valid.
 	IPv4 netip.Prefix `json:"ipv4,omitzero"`
 	IPv6 netip.Prefix `json:"ipv6,omitzero"`

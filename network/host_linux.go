@@ -328,7 +328,7 @@ func (h *host) guard(s *Store) error {
 	var added []element
 	for _, l := range links {
 		name := l.Attrs().Name
-		if have[name] || name == "lo" || strings.HasPrefix(l.Attrs().Alias, aliasPrefix) || strings.HasPrefix(name, vethPrefix) {
+		if have[name] || name == "lo" || strings.HasPrefix(l.Attrs().Alias, aliasPrefix) || isPort(name) {
 			continue
 		}
 		g.Interfaces = append(g.Interfaces, name)

@@ -33,13 +33,15 @@ type index struct {
 	names map[string][]*Endpoint
 	ports map[portKey][]*Endpoint
 	last  map[bool]netip.Addr // the address given out last, by family
+
+	leaves map[int]int // how many endpoints are on each; 0 is the network's bridge
 }
 
 func newIndex() *index {
 	return &index{
 		all: make(map[string]*Endpoint), addrs: make(map[netip.Addr]*Endpoint), macs: make(map[string]*Endpoint),
 		names: make(map[string][]*Endpoint), boxes: make(map[string]*Endpoint),
-		ports: make(map[portKey][]*Endpoint), last: make(map[bool]netip.Addr),
+		ports: make(map[portKey][]*Endpoint), last: make(map[bool]netip.Addr), leaves: make(map[int]int),
 	}
 }
 
@@ -183,6 +185,7 @@ func (s *Store) dropEndpoint(x *index, e *Endpoint) error {
 // add and remove need mu.
 func (x *index) add(e *Endpoint) {
 	x.all[e.ID] = e
+	x.leaves[e.Leaf]++
 	if e.Sandbox != "" {
 		x.boxes[e.Sandbox] = e
 	}
@@ -239,6 +242,7 @@ func (x *index) remove(id string) {
 		return
 	}
 	delete(x.all, id)
+	x.leaves[e.Leaf]--
 	if x.boxes[e.Sandbox] == e {
 		delete(x.boxes, e.Sandbox)
 	}

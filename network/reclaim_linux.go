@@ -35,7 +35,12 @@ func (s *Store) elements() ([]element, error) {
 		if len(endpoints) > 0 {
 			all = append(all, networkElements(&n)...)
 		}
+		leaves := make(map[int]bool)
 		for _, e := range endpoints {
+			if e.Leaf != 0 && !leaves[e.Leaf] {
+				leaves[e.Leaf] = true
+				all = append(all, leafElements(&n, e.Leaf)...)
+			}
 			all = append(all, endpointElements(&e)...)
 		}
 	}
@@ -131,6 +136,11 @@ func (s *Store) reclaimNetwork(h *host, n *Network, links map[string]bool) error
 			continue
 		}
 		dead = true
+	}
+	if n.Driver == Bridge {
+		if err := s.deadLeaves(h, n, x, links); err != nil {
+			return err
+		}
 	}
 	// The last one's document goes after the bridge, so that this is done again if it is not done to its end.
 	if alive == 0 && n.Driver == Bridge && (dead || links[n.Interface]) {

@@ -53,6 +53,7 @@ type Store struct {
 	boot    string
 	closed  bool
 
+	perBridge int      // endpoints on one bridge
 	auditor   *auditor // nil while nobody asks; under mu
 	attaching string   // the endpoint whose interfaces are not there yet; under mu
 }
@@ -86,7 +87,7 @@ func Open(dir string, o *Options) (*Store, error) {
 	sum := sha256.Sum256([]byte(dir))
 	s := &Store{
 		dir: dir, o: *o, table: cmp.Or(o.Table, "caisson-"+hex.EncodeToString(sum[:4])), pools: o.Pools,
-		indexes: make(map[string]*index), boot: bootID(),
+		indexes: make(map[string]*index), boot: bootID(), perBridge: perBridge,
 	}
 	if s.pools == nil {
 		s.pools = append(defaultPools(), ulaPool(dir))

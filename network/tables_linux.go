@@ -51,6 +51,7 @@ var (
 	inetSets   = append([]setSpec{
 		{name: "bridges", key: []nftables.SetDatatype{typeIfname}},
 		{name: "internal", key: []nftables.SetDatatype{typeIfname}},
+		{name: "leaves", key: []nftables.SetDatatype{typeIfname}},
 		{name: "guarded", key: []nftables.SetDatatype{typeIfname}},
 		{name: "nat4", key: []nftables.SetDatatype{typeIfname}},
 		{name: "nat6", key: []nftables.SetDatatype{typeIfname}},

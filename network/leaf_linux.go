@@ -1,0 +1,251 @@
+package network
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// A bridge of Linux takes 1,023 ports, and to join one takes the longer the more it has. So the containers of a network that
+// are more than its bridge takes are on leaves: bridges without an address, each joined to the network's bridge by a pair of
+// interfaces. Frames pass; nothing on a leaf speaks to the host but through the network's bridge.
+const (
+	perBridge = 256 // endpoints on one bridge
+	maxLeaves = 700 // of one network: ports of its bridge
+
+	// Where the host has bridged frames filtered as packets, a container on a leaf does not reach the ports that a container of
+	// the same leaf publishes. So there leaves come as late as can be.
+	perFiltered       = 1000
+	maxLeavesFiltered = 20
+)
+
+// Prefixes of names. Eight digits of the network's ID, a hyphen and three of the leaf's number follow. The pair's
+// ends are a port of the network's bridge and one of the leaf.
+const (
+	leafPrefix  = "cs-"
+	trunkPrefix = "ct-"
+	stalkPrefix = "cu-"
+)
+
+func leafName(prefix string, n *Network, leaf int) string {
+	return fmt.Sprintf("%s%s-%03x", prefix, n.ID[:8], leaf)
+}
+
+// leafOf returns the number of the network's leaf that has the name, or 0.
+func leafOf(n *Network, name string) int {
+	digits, ok := strings.CutPrefix(name, leafPrefix+n.ID[:8]+"-")
+	leaf, err := strconv.ParseUint(digits, 16, 12)
+	if !ok || err != nil {
+		return 0
+	}
+	return int(leaf)
+}
+
+// isPort tells by its name whether an interface is a port of a network's bridge or of a leaf.
+func isPort(name string) bool {
+	return strings.HasPrefix(name, vethPrefix) || strings.HasPrefix(name, trunkPrefix) || strings.HasPrefix(name, stalkPrefix)
+}
+
+// chooseLeaf returns the first leaf that has room, 0 for the network's own bridge.
+func (s *Store) chooseLeaf(h *host, x *index) (int, error) {
+	if x.on(0) < s.perBridge {
+		return 0, nil
+	}
+	most, leaves := s.perBridge, maxLeaves
+	if h.filtersBridged() {
+		most, leaves = max(most, perFiltered), maxLeavesFiltered
+	}
+	for leaf := range leaves + 1 {
+		if x.on(leaf) < most {
+			return leaf, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: a network's bridge and its %d leaves take %d endpoints each; put some on another network",
+		ErrExhausted, leaves, most)
+}
+
+// on returns how many endpoints are on a leaf.
+func (x *index) on(leaf int) int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.leaves[leaf]
+}
+
+// leafElements are a leaf's own: its frames are not tracked, and stay between its ports.
+func leafElements(n *Network, leaf int) []element {
+	name := ifname(leafName(leafPrefix, n, leaf))
+	return []element{{set: "leaves", key: name}, {set: "same", key: join(name, name)}}
+}
+
+// leaf makes a leaf and joins it to the network's bridge, unless that was done.
+func (h *host) leaf(c *change, n *Network, bridge netlink.Link, leaf int) (_ netlink.Link, err error) {
+	name := leafName(leafPrefix, n, leaf)
+	l, err := h.link.LinkByName(name)
+	var missing netlink.LinkNotFoundError
+	switch {
+	case err == nil && l.Type() != "bridge":
+		return nil, fmt.Errorf("interface %s is there and not this network's: %w", name, ErrInUse)
+	case err == nil && l.Attrs().Flags&net.FlagUp != 0:
+		return l, nil
+	case err != nil && !errors.As(err, &missing):
+		return nil, fmt.Errorf("interface %s: %w", name, err)
+	}
+	// If it is there, somebody was killed half way.
+	if err := h.leafDown(n, leaf); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.leafDown(n, leaf))
+		}
+	}()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, bridge.Attrs().MTU, randomMAC()
+	l = &netlink.Bridge{LinkAttrs: attrs}
+	if err := h.link.LinkAdd(l); err != nil {
+		return nil, fmt.Errorf("make bridge %s: %w", name, explain(err, "bridge"))
+	}
+	// The host has no address there, nor does it answer for those that it has elsewhere.
+	if err := h.link.LinkSetARPOff(l); err != nil {
+		return nil, fmt.Errorf("silence %s: %w", name, err)
+	}
+	err = inside(h.ns, func() error {
+		p := openParameters()
+		defer p.close()
+		return p.set("ipv6/conf/"+name+"/disable_ipv6", "1")
+	})
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	ends, err := h.trunk(n, bridge, l, leaf)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.rules.change(c.s, additions(leafElements(n, leaf))); err != nil {
+		return nil, err
+	}
+	for _, up := range append(ends, l) {
+		if err := h.link.LinkSetUp(up); err != nil {
+			return nil, fmt.Errorf("set %s up: %w", up.Attrs().Name, err)
+		}
+	}
+	for _, up := range ends {
+		settle(h.link, up)
+	}
+	return l, nil
+}
+
+// trunk joins a leaf to the network's bridge by a pair that is down.
+func (h *host) trunk(n *Network, bridge, leaf netlink.Link, number int) ([]netlink.Link, error) {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.MasterIndex = leafName(trunkPrefix, n, number), bridge.Attrs().MTU, bridge.Attrs().Index
+	near := &netlink.Veth{LinkAttrs: attrs, PeerName: leafName(stalkPrefix, n, number), PeerMTU: uint32(attrs.MTU)}
+	err := h.link.LinkAdd(near)
+	if errors.Is(err, unix.EXFULL) || errors.Is(err, unix.ENOSPC) {
+		return nil, fmt.Errorf("join %s and %s: the bridge has 1023 ports, which is all that it takes: %w: %w",
+			n.Interface, leaf.Attrs().Name, ErrExhausted, err)
+	}
+	var far netlink.Link
+	if err == nil {
+		far, err = h.link.LinkByName(near.PeerName)
+	}
+	if err == nil {
+		err = h.link.LinkSetMaster(far, leaf)
+	}
+	if err == nil && n.Isolated { // from the bridge's other ports, as those of the leaf are from each other
+		err = h.link.LinkSetIsolated(near, true)
+	}
+	for _, end := range []netlink.Link{near, far} {
+		if err == nil {
+			err = h.withoutAddress(end)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("join %s and %s: %w", n.Interface, leaf.Attrs().Name, explain(err, "veth"))
+	}
+	return []netlink.Link{near, far}, nil
+}
+
+// withoutAddress keeps a bridge's port without an address of its own. Its kernel parameters are better left alone: to
+// find one takes longer the more network namespaces there are.
+func (h *host) withoutAddress(port netlink.Link) error {
+	err := h.link.LinkSetIP6AddrGenMode(port, nl.IN6_ADDR_GEN_MODE_NONE)
+	if err != nil && !errors.Is(err, unix.EAFNOSUPPORT) {
+		return fmt.Errorf("keep %s without an address: %w", port.Attrs().Name, err)
+	}
+	return nil
+}
+
+// leafDown removes what there is of a leaf: the bridge last, by which the next one finds what somebody who was killed left.
+func (h *host) leafDown(n *Network, leaf int) error {
+	if err := h.rules.remove(leafElements(n, leaf)); err != nil {
+		return err
+	}
+	for _, prefix := range []string{trunkPrefix, leafPrefix} {
+		name := leafName(prefix, n, leaf)
+		l, err := h.link.LinkByName(name)
+		if err == nil {
+			err = h.link.LinkDel(l)
+		}
+		if err != nil && !isGone(err) {
+			return fmt.Errorf("remove interface %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// deadLeaves removes the leaves among the host's interfaces that nothing alive is on.
+func (s *Store) deadLeaves(h *host, n *Network, x *index, links map[string]bool) error {
+	live := make(map[int]bool)
+	for _, e := range x.list() {
+		if e.ID == s.attaching || s.alive(&e, links) {
+			live[e.Leaf] = true
+		}
+	}
+	for name := range links {
+		if leaf := leafOf(n, name); leaf != 0 && !live[leaf] {
+			if err := h.leafDown(n, leaf); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkLeaves compares the leaves that are there with those that endpoints are on.
+func checkLeaves(n *Network, endpoints []Endpoint, links map[string]bool) error {
+	var errs []error
+	used := make(map[string]bool)
+	for _, e := range endpoints {
+		if e.Leaf != 0 {
+			used[leafName(leafPrefix, n, e.Leaf)] = true
+		}
+	}
+	for name := range used {
+		if !links[name] {
+			errs = append(errs, fmt.Errorf("bridge %s is not there, and endpoints are on it", name))
+		}
+	}
+	for name := range links {
+		if leafOf(n, name) != 0 && !used[name] {
+			errs = append(errs, fmt.Errorf("bridge %s is there, and no endpoint is on it", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// randomMAC returns a hardware address that is nobody's.
+func randomMAC() net.HardwareAddr {
+	mac := make(net.HardwareAddr, 6)
+	_, _ = rand.Read(mac) // never fails
+	mac[0] = mac[0]&^1 | 2
+	return mac
+}
