@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -130,15 +131,33 @@ func OpenTun(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	lock, err := os.OpenFile(filepath.Join(os.TempDir(), "..", "caisson-test-tun.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	must(err)
-	must(syscall.Flock(int(lock.Fd()), syscall.LOCK_SH))
+	open := func(name string, how int) *os.File {
+		f, err := os.OpenFile(filepath.Join(os.TempDir(), "..", name), os.O_CREATE|os.O_RDWR, 0o600)
+		must(err)
+		must(syscall.Flock(int(f.Fd()), how))
+		return f
+	}
+	const used, guard = "caisson-test-tun.lock", "caisson-test-tun-guard.lock"
+	// Under the guard one begins or ends. The other lock is held as long as the device is used; its file has the mode from before.
+	g := open(guard, syscall.LOCK_EX)
+	lock := open(used, syscall.LOCK_SH)
 	info, err := os.Stat(tun)
 	must(err)
-	must(os.Chmod(tun, 0o666))
+	if mode := info.Mode().Perm(); mode != 0o666 {
+		must(os.WriteFile(lock.Name(), []byte(strconv.FormatUint(uint64(mode), 8)), 0o600))
+		must(os.Chmod(tun, 0o666))
+	}
+	must(g.Close())
 	t.Cleanup(func() {
-		if info.Mode().Perm() != 0o666 && syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			must(os.Chmod(tun, info.Mode().Perm()))
+		g := open(guard, syscall.LOCK_EX)
+		defer g.Close()
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil { // the last one
+			text, err := os.ReadFile(lock.Name())
+			must(err)
+			if mode, err := strconv.ParseUint(string(text), 8, 9); err == nil {
+				must(os.Chmod(tun, os.FileMode(mode)))
+			}
+			must(lock.Truncate(0))
 		}
 		must(lock.Close())
 	})
