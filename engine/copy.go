@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/caisson-engine/caisson/internal/durable"
@@ -72,6 +73,67 @@ func (e *Engine) StatPath(ctx context.Context, ref, name string, follow bool) (s
 		return err
 	})
 	return st, err
+}
+
+// FollowPath returns the path without symbolic links of a file or folder of the container that ref names: what a path leads to there.
+func (e *Engine) FollowPath(ctx context.Context, ref, name string) (real string, err error) {
+	err = e.withRoot(ctx, ref, name, func(_ *Container, root *namespace.Root, check func() error) error {
+		if err := check(); err != nil {
+			return err
+		}
+		if real, err = follow(root, name); err != nil {
+			return notInContainer(path.Join("/", name), err)
+		}
+		return check()
+	})
+	return real, err
+}
+
+// maxLinks is how many links a path may lead over, as for the kernel.
+const maxLinks = 40
+
+func follow(root *namespace.Root, name string) (string, error) {
+	real, links := "/", 0
+	for rest := strings.Split(name, "/"); len(rest) > 0; {
+		next := rest[0]
+		rest = rest[1:]
+		switch next {
+		case "", ".":
+			continue
+		case "..":
+			real = path.Dir(real)
+			continue
+		}
+		link, err := readLink(root, real, next)
+		switch {
+		case errors.Is(err, syscall.EINVAL): // it is none
+			real = path.Join(real, next)
+			continue
+		case err != nil:
+			return "", err
+		case links == maxLinks:
+			return "", &fs.PathError{Op: "follow", Path: name, Err: syscall.ELOOP}
+		case path.IsAbs(link):
+			real = "/"
+		}
+		links++
+		rest = append(strings.Split(link, "/"), rest...)
+	}
+	return real, nil
+}
+
+func readLink(root *namespace.Root, dir, name string) (string, error) {
+	folder, err := root.OpenFolder(dir)
+	if err != nil {
+		return "", err
+	}
+	defer folder.Close()
+	r, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", folder.Fd()))
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	return r.Readlink(name)
 }
 
 // inFolder calls f with a folder of a container. Nothing that f does with it leads out of it.

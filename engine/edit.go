@@ -74,6 +74,9 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 	case old == "": // nothing was claimed
 		return err
 	case err != nil:
+		if c, e2 := readRecord(e.path(id)); e2 == nil && c.Name == name { // it was written, and something failed after that
+			name = old
+		}
 		return errors.Join(err, e.releaseName(name, id))
 	}
 	return e.releaseName(old, id)

@@ -104,15 +104,19 @@ func (t target) rename(base string) func(string) string {
 // copyOut copies from a container.
 func (a *app) copyOut(e *engine.Engine, x *copyFlags, from, to place) error {
 	name := path.Join("/", from.path)
+	base := path.Base(name) // a link's, if it is followed
+	if x.follow {
+		var err error
+		if name, err = e.FollowPath(a.ctx, from.container, from.path); err != nil {
+			return err
+		}
+	}
 	if to.path == "-" {
 		return e.CopyFrom(a.ctx, from.container, name, a.stdout)
 	}
 	st, err := e.StatPath(a.ctx, from.container, name, x.follow || contents(from.path) || strings.HasSuffix(from.path, "/"))
 	if err != nil {
 		return err
-	}
-	if x.follow && st.Mode()&fs.ModeSymlink != 0 {
-		return fmt.Errorf("follow the link %s to a file: %w", name, errors.ErrUnsupported)
 	}
 	here, err := os.Stat(to.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -128,7 +132,6 @@ func (a *app) copyOut(e *engine.Engine, x *copyFlags, from, to place) error {
 			return err
 		}
 	}
-	base := path.Base(name)
 	if name == "/" {
 		base = "."
 	}
@@ -144,6 +147,7 @@ func (a *app) copyOut(e *engine.Engine, x *copyFlags, from, to place) error {
 		return err
 	}
 	defer root.Close()
+	base = path.Base(name)
 	if st.IsDir() { // what is in the folder, behind a link too
 		name, base = name+"/.", "."
 	}

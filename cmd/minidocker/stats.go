@@ -108,7 +108,8 @@ func (s *stats) rows(e *engine.Engine, names []string) (rows []any, err error) {
 			continue
 		}
 		usage, err := e.Stats(s.ctx, c.ID)
-		if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) {
+		// One that has ended, or has no control group, is shown without figures.
+		if err != nil && !errors.Is(err, fs.ErrExist) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errors.ErrUnsupported) {
 			return nil, err
 		}
 		row := s.row(c, usage)

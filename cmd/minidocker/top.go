@@ -51,7 +51,7 @@ func (a *app) top(e *engine.Engine, name string, options []string) error {
 
 // processRows picks the headings and the processes out of what ps prints. The last column may hold spaces.
 func processRows(out string, pids []int) (rows [][]string, err error) {
-	at := -1
+	at, of := -1, false
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
 		if rows == nil {
@@ -64,11 +64,14 @@ func processRows(out string, pids []int) (rows [][]string, err error) {
 		if len(fields) <= at {
 			continue
 		}
-		pid, err := strconv.Atoi(fields[at])
-		if err != nil {
-			return nil, fmt.Errorf("ps shows the process %q", fields[at])
+		if fields[at] != "-" { // else it is a thread of the process before
+			pid, err := strconv.Atoi(fields[at])
+			if err != nil {
+				return nil, fmt.Errorf("ps shows the process %q", fields[at])
+			}
+			of = slices.Contains(pids, pid)
 		}
-		if !slices.Contains(pids, pid) {
+		if !of {
 			continue
 		}
 		if last := len(rows[0]) - 1; len(fields) > last {

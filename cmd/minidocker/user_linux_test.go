@@ -83,6 +83,7 @@ func TestOrdinaryUser(t *testing.T) {
 			require.NoError(t, killSupervisorOf(filepath.Join(u.Home, ".local/share/caisson")))
 			require.Contains(t, run(0, "ps"), "web")
 			asks()
+			require.Contains(t, run(0, "stats", "--no-stream"), "web") // of containers without a control group, say
 			run(0, "network", "create", "more")
 			run(0, "network", "connect", "more", "two")
 			require.Contains(t, run(0, "exec", "two", "ip", "-o", "link"), "eth1")
