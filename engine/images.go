@@ -14,6 +14,8 @@ import (
 type PullOptions struct {
 	// Platform, such as "linux/arm64". Empty means the machine's.
 	Platform string
+	// AllPlatforms brings in all platforms, and what else a multi-platform image lists.
+	AllPlatforms bool
 	// Progress is told how the pull goes on, by several goroutines, one at a time. Nil is nobody.
 	Progress func(image.Event)
 }
@@ -28,7 +30,7 @@ func (e *Engine) Pull(ctx context.Context, ref string, o *PullOptions) (*image.I
 	if err != nil {
 		return nil, &Error{Kind: Invalid, Message: ref, Err: err}
 	}
-	po := &image.PullOptions{Client: e.options.Client, Platform: o.Platform, Progress: o.Progress}
+	po := &image.PullOptions{Client: e.options.Client, Platform: o.Platform, AllPlatforms: o.AllPlatforms, Progress: o.Progress}
 	if e.carried(r) {
 		client, stop, err := e.serveHelloWorld()
 		if err != nil {

@@ -54,8 +54,11 @@ func (b *newBlob) descriptor(mediaType string) (ocispec.Descriptor, error) {
 }
 
 // commit moves the blob, which must be durable, to its place. The name is made durable by syncBlobs.
-func (b *newBlob) commit() error {
-	dst := b.s.blobPath(b.sum.Digest())
+func (b *newBlob) commit() error { return b.commitAs(b.sum.Digest()) }
+
+// commitAs is commit where the digest, which was verified, is of another algorithm.
+func (b *newBlob) commitAs(d digest.Digest) error {
+	dst := b.s.blobPath(d)
 	if err := os.MkdirAll(filepath.Dir(dst), 0o755); err != nil {
 		return err
 	}

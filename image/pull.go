@@ -21,6 +21,11 @@ type PullOptions struct {
 	// this program runs on; then an image that is for one platform alone is pulled whatever it is for.
 	Platform string
 
+	// AllPlatforms brings in everything that a multi-platform image lists, so that it can be pushed and saved as it is: the
+	// platforms, each extracted, and what is there for other systems or is no image, such as attestations, as blobs.
+	// Platform then says which of them Pull returns. When it fails, the platforms that were whole stay.
+	AllPlatforms bool
+
 	// Parallel bounds how many layers are fetched at a time. 0 means 3. It bounds the memory, too: each takes up to 4 MiB,
 	// and 8 MiB for the window of zstd, but for one that may have 32 MiB (layer.ExtractOptions.MaxWindow). So a pull
 	// with 3 takes less than 64 MiB, whatever the image.
@@ -32,7 +37,8 @@ type PullOptions struct {
 	// Limits bounds what is extracted of each layer; its MediaType and DiffID are not looked at. nil means the defaults.
 	Limits *layer.ExtractOptions
 
-	// MaxSize bounds the sum of the layers' compressed sizes in bytes. 0 means no bound.
+	// MaxSize bounds the sum of the layers' compressed sizes in bytes, with AllPlatforms of all platforms. 0 means no
+	// bound.
 	MaxSize int64
 }
 
@@ -73,6 +79,7 @@ type pull struct {
 	manifest *ocispec.Manifest
 	config   document
 	visits   int
+	size     int64 // of the layers, compressed
 }
 
 // A document is a manifest, an index or a configuration, with its bytes.
@@ -107,26 +114,10 @@ func (p *pull) run(ctx context.Context) (*Image, error) {
 		first.Tag = p.ref.Digest.String()
 	}
 	p.progress.send(first)
-	if err := p.resolve(ctx); err != nil {
-		return nil, err
-	}
-	manifest := p.chain[len(p.chain)-1]
-	img, err := p.s.newImage(manifest.desc, p.manifest, p.config.bytes)
+	img, newer, err := p.choose(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.admit(img); err != nil {
-		return nil, err
-	}
-	lease, err := p.s.lease(ctx, p.leaseFile(img))
-	if err != nil {
-		return nil, err
-	}
-	newer, err := p.store(ctx, img)
-	if err = errors.Join(err, lease.release()); err != nil {
-		return nil, err
-	}
-	p.s.used(img.Manifest)
 	p.progress.send(Event{Kind: PulledDigest, Digest: img.Digest})
 	last := Event{Kind: UpToDate, Ref: p.ref.Familiar()}
 	if newer {
@@ -134,6 +125,39 @@ func (p *pull) run(ctx context.Context) (*Image, error) {
 	}
 	p.progress.send(last)
 	return img, nil
+}
+
+// choose brings in the platform that is wanted, or all, and says whether something was new.
+func (p *pull) choose(ctx context.Context) (img *Image, newer bool, err error) {
+	if p.o.AllPlatforms {
+		return p.everything(ctx)
+	}
+	if err := p.resolve(ctx); err != nil {
+		return nil, false, err
+	}
+	return p.bring(ctx)
+}
+
+// bring brings in the image of the platform at the end of the chain.
+func (p *pull) bring(ctx context.Context) (_ *Image, newer bool, err error) {
+	manifest := p.chain[len(p.chain)-1]
+	img, err := p.s.newImage(manifest.desc, p.manifest, p.config.bytes)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := p.admit(img); err != nil {
+		return nil, false, err
+	}
+	lease, err := p.s.lease(ctx, p.leaseFile(img))
+	if err != nil {
+		return nil, false, err
+	}
+	newer, err = p.store(ctx, img)
+	if err = errors.Join(err, lease.release()); err != nil {
+		return nil, false, err
+	}
+	p.s.used(img.Manifest)
+	return img, newer, nil
 }
 
 // repository is the name that Docker shows in "Pulling from": without docker.io, with library/.
@@ -150,9 +174,13 @@ func (p *pull) admit(img *Image) error {
 	} else if p.o.Platform != "" && img.Config.Architecture != "" && rank(p.want, img.Config.Platform) < 0 {
 		return newPlatformError(p.ref.Familiar(), p.want, []ocispec.Platform{img.Config.Platform})
 	}
-	var sum int64
-	for _, l := range img.blobs {
-		if sum += l.Size; sum < 0 || p.o.MaxSize > 0 && sum > p.o.MaxSize {
+	return p.measure(img.blobs)
+}
+
+// measure refuses what goes beyond MaxSize.
+func (p *pull) measure(blobs []ocispec.Descriptor) error {
+	for _, l := range blobs {
+		if p.size += l.Size; p.size < 0 || p.o.MaxSize > 0 && p.size > p.o.MaxSize {
 			return invalid("layers of more than %d bytes, which is the limit", p.o.MaxSize)
 		}
 	}

@@ -137,6 +137,9 @@ func (p *pusher) plan(d ocispec.Descriptor, depth int) error {
 			return err
 		}
 		for _, l := range append([]ocispec.Descriptor{m.Config}, m.Layers...) {
+			if len(l.URLs) > 0 && !p.s.hasBlob(l) {
+				continue // it is to be had elsewhere
+			}
 			if !containsDigest(p.blobs, l.Digest) {
 				p.blobs = append(p.blobs, l)
 			}

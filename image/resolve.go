@@ -107,8 +107,8 @@ func (p *pull) document(ctx context.Context, d ocispec.Descriptor, limit int64) 
 	var b []byte
 	var err error
 	if registry.IsManifest(d.MediaType) || registry.IsIndex(d.MediaType) {
-		if p.visits++; p.visits > maxVisits {
-			return document{}, invalid("more than %d manifests to look at", maxVisits)
+		if p.visits++; p.visits > p.maxVisits() {
+			return document{}, invalid("more than %d manifests to look at", p.maxVisits())
 		}
 		ref := p.ref
 		ref.Tag, ref.Digest = "", d.Digest

@@ -15,6 +15,7 @@ type pullFlags struct {
 	platform string
 	quiet    bool
 	all      bool
+	every    bool
 	out      *os.File
 }
 
@@ -46,6 +47,7 @@ func (a *app) pullCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.platform, "platform", "", "Pull the image for this platform (os/arch[/variant])")
+	c.Flags().BoolVar(&f.every, "all-platforms", false, "Pull all platforms, and what else the index lists")
 	c.Flags().BoolVarP(&f.all, "all-tags", "a", false, "Download all tagged images in the repository")
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "Suppress verbose output")
 	return c
@@ -61,7 +63,7 @@ func (a *app) pull(e *engine.Engine, name string, f *pullFlags) error {
 	if !f.quiet && isTerminal(f.out) {
 		p.width = int(sizeOf(f.out).Cols)
 	}
-	_, err := e.Pull(a.ctx, name, &engine.PullOptions{Platform: f.platform, Progress: p.event})
+	_, err := e.Pull(a.ctx, name, &engine.PullOptions{Platform: f.platform, AllPlatforms: f.every, Progress: p.event})
 	return err
 }
 
