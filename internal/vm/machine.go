@@ -54,7 +54,7 @@ func (f *testFlags) args() []string {
 }
 
 func newJob(packages []pkg, o *options) *job.Job {
-	j := &job.Job{Token: "vm-" + rand.Text(), Cgroup: o.cgroup, Env: o.env}
+	j := &job.Job{Token: "vm-" + rand.Text(), Cgroup: o.cgroup, Systemd: o.systemd, Env: o.env}
 	for _, p := range packages {
 		dir := "/tests/" + p.name
 		program := dir + "/" + filepath.Base(p.path) + ".test"
@@ -67,6 +67,7 @@ func newJob(packages []pkg, o *options) *job.Job {
 type machine struct {
 	options *options
 	kernel  *kernel
+	archive *archive
 	work    string
 	job     *job.Job
 }
@@ -82,6 +83,11 @@ func (m *machine) prepare(ctx context.Context, busybox string) error {
 		return fmt.Errorf("initramfs: %w", err)
 	}
 	disk := filepath.Join(m.work, "disk")
+	if m.options.systemd {
+		if err := m.system(ctx, first, disk); err != nil {
+			return err
+		}
+	}
 	for _, dir := range []string{"bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "tests"} {
 		if err := os.MkdirAll(filepath.Join(disk, dir), 0o755); err != nil {
 			return err
@@ -148,6 +154,10 @@ func (m *machine) boot(ctx context.Context) error {
 	if m.options.cgroup == "v2" {
 		line += " cgroup_no_v1=all"
 	}
+	if m.options.systemd {
+		line += systemdLine(m.options.cgroup)
+	}
+	line += " " + m.options.append
 	args := append(about.args,
 		"-accel", m.options.accel, "-smp", strconv.Itoa(m.options.cpus), "-m", strconv.Itoa(m.options.memory),
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",

@@ -17,6 +17,8 @@ type options struct {
 	kernel  string
 	arch    string
 	cgroup  string
+	systemd bool
+	append  string
 	accel   string
 	memory  int
 	cpus    int
@@ -33,6 +35,8 @@ func main() {
 	flag.StringVar(&o.kernel, "kernel", "6.1", "the kernel's `version`: 6.1 or 6.12")
 	flag.StringVar(&o.arch, "arch", runtime.GOARCH, "amd64 or arm64")
 	flag.StringVar(&o.cgroup, "cgroup", "v2", "the cgroup hierarchies: v2, v1 or hybrid")
+	flag.BoolVar(&o.systemd, "systemd", false, "boot systemd, and run the tests in a service of it")
+	flag.StringVar(&o.append, "append", "", "further `parameters` of the kernel")
 	flag.StringVar(&o.accel, "accel", "tcg", "qemu's accelerator")
 	flag.IntVar(&o.memory, "memory", 2048, "`MiB` of memory")
 	flag.IntVar(&o.cpus, "cpus", 2, "number of processors")
@@ -93,7 +97,7 @@ func run(ctx context.Context, o *options, patterns []string) error {
 		return err
 	}
 	job := newJob(packages, o)
-	m := &machine{options: o, kernel: k, work: work, job: job}
+	m := &machine{options: o, kernel: k, archive: a, work: work, job: job}
 	for try := 1; ; try++ {
 		if err := m.prepare(ctx, busybox); err != nil {
 			return err

@@ -29,7 +29,7 @@ func main() {
 
 func run() error {
 	if os.Getpid() != 1 {
-		return errors.New("not the first process")
+		return runAgain()
 	}
 	if err := loadModules(); err != nil {
 		return err
@@ -37,18 +37,34 @@ func run() error {
 	if err := switchRoot(); err != nil {
 		return fmt.Errorf("switch root: %w", err)
 	}
-	text, err := os.ReadFile(job.File)
+	j, err := readJob()
 	if err != nil {
 		return err
 	}
-	var j job.Job
-	if err := json.Unmarshal(text, &j); err != nil {
+	if err := furnish(); err != nil {
 		return err
+	}
+	if j.Systemd {
+		return startSystemd()
 	}
 	if err := mountAll(j.Cgroup); err != nil {
 		return err
 	}
-	if err := furnish(); err != nil {
+	return runAll(j)
+}
+
+func readJob() (*job.Job, error) {
+	text, err := os.ReadFile(job.File)
+	if err != nil {
+		return nil, err
+	}
+	j := &job.Job{}
+	return j, json.Unmarshal(text, j)
+}
+
+// runAll runs the tests and reports how they ended.
+func runAll(j *job.Job) error {
+	if err := install(); err != nil {
 		return err
 	}
 	for _, r := range j.Runs {
@@ -127,11 +143,11 @@ func loadModules() error {
 // notTheRealOne are busybox's programs that tests would take for the ones of their name, to compare with.
 var notTheRealOne = []string{"tar", "cpio", "unshare", "nsenter", "wget"}
 
-// furnish makes what programs expect besides mounts.
+// furnish makes the files that programs expect.
 func furnish() error {
 	for name, content := range map[string]string{
-		"/etc/passwd":   "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
-		"/etc/group":    "root:x:0:\nnogroup:x:65534:\n",
+		"/etc/passwd":   "root:x:0:0:root:/root:/bin/sh\nmessagebus:x:100:100::/:/bin/false\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+		"/etc/group":    "root:x:0:\nmessagebus:x:100:\nnogroup:x:65534:\n",
 		"/etc/hosts":    "127.0.0.1 localhost\n::1 localhost\n",
 		"/etc/hostname": "vm\n",
 	} {
@@ -142,9 +158,11 @@ func furnish() error {
 	if err := unix.Sethostname([]byte("vm")); err != nil {
 		return err
 	}
-	if err := os.Chmod("/tmp", 0o777|os.ModeSticky); err != nil {
-		return err
-	}
+	return os.Chmod("/tmp", 0o777|os.ModeSticky)
+}
+
+// install makes the programs of busybox, and the loopback interface.
+func install() error {
 	for _, args := range [][]string{{"--install", "-s", "/bin"}, {"ip", "link", "set", "lo", "up"}} {
 		if out, err := exec.Command("/bin/busybox", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("busybox %v: %w: %s", args, err, out)

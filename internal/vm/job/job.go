@@ -12,13 +12,20 @@ import (
 // File is where a Job lies, as JSON, on the machine's disk.
 const File = "/vm.json"
 
+// Runner is where the machine's first program lies on the disk of a machine with systemd, which runs it as Unit.
+const (
+	Runner = "/vm-runner"
+	Unit   = "tests.service"
+)
+
 // A Job is what the machine does.
 type Job struct {
 	// Token marks the lines of a Report among everything else that the console shows.
-	Token  string
-	Cgroup string // v2, v1 or hybrid
-	Env    []string
-	Runs   []Run
+	Token   string
+	Cgroup  string // v2, v1 or hybrid
+	Systemd bool   // runs as the first process
+	Env     []string
+	Runs    []Run
 }
 
 // A Run is a program to run: a package's test binary.
