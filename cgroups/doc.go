@@ -19,6 +19,7 @@
 // it is there; pressure, freezing and killing always go through the unified hierarchy when there is one.
 //
 // Where systemd runs, groups of its making are its own: [CreateScope] asks it for one that is the program's to divide.
+// The unit can have limits as its properties, which systemctl shows.
 // [Manager.Delegation] says what an ordinary user may do. [Group.Watch] tells of OOM kills and limits reached.
 //
 // The package needs Linux 5.10. What came later is used when it is there: cgroup.kill (5.14), memory.peak and

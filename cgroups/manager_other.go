@@ -130,6 +130,12 @@ func (w *Watch) Close() error { return nil }
 // Delegation returns one whose Err says that there are no groups.
 func (m *Manager) Delegation() *Delegation { return &Delegation{Err: errOtherSystem} }
 
+// OpenScope is not supported on this system.
+func OpenScope(ctx context.Context, o *ScopeOptions) (*Scope, error) { return nil, errOtherSystem }
+
+// Update is not supported on this system.
+func (s *Scope) Update(ctx context.Context, r *Resources) error { return errOtherSystem }
+
 // CreateScope is not supported on this system.
 func CreateScope(ctx context.Context, o *ScopeOptions) (*Scope, error) { return nil, errOtherSystem }
 

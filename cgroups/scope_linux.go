@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+	"golang.org/x/sys/unix"
 )
 
 // systemd's names on D-Bus (org.freedesktop.systemd1(5)).
@@ -28,7 +29,7 @@ func CreateScope(ctx context.Context, o *ScopeOptions) (*Scope, error) {
 	if o == nil {
 		o = &ScopeOptions{}
 	}
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	c, err := dialSystemd(ctx, o.User, o.Address)
@@ -41,6 +42,87 @@ func CreateScope(ctx context.Context, o *ScopeOptions) (*Scope, error) {
 		return nil, fmt.Errorf("create scope %s: %w", o.Name, adviseSystemd(err))
 	}
 	return s, nil
+}
+
+// OpenScope finds a scope by Name, User and Address; the other options do not count. The error satisfies fs.ErrNotExist if
+// there is none of the name, and is ErrNoSystemd without systemd.
+func OpenScope(ctx context.Context, o *ScopeOptions) (*Scope, error) {
+	if o == nil {
+		o = &ScopeOptions{}
+	}
+	if err := o.validateName(); err != nil {
+		return nil, err
+	}
+	c, err := dialSystemd(ctx, o.User, o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("open scope %s: %w", o.Name, err)
+	}
+	defer c.close()
+	s := &Scope{Name: o.Name, address: c.address, private: c.private}
+	if s.Group, err = c.controlGroup(ctx, o.Name); err != nil {
+		return nil, fmt.Errorf("open scope %s: %w", o.Name, adviseSystemd(err))
+	}
+	return s, nil
+}
+
+// Update changes the limits among the scope's properties until it ends, those of [ScopeOptions].Resources: systemd writes them to
+// the files of the scope's own group. Fields that are zero leave what is in force.
+func (s *Scope) Update(ctx context.Context, r *Resources) error {
+	if err := r.Validate(); err != nil {
+		return fmt.Errorf("update scope %s: %w", s.Name, err)
+	}
+	c, err := dialAddress(ctx, s.address, s.private)
+	if err != nil {
+		return fmt.Errorf("update scope %s: %w", s.Name, err)
+	}
+	defer c.close()
+	limits, err := c.limits(ctx, r)
+	if err == nil && len(limits) > 0 {
+		err = c.manager().CallWithContext(ctx, systemdManager+".SetUnitProperties", 0, s.Name, true, limits).Err
+	}
+	if err != nil {
+		return fmt.Errorf("update scope %s: %w", s.Name, adviseSystemd(err))
+	}
+	return nil
+}
+
+// limits are the properties for the limits which the running systemd knows.
+func (c *systemdConn) limits(ctx context.Context, r *Resources) ([]unitProperty, error) {
+	var list []unitProperty
+	version := -1 // not known yet
+	for _, p := range scopeProperties(r, unifiedMounted()) {
+		if p.since > 0 && version < 0 {
+			var err error
+			if version, err = c.version(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if p.since <= version || p.since == 0 {
+			list = append(list, unitProperty{p.name, dbus.MakeVariant(p.value)})
+		}
+	}
+	return list, nil
+}
+
+// unifiedMounted says whether the controllers are on v2: as systemd does, by what is mounted.
+func unifiedMounted() bool {
+	var st unix.Statfs_t
+	return unix.Statfs("/sys/fs/cgroup", &st) == nil && int64(st.Type) == unix.CGROUP2_SUPER_MAGIC
+}
+
+// version is systemd's, 252 for "252.38-1~deb12u1".
+func (c *systemdConn) version(ctx context.Context) (int, error) {
+	var v dbus.Variant
+	err := c.manager().CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, systemdManager, "Version").Store(&v)
+	if err != nil {
+		return 0, fmt.Errorf("systemd's version: %w", err)
+	}
+	text, _ := v.Value().(string)
+	var n int
+	if _, err := fmt.Sscanf(strings.TrimPrefix(text, "systemd "), "%d", &n); err != nil { // some builds have other texts
+		return 0, nil
+	}
+	return n, nil
 }
 
 // Stop has systemd end the scope: its processes get SIGTERM, and SIGKILL 90 seconds later. It waits for that, until ctx
@@ -115,6 +197,9 @@ func dialAddress(ctx context.Context, address string, private bool) (*systemdCon
 	}
 	c := &systemdConn{Conn: conn, end: end, address: address, private: private, signals: make(chan *dbus.Signal, 64)}
 	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(os.Geteuid()))})
+	if err == nil && private {
+		err = c.wake(ctx)
+	}
 	if err == nil && !private { // a bus gives names and passes on what it is asked for
 		if err = conn.Hello(); err == nil {
 			err = conn.AddMatchSignalContext(ctx, dbus.WithMatchSender(systemdName), dbus.WithMatchInterface(systemdManager),
@@ -134,6 +219,27 @@ func dialAddress(ctx context.Context, address string, private bool) (*systemdCon
 	conn.Signal(c.signals)
 	return c, nil
 }
+
+// wake waits until systemd answers at its private socket. What it reads together with the last line of the authentication, which
+// has no answer, it does not look at before something else arrives: so it is asked again for as long as it is silent.
+func (c *systemdConn) wake(ctx context.Context) error {
+	for pause := wakeFirst; ; pause = min(2*pause, wakeLast) {
+		call := c.manager().Go("org.freedesktop.DBus.Peer.Ping", 0, make(chan *dbus.Call, 1))
+		select {
+		case <-call.Done:
+			return call.Err
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// How long wake waits for an answer before it asks again.
+const (
+	wakeFirst = 10 * time.Millisecond
+	wakeLast  = time.Second
+)
 
 func (c *systemdConn) close() {
 	_ = c.Close()
@@ -181,6 +287,11 @@ func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions) (string, 
 		{"DefaultDependencies", dbus.MakeVariant(false)},
 		{"CollectMode", dbus.MakeVariant("inactive-or-failed")},
 	}
+	limits, err := c.limits(ctx, o.Resources)
+	if err != nil {
+		return "", err
+	}
+	properties = append(properties, limits...)
 	if o.Slice != "" {
 		properties = append(properties, unitProperty{"Slice", dbus.MakeVariant(o.Slice)})
 	}
@@ -280,6 +391,8 @@ func adviseSystemd(err error) error {
 	switch name := strings.TrimPrefix(de.Name, "org.freedesktop."); name {
 	case "systemd1.UnitExists":
 		return fmt.Errorf("%w: %w", fs.ErrExist, err)
+	case "systemd1.NoSuchUnit":
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	case "DBus.Error.AccessDenied", "DBus.Error.InteractiveAuthorizationRequired", "DBus.Error.AuthFailed":
 		return fmt.Errorf("%w: %w (as an ordinary user set User, for the user's own systemd)", ErrNotDelegated, err)
 	case "DBus.Error.ServiceUnknown", "DBus.Error.NameHasNoOwner":

@@ -49,6 +49,7 @@ type fakeSystemd struct {
 	top  string
 
 	mu      sync.Mutex
+	version string
 	result  string // of the next job; empty never ends it
 	slow    time.Duration
 	scopes  map[string]*Group
@@ -60,10 +61,11 @@ func newSystemd(t testing.TB, address string, m *Manager) *fakeSystemd {
 	t.Helper()
 	conn, err := dbus.Connect(address)
 	require.NoError(t, err)
-	s := &fakeSystemd{conn: conn, m: m, top: "/" + testenv.CgroupName(t), result: "done", scopes: make(map[string]*Group)}
+	s := &fakeSystemd{conn: conn, m: m, top: "/" + testenv.CgroupName(t), version: "252.38-1~deb12u1", result: "done", scopes: make(map[string]*Group)}
 	require.NoError(t, conn.Export(s, systemdPath, systemdManager))
 	require.NoError(t, conn.ExportSubtreeMethodTable(map[string]any{"Get": s.get}, systemdPath+"/unit",
 		"org.freedesktop.DBus.Properties"))
+	require.NoError(t, conn.ExportMethodTable(map[string]any{"Get": s.get}, systemdPath, "org.freedesktop.DBus.Properties"))
 	_, err = conn.RequestName(systemdName, 0)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -130,6 +132,18 @@ func (s *fakeSystemd) StartTransientUnit(name, mode string, properties []unitPro
 	return s.job(name), nil
 }
 
+func (s *fakeSystemd) SetUnitProperties(name string, runtime bool, properties []unitProperty) *dbus.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.scopes[name] == nil {
+		return dbus.NewError("org.freedesktop.systemd1.NoSuchUnit", []any{"Unit " + name + " not loaded."})
+	}
+	for _, p := range properties {
+		s.asked[p.Name] = p.Value
+	}
+	return nil
+}
+
 func (s *fakeSystemd) job(unit string) dbus.ObjectPath {
 	path := systemdPath + "/job/7"
 	if s.result != "" {
@@ -151,6 +165,11 @@ func (s *fakeSystemd) StopUnit(name, mode string) (dbus.ObjectPath, *dbus.Error)
 }
 
 func (s *fakeSystemd) GetUnit(name string) (dbus.ObjectPath, *dbus.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.scopes[name] == nil {
+		return "", dbus.NewError("org.freedesktop.systemd1.NoSuchUnit", []any{"Unit " + name + " not loaded."})
+	}
 	return systemdPath + "/unit/" + dbus.ObjectPath(fmt.Sprintf("%x", name)), nil
 }
 
@@ -160,6 +179,9 @@ func (s *fakeSystemd) get(m dbus.Message, iface, property string) (dbus.Variant,
 	path := string(m.Headers[dbus.FieldPath].Value().(dbus.ObjectPath))
 	var name string
 	_, _ = fmt.Sscanf(filepath.Base(path), "%x", &name)
+	if iface == systemdManager && property == "Version" {
+		return dbus.MakeVariant(s.version), nil
+	}
 	if s.scopes[name] == nil || iface != "org.freedesktop.systemd1.Scope" || property != "ControlGroup" {
 		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", nil)
 	}
@@ -172,12 +194,14 @@ func TestScope(t *testing.T) {
 	address := newBus(t)
 	s := newSystemd(t, address, m)
 	holder := newHelper(t, nil, "cg-sleep")
-	o := &ScopeOptions{Name: "caisson-1.scope", Slice: "machine.slice", PIDs: []int{holder.pid()}, Address: address}
+	o := &ScopeOptions{Name: "caisson-1.scope", Slice: "machine.slice", PIDs: []int{holder.pid()}, Address: address,
+		Resources: &Resources{Pids: 11}}
 	scope, err := CreateScope(t.Context(), o)
 	require.NoError(t, err)
 	require.Equal(t, s.top+"/caisson-1.scope", scope.Group)
 	require.Equal(t, true, s.property("Delegate"))
 	require.Equal(t, "machine.slice", s.property("Slice"))
+	require.Equal(t, uint64(11), s.property("TasksMax"))
 	require.Equal(t, "caisson-1.scope", s.property("Description"))
 	pids, err := s.scope(o.Name).Pids()
 	require.NoError(t, err)
@@ -185,6 +209,21 @@ func TestScope(t *testing.T) {
 
 	_, err = CreateScope(t.Context(), o)
 	require.ErrorIs(t, err, fs.ErrExist)
+
+	opened, err := OpenScope(t.Context(), &ScopeOptions{Name: o.Name, Address: address})
+	require.NoError(t, err)
+	require.Equal(t, scope, opened)
+	_, err = OpenScope(t.Context(), &ScopeOptions{Name: "other.scope", Address: address})
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.NoError(t, opened.Update(t.Context(), &Resources{Pids: 12}))
+	require.Equal(t, uint64(12), s.property("TasksMax"))
+	s.set(func() { s.version = "220" })
+	require.NoError(t, opened.Update(t.Context(), &Resources{Pids: 13, CPUQuota: 100 * time.Millisecond}))
+	require.Equal(t, uint64(12), s.property("TasksMax"), "this one has no such property")
+	require.Equal(t, uint64(1_000_000), s.property("CPUQuotaPerSecUSec"))
+	require.ErrorContains(t, opened.Update(t.Context(), &Resources{Pids: -2}), "Pids")
+	require.ErrorIs(t, (&Scope{Name: "other.scope", address: address}).Update(t.Context(), &Resources{CPUShares: 2, CPUQuota: 1e9}),
+		fs.ErrNotExist)
 
 	// On v2 the first process is moved out of the way, as in any delegated group.
 	if m.Mode() == V2 {
@@ -293,9 +332,47 @@ func TestScopeOptions(t *testing.T) {
 		"Slice":       {Name: "x.scope", Slice: "x", PIDs: []int{1}},
 		"PIDs \"\"":   {Name: "x.scope"},
 		"PIDs \"0\"":  {Name: "x.scope", PIDs: []int{0}},
+		"Pids":        {Name: "x.scope", PIDs: []int{1}, Resources: &Resources{Pids: -2}},
 		"Description": {Name: "x.scope", PIDs: []int{1}, Description: "a\nb"},
 	} {
 		_, err := CreateScope(t.Context(), o)
 		require.ErrorContains(t, err, field)
+	}
+}
+
+// TestSystemdScope has the machine's own systemd make, find, change and end scopes, at its private socket and over the bus.
+func TestSystemdScope(t *testing.T) {
+	testenv.RequireSystemd(t)
+	for name, address := range map[string]string{"private": "", "bus": "unix:path=/run/dbus/system_bus_socket"} {
+		t.Run(name, func(t *testing.T) {
+			m := newManager(t)
+			for i := range 3 {
+				holder := newHelper(t, nil, "cg-sleep")
+				o := &ScopeOptions{Name: testenv.CgroupName(t) + ".scope", PIDs: []int{holder.pid()}, Address: address,
+					Resources: &Resources{Memory: 64 << 20, MemorySwap: 96 << 20, CPUQuota: 50 * time.Millisecond, Pids: 9, CPUs: "0"}}
+				s, err := CreateScope(t.Context(), o)
+				require.NoError(t, err)
+				require.Equal(t, "/system.slice/"+o.Name, s.Group)
+				g, err := m.Open(s.Group)
+				require.NoError(t, err)
+				defer g.Close()
+				pids, err := g.Pids()
+				require.NoError(t, err)
+				require.Equal(t, []int{holder.pid()}, pids)
+				if i == 0 {
+					require.Equal(t, "9", value(t, g, "pids", "pids.max"))
+					_, err = CreateScope(t.Context(), o)
+					require.ErrorIs(t, err, fs.ErrExist)
+					s, err = OpenScope(t.Context(), o)
+					require.NoError(t, err)
+					require.NoError(t, s.Update(t.Context(), &Resources{Pids: 12}))
+					require.Equal(t, "12", value(t, g, "pids", "pids.max"))
+				}
+				require.NoError(t, s.Stop(t.Context()))
+				require.NoError(t, s.Stop(t.Context()), "it has ended")
+				_, err = OpenScope(t.Context(), o)
+				require.ErrorIs(t, err, fs.ErrNotExist)
+			}
+		})
 	}
 }

@@ -41,6 +41,15 @@ func RequireCommand(t testing.TB, names ...string) {
 	}
 }
 
+// RequireSystemd skips the test, in CI too, unless systemd has started the machine: a virtual machine of package vm with
+// -systemd, say.
+func RequireSystemd(t testing.TB) {
+	t.Helper()
+	if _, err := os.Lstat("/run/systemd/system"); err != nil {
+		t.Skip("needs a machine whose first process is systemd")
+	}
+}
+
 // RequireKernel skips the test, in CI too, unless the kernel is Linux major.minor or newer.
 func RequireKernel(t testing.TB, major, minor int) {
 	t.Helper()
