@@ -127,6 +127,13 @@ type Container struct {
 	// program is in, or from the root of the hierarchies if it begins with a slash. Empty means "caisson-" and twelve
 	// random hexadecimal digits. A group of that name must not be there.
 	Cgroup string
+	// Scope, if it is not nil, has systemd make the control group, as a scope: the container is then a unit that systemctl shows and
+	// stops, with the limits as properties, and on cgroup v2 nobody else writes to its groups. Name empty means
+	// "caisson-" and twelve random hexadecimal digits; PIDs and Resources must be empty. The container's own group is
+	// "container" in the scope's. Cgroup must be empty. The scope ends with the container. The error of Start is
+	// [cgroups.ErrNoSystemd] where systemd does not run. With Keep the scope needs a Name, is the keeper's too, and
+	// does not show limits of memory and processes; nor does it show that of processes on v1.
+	Scope *cgroups.ScopeOptions
 	// NoCgroup runs the container in the host program's own control group: a start is faster by the making of the
 	// groups, but there are no limits, no Pause, no Stats, and OOMKilled is never set. Nothing keeps the container then from
 	// opening device nodes: CAP_MKNOD is not among the default capabilities. It needs a new PID namespace.
@@ -149,6 +156,8 @@ type Container struct {
 
 	uids, gids []IDMapping // of the user namespace, if there is one
 	rootUser   *os.File    // that of the root, if the container lives in it
+
+	scopeGroup string // the container's group in its scope
 
 	name    string // the random part of Cgroup's and Hostname's default
 	showing bool   // during Program: what is to be bound may be missing

@@ -26,6 +26,9 @@ func (c *Container) hold(ctx context.Context) (err error) {
 	if c.Keep != nil {
 		return wrong("Keep", "a pool has no containers that outlive the program")
 	}
+	if c.Scope != nil {
+		return wrong("Scope", "a pool has no containers in scopes")
+	}
 	if err := c.checkSetUp(); err != nil {
 		return err
 	}

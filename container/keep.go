@@ -35,7 +35,7 @@ func (c *Container) checkKeep() error {
 		return wrong("Keep", "the output of a container that outlives the program goes to its log: leave Stdin, Stdout and Stderr nil")
 	case len(c.ExtraFiles) > 0:
 		return wrong("Keep", "ExtraFiles cannot be given to a container that outlives the program")
-	case c.Cgroup == "" && !c.NoCgroup:
+	case c.Cgroup == "" && !c.NoCgroup && c.Scope == nil:
 		return wrong("Cgroup", "a container that outlives the program is found again by its control group: give that a name")
 	}
 	return nil
@@ -130,7 +130,7 @@ func (c *Container) openGroup(m *cgroups.Manager) (*cgroups.Group, error) {
 // openNoted opens the control group whose directories were noted in a file of the Keep's folder, or that has the name.
 func (c *Container) openNoted(m *cgroups.Manager, file, name string) (*cgroups.Group, error) {
 	b, err := os.ReadFile(filepath.Join(c.Keep.Dir, file))
-	if errors.Is(err, fs.ErrNotExist) { // an older version started it
+	if errors.Is(err, fs.ErrNotExist) && c.Scope == nil { // an older version started it
 		return m.Open(name)
 	}
 	if err != nil {
@@ -157,11 +157,11 @@ func (c *Container) Discard(ctx context.Context) error {
 	// It is not noted yet where the program was killed between the making and the noting.
 	for _, open := range []func() (*cgroups.Group, error){
 		func() (*cgroups.Group, error) { return c.openGroup(m) },
-		func() (*cgroups.Group, error) { return m.Open(c.Cgroup) },
+		func() (*cgroups.Group, error) { return c.openNamed(m, "") },
 		func() (*cgroups.Group, error) {
 			return c.openNoted(m, keeperGroupsFile, c.Cgroup+keeperSuffix)
 		},
-		func() (*cgroups.Group, error) { return m.Open(c.Cgroup + keeperSuffix) },
+		func() (*cgroups.Group, error) { return c.openNamed(m, keeperSuffix) },
 	} {
 		g, err := open()
 		if errors.Is(err, fs.ErrNotExist) {
@@ -174,7 +174,16 @@ func (c *Container) Discard(ctx context.Context) error {
 			return fmt.Errorf("container: discard %s: %w", c, err)
 		}
 	}
+	c.scopeEnded()
 	return nil
+}
+
+// openNamed opens the control group by its name, of which there is none in a scope.
+func (c *Container) openNamed(m *cgroups.Manager, suffix string) (*cgroups.Group, error) {
+	if c.Scope != nil {
+		return nil, fs.ErrNotExist
+	}
+	return m.Open(c.Cgroup + suffix)
 }
 
 // oomFile is there, in a Keep's folder, if the OOM killer struck: the control group that knows is removed by the first

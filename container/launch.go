@@ -111,6 +111,9 @@ func (c *Container) createGroup() (*cgroups.Group, error) {
 
 // groupPath is where the control group goes.
 func (c *Container) groupPath() string {
+	if c.scopeGroup != "" {
+		return c.scopeGroup
+	}
 	if c.Cgroup != "" {
 		return c.Cgroup
 	}

@@ -26,7 +26,7 @@ type making struct {
 // returns nil if the group is to be made as usual: where making it takes no time, and if it may be one that the container can
 // do without, or that is not like those before.
 func (c *Container) makeGroupMeanwhile(l *namespace.Launch, ward *namespace.Ward, u *undo) (*making, error) {
-	if c.NoCgroup || c.Keep != nil || !namespace.Privileged() || c.Memory != 0 && c.MemorySwap == 0 && !swapCounted.Load() {
+	if c.NoCgroup || c.Scope != nil || c.Keep != nil || !namespace.Privileged() || c.Memory != 0 && c.MemorySwap == 0 && !swapCounted.Load() {
 		return nil, nil
 	}
 	m, err := manager()

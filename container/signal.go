@@ -132,5 +132,10 @@ func (c *Container) Stats() (s *cgroups.Stats, err error) {
 // Update changes the limits of the running container; a field of r that is zero leaves what is in force. The fields of
 // the Container stay as they are.
 func (c *Container) Update(r *cgroups.Resources) error {
-	return c.withGroup("update", func(g *cgroups.Group) error { return g.Update(r) })
+	return c.withGroup("update", func(g *cgroups.Group) error {
+		if err := g.Update(r); err != nil {
+			return err
+		}
+		return c.updateScope(r)
+	})
 }

@@ -96,6 +96,10 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 	if err != nil {
 		return nil, err
 	}
+	scope, err := c.makeScope(ctx, u)
+	if err != nil {
+		return nil, err
+	}
 	ward := &namespace.Ward{}
 	group, err := c.makeGroupMeanwhile(l, ward, u)
 	if err == nil && group == nil {
@@ -123,6 +127,9 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 		if err := addToWard(ward, proc); err != nil {
 			return err
 		}
+		if err := scope.created(ctx); err != nil {
+			return err
+		}
 		if c.Setup == nil {
 			return nil
 		}
@@ -137,7 +144,9 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 	if group != nil {
 		h.begin = group.start
 	}
-	return ward, c.spawn(ctx, l, h)
+	err = c.spawn(ctx, l, h)
+	scope.done()
+	return ward, err
 }
 
 // care makes the control group and gives it into the guardian's care.

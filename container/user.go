@@ -152,7 +152,7 @@ func (c *Container) joinIf(own bool) namespace.Namespace {
 // withoutGroup says whether the container does without the control group that could not be made: nothing in it takes one,
 // and the host program is one that the machine gives none.
 func (c *Container) withoutGroup(err error) bool {
-	return errors.Is(err, fs.ErrPermission) && !namespace.Privileged() && c.limitAsked() == "" && c.Cgroup == "" &&
+	return errors.Is(err, fs.ErrPermission) && !namespace.Privileged() && c.limitAsked() == "" && c.Cgroup == "" && c.Scope == nil &&
 		isNew(c.Namespaces.PID)
 }
 

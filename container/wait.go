@@ -61,6 +61,7 @@ func (c *Container) ended(s *State, ward *namespace.Ward) error {
 	c.groupMu.Unlock()
 	if c.pool == nil || !c.pool.clear(c) {
 		errs = append(errs, c.removeGroup(), c.keeperEnded(), ward.Release())
+		c.scopeEnded()
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("container: take down %s: %w", c, err)

@@ -1,0 +1,185 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// Groups in a scope: the container's, in which nobody but us writes, and the one in which the process is of which systemd makes
+// the scope. On v2 that must not be in the scope's own, where there are limits for the groups below it.
+const (
+	scopeContainer = "/container"
+	scopeAside     = "/aside"
+)
+
+// scopeEnd bounds how long systemd is waited for when it ends a scope.
+const scopeEnd = 10 * time.Second
+
+// A scoping is the start of a container in a scope.
+type scoping struct {
+	c     *Container
+	scope *cgroups.Scope
+	place *namespace.Placeholder
+	aside *cgroups.Group
+}
+
+// makeScope has systemd make the container's scope. It returns nil if there is to be none.
+func (c *Container) makeScope(ctx context.Context, u *undo) (*scoping, error) {
+	if c.Scope == nil {
+		return nil, nil
+	}
+	o := c.scopeOptions()
+	fail := func(err error) (*scoping, error) {
+		return nil, &StartError{Step: "create scope", Path: o.Name, Err: err}
+	}
+	m, err := manager()
+	if err != nil {
+		return nil, &StartError{Step: "detect control groups", Err: err}
+	}
+	s := &scoping{c: c}
+	if s.place, err = namespace.NewPlaceholder(); err != nil {
+		return fail(err)
+	}
+	u.add(s.done)
+	o.PIDs = []int{s.place.Pid()}
+	if s.scope, err = cgroups.CreateScope(ctx, o); err != nil {
+		return fail(err)
+	}
+	u.add(func() {
+		s.done() // so that there is nothing left to wait for
+		stopScope(s.scope)
+	})
+	if s.aside, err = m.Create(s.scope.Group+scopeAside, &cgroups.Resources{AllDevices: true}); err != nil {
+		return fail(err)
+	}
+	if err := s.aside.Add(s.place.Pid()); err != nil {
+		return fail(err)
+	}
+	c.scopeGroup = s.scope.Group + scopeContainer
+	return s, nil
+}
+
+// scopeOptions are Scope, with a name.
+func (c *Container) scopeOptions() *cgroups.ScopeOptions {
+	o := *c.Scope
+	if o.Name == "" {
+		o.Name = "caisson-" + c.name + ".scope"
+	}
+	return &o
+}
+
+// created gives the scope the container's limits when the container's process exists.
+func (s *scoping) created(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
+	m, err := manager()
+	if err != nil {
+		return err
+	}
+	r := *s.c.resources()
+	if m.Mode() == cgroups.V2 {
+		pids, err := s.c.group.Pids()
+		if err != nil {
+			return &StartError{Step: "read control group", Path: s.c.scopeGroup, Err: err}
+		}
+		if len(pids) > 0 { // which keep the scope from now on; else it enters later, as before Linux 5.7
+			s.done()
+		}
+	} else {
+		r.Pids = 0 // it would count the other process, too
+	}
+	return s.c.limitScope(ctx, s.scope, &r)
+}
+
+// limitScope sets the limits of the scope, so that systemd's tools show them. It is the keeper's scope, too, if there is one,
+// which the limits of memory and processes are not for.
+func (c *Container) limitScope(ctx context.Context, s *cgroups.Scope, r *cgroups.Resources) error {
+	limits := *r
+	if c.Keep != nil {
+		limits.Memory, limits.MemorySwap, limits.MemoryReservation, limits.Pids = 0, 0, 0, 0
+	}
+	if err := s.Update(ctx, &limits); err != nil {
+		return &StartError{Step: "limit scope", Path: s.Name, Err: err}
+	}
+	return nil
+}
+
+// done ends the process that kept the scope until the container's was in it. It may be called again.
+func (s *scoping) done() {
+	if s == nil || s.place == nil {
+		return
+	}
+	_ = s.place.Close()
+	s.place = nil
+	if s.aside != nil {
+		_ = s.aside.Remove()
+		_ = s.aside.Close()
+	}
+}
+
+// stopScope ends a scope and waits for it. An empty one ends by itself a little later, so it is no error if that fails.
+func stopScope(s *cgroups.Scope) {
+	ctx, cancel := context.WithTimeout(context.Background(), scopeEnd)
+	defer cancel()
+	_ = s.Stop(ctx)
+}
+
+// scopeEnded waits until the scope of a container that has ended is gone: its name can be used again then.
+func (c *Container) scopeEnded() {
+	if s, err := c.openScope(context.Background()); err == nil {
+		stopScope(s)
+	}
+}
+
+// openScope finds the container's scope. Without one, the error is errors.ErrUnsupported.
+func (c *Container) openScope(ctx context.Context) (*cgroups.Scope, error) {
+	if c.Scope == nil {
+		return nil, errors.ErrUnsupported
+	}
+	ctx, cancel := context.WithTimeout(ctx, scopeEnd)
+	defer cancel()
+	return cgroups.OpenScope(ctx, c.scopeOptions())
+}
+
+// updateScope puts the scope of a running container under other limits.
+func (c *Container) updateScope(r *cgroups.Resources) error {
+	if c.Scope == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scopeEnd)
+	defer cancel()
+	s, err := c.openScope(ctx)
+	if err != nil {
+		return err
+	}
+	return c.limitScope(ctx, s, r)
+}
+
+func (c *Container) checkScope() error {
+	o := c.Scope
+	switch {
+	case o == nil:
+		return nil
+	case c.NoCgroup:
+		return wrong("Scope", "a scope is a control group, but NoCgroup is set")
+	case c.Cgroup != "":
+		return wrong("Scope", "systemd chooses the control group, but Cgroup %q is set", c.Cgroup)
+	case len(o.PIDs) > 0:
+		return wrong("Scope.PIDs", "the processes are the container's: leave it empty")
+	case o.Resources != nil:
+		return wrong("Scope.Resources", "the limits are the container's: leave it nil")
+	case c.Keep != nil && o.Name == "":
+		return wrong("Scope.Name", "a container that outlives the program is found again by its scope: give that a name")
+	}
+	probe := c.scopeOptions()
+	probe.PIDs = []int{1}
+	if err := probe.Validate(); err != nil {
+		return wrong("Scope", "%w", err)
+	}
+	return nil
+}

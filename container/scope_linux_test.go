@@ -1,0 +1,222 @@
+package container_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// unitProperties are those of a unit, as systemctl has them.
+func unitProperties(t *testing.T, unit string, names ...string) map[string]string {
+	t.Helper()
+	out, err := exec.Command("systemctl", "show", unit, "-p", strings.Join(names, ",")).CombinedOutput()
+	require.NoError(t, err, string(out))
+	all := make(map[string]string)
+	for line := range strings.Lines(string(out)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		all[name] = value
+	}
+	return all
+}
+
+// newScoped returns a container in a scope of systemd.
+func newScoped(t *testing.T, args ...string) *container.Container {
+	t.Helper()
+	testenv.RequireSystemd(t)
+	c := newContainer(t, args...)
+	c.Cgroup = ""
+	c.Scope = &cgroups.ScopeOptions{Name: testenv.CgroupName(t) + ".scope"}
+	return c
+}
+
+// groupOf is the control group of a process as systemd sees it.
+func groupOf(t *testing.T, pid int) string {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	require.NoError(t, err)
+	for line := range strings.Lines(string(b)) {
+		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if f[1] == "" && f[0] == "0" || f[1] == "name=systemd" {
+			return f[2]
+		}
+	}
+	require.Fail(t, string(b))
+	return ""
+}
+
+// groupFile reads a file of the container's own group, or of the scope's.
+func groupFile(t *testing.T, c *container.Container, below, name string) string {
+	t.Helper()
+	for _, dir := range c.CgroupPaths() {
+		if b, err := os.ReadFile(filepath.Join(dir, below, name)); err == nil {
+			return strings.TrimSpace(string(b))
+		}
+	}
+	return ""
+}
+
+// TestSystemdScope: the container is in a unit with its limits, which change with it, outlast a reload of systemd's
+// configuration, and end with it.
+func TestSystemdScope(t *testing.T) {
+	c := newScoped(t, "sleep", "60s")
+	name := c.Scope.Name
+	c.Memory, c.MemorySwap, c.CPUs, c.PidsLimit, c.CPUShares = 64<<20, 64<<20, 0.5, 20, 512
+	require.NoError(t, c.Start(t.Context()))
+	defer func() {
+		_ = c.Kill()
+		_ = c.Wait(t.Context())
+	}()
+	scope := "/system.slice/" + name
+	require.Equal(t, scope+"/container", groupOf(t, c.Pid()))
+	m, err := cgroups.Detect()
+	require.NoError(t, err)
+	defer m.Close()
+	unified := m.Mode() == cgroups.V2
+	memory, file, shares := "MemoryLimit", "memory.limit_in_bytes", "CPUShares"
+	if unified {
+		memory, file, shares = "MemoryMax", "memory.max", "CPUWeight"
+	}
+	look := func(bytes int64) {
+		t.Helper()
+		p := unitProperties(t, name, "ActiveState", "ControlGroup", "Delegate", memory, "TasksMax", "CPUQuotaPerSecUSec", shares)
+		want := map[string]string{
+			"ActiveState": "active", "ControlGroup": scope, "Delegate": "yes", memory: fmt.Sprint(bytes), "TasksMax": "20",
+			"CPUQuotaPerSecUSec": "500ms", shares: "512",
+		}
+		if unified {
+			want[shares] = fmt.Sprint(cgroups.Weight(512))
+		} else {
+			want["TasksMax"] = p["TasksMax"]
+		}
+		require.Equal(t, want, p)
+		require.Equal(t, fmt.Sprint(bytes), groupFile(t, c, "", file))
+		require.Equal(t, fmt.Sprint(bytes), groupFile(t, c, "..", file))
+		require.Equal(t, "20", groupFile(t, c, "", "pids.max"))
+	}
+	look(64 << 20)
+	require.NoError(t, c.Update(&cgroups.Resources{Memory: 96 << 20, MemorySwap: 96 << 20}))
+	look(96 << 20)
+	out, err := exec.Command("systemctl", "daemon-reload").CombinedOutput()
+	require.NoError(t, err, string(out))
+	look(96 << 20)
+
+	p := c.Command("sleep", "60s")
+	require.NoError(t, p.Start(t.Context()))
+	require.Equal(t, scope+"/container", groupOf(t, p.Pid()))
+	require.NoError(t, p.Kill())
+	_ = p.Wait(t.Context())
+	require.NoError(t, c.Pause(t.Context()))
+	require.NoError(t, c.Resume())
+
+	// The name is taken until it ends, and free again then.
+	second := newScoped(t, "echo", "again")
+	second.Scope = c.Scope
+	err = second.Start(t.Context())
+	require.ErrorIs(t, err, fs.ErrExist)
+	require.NoError(t, c.Kill())
+	require.Error(t, c.Wait(t.Context()))
+	require.Equal(t, "not-found", unitProperties(t, name, "LoadState")["LoadState"])
+	second = newScoped(t, "echo", "again")
+	second.Scope = c.Scope
+	text, err := second.Output(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "again\n", string(text))
+}
+
+// TestSystemdStops: systemd ends the container with the scope.
+func TestSystemdStops(t *testing.T) {
+	c := newScoped(t, "sleep", "60s")
+	c.Scope.Slice = "testscopes.slice"
+	require.NoError(t, c.Start(t.Context()))
+	require.Equal(t, "/testscopes.slice/"+c.Scope.Name+"/container", groupOf(t, c.Pid()))
+	// It complains if the groups go before it has seen all: they go as soon as the container has ended.
+	out, _ := exec.Command("systemctl", "kill", "-s", "KILL", c.Scope.Name).CombinedOutput()
+	var exit *container.ExitError
+	require.ErrorAs(t, c.Wait(t.Context()), &exit)
+	require.Equal(t, syscall.SIGKILL, exit.Signal, string(out))
+	require.Equal(t, "not-found", unitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
+}
+
+// TestSystemdUndo: a start that fails after the scope was made leaves none.
+func TestSystemdUndo(t *testing.T) {
+	c := newScoped(t, "/no/such/program")
+	require.ErrorIs(t, c.Start(t.Context()), fs.ErrNotExist)
+	require.Equal(t, "not-found", unitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
+
+	c = newScoped(t, "echo")
+	c.Resources = &cgroups.Resources{Unified: map[string]string{"memory.nothing": "1"}}
+	require.Error(t, c.Start(t.Context()))
+	require.Equal(t, "not-found", unitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
+}
+
+// TestSystemdKept: a container that outlives the program has its keeper in the scope, so that nothing of it is in the
+// program's own unit; and it is found again.
+func TestSystemdKept(t *testing.T) {
+	c := newScoped(t, "sleep", "60s")
+	c.Memory, c.PidsLimit = 64<<20, 20
+	testenv.ReapOrphans(t) // the keeper is one that the first to wait does not see
+	c.Keep = &container.Keep{Dir: t.TempDir()}
+	require.NoError(t, c.Start(t.Context()))
+	scope := "/system.slice/" + c.Scope.Name
+	require.Equal(t, scope+"/container", groupOf(t, c.Pid()))
+	require.DirExists(t, filepath.Join(c.CgroupPaths()[0], "../container.keeper"))
+
+	again := container.New(c.Root, c.Args...)
+	again.Scope, again.Keep, again.Memory, again.PidsLimit = c.Scope, c.Keep, c.Memory, c.PidsLimit
+	require.NoError(t, again.Adopt(t.Context()))
+	s, err := again.Stats()
+	require.NoError(t, err)
+	require.EqualValues(t, 20, s.Pids.Limit)
+	require.NoError(t, again.Update(&cgroups.Resources{Pids: 21}))
+	require.NoError(t, again.Kill())
+	require.Error(t, again.Wait(t.Context()))
+	require.Error(t, c.Wait(t.Context()))
+	require.Equal(t, "not-found", unitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
+	require.NoError(t, c.Discard(t.Context()))
+}
+
+// TestScopeWithoutSystemd: the error says so, and nothing is left, which the leak check looks at.
+func TestScopeWithoutSystemd(t *testing.T) {
+	c := newContainer(t, "echo")
+	c.Cgroup = ""
+	c.Scope = &cgroups.ScopeOptions{Address: "unix:path=" + t.TempDir() + "/none"}
+	begin := time.Now()
+	err := c.Start(t.Context())
+	require.ErrorIs(t, err, cgroups.ErrNoSystemd)
+	require.Less(t, time.Since(begin), time.Minute)
+	var start *container.StartError
+	require.ErrorAs(t, err, &start)
+	require.Equal(t, "create scope", start.Step)
+	require.Regexp(t, `^caisson-[0-9a-f]{12}\.scope$`, start.Path)
+}
+
+func TestScopeFields(t *testing.T) {
+	for field, change := range map[string]func(*container.Container){
+		"Scope.PIDs":      func(c *container.Container) { c.Scope.PIDs = []int{1} },
+		"Scope.Resources": func(c *container.Container) { c.Scope.Resources = &cgroups.Resources{} },
+		"Scope.Name":      func(c *container.Container) { c.Keep = &container.Keep{Dir: "/nowhere"} },
+		"Scope":           func(c *container.Container) { c.Cgroup = "/x" },
+		"Scope ":          func(c *container.Container) { c.Scope.Name = "x.service" },
+		"Scope  ":         func(c *container.Container) { c.NoCgroup = true },
+	} {
+		c := container.New(namespace.Dir(t.TempDir()), "echo")
+		c.Scope = &cgroups.ScopeOptions{}
+		change(c)
+		var start *container.StartError
+		require.ErrorAs(t, c.Start(t.Context()), &start, field)
+		require.Equal(t, strings.TrimSpace(field), start.Path)
+	}
+}
