@@ -126,7 +126,15 @@ func (s *scoping) done() {
 func stopScope(s *cgroups.Scope) {
 	ctx, cancel := context.WithTimeout(context.Background(), scopeEnd)
 	defer cancel()
-	_ = s.Stop(ctx)
+	m, err := manager()
+	if s.Stop(ctx) != nil || err != nil {
+		return
+	}
+	// On v1 systemd does not know of all hierarchies.
+	if g, err := m.Open(s.Group); err == nil {
+		_ = g.Remove()
+		_ = g.Close()
+	}
 }
 
 // scopeEnded waits until the scope of a container that has ended is gone: its name can be used again then.
