@@ -194,6 +194,7 @@ func (k *container) discard() error {
 	if err := k.removeGroup(dirs); err != nil {
 		return errors.Join(fmt.Errorf("unable to remove container's cgroup: %w", err), k.folder.Close())
 	}
+	k.endScope()
 	k.removeMounts()
 	if err := k.folder.Remove(); err != nil {
 		return fmt.Errorf("unable to remove container state dir: %w", err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/bundle"
 	"github.com/caisson-engine/caisson/internal/ocistate"
 	"github.com/caisson-engine/caisson/namespace"
@@ -100,8 +101,10 @@ type making struct {
 	*container
 	bundle  *bundle.Bundle
 	options *createOptions
-	rest    *groupRest        // of the control group, which is made while the process is; or nil
-	back    []string          // the groups that the program was in before a scope was made of it
+	rest    *groupRest             // of the control group, which is made while the process is; or nil
+	place   *namespace.Placeholder // in the scope, if systemd makes one
+	scope   *cgroups.Scope
+	pids    int64             // the limit of the number of processes in the scope
 	state   *ocistate.Pending // written, and to be shown
 	devices *bundle.MovedDevices
 	hooked  bool // hooks were run: those of poststop are to be run too
@@ -109,7 +112,7 @@ type making struct {
 
 func (m *making) run() (proc *namespace.Process, err error) {
 	ctx := context.Background()
-	defer m.leaveScope()
+	defer func() { _ = m.leaveScope() }()
 	if err := m.makeGroup(m.bundle); err != nil {
 		return nil, err
 	}
@@ -154,7 +157,10 @@ func (m *making) run() (proc *namespace.Process, err error) {
 		}
 		return nil, initError(l.Explain(err), m.bundle.Spec.Process)
 	}
-	if err = m.finish(proc); err != nil {
+	if err = m.leaveScope(); err == nil {
+		err = m.finish(proc)
+	}
+	if err != nil {
 		_ = proc.Signal(syscall.SIGKILL)
 		_, _ = proc.Wait(ctx)
 		_ = proc.Close()

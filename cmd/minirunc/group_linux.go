@@ -13,6 +13,7 @@ import (
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/bundle"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // makeGroup makes the container's control group with its limits. An ordinary user who asks for none goes without one.
@@ -145,65 +146,93 @@ func besideOwn(manager *cgroups.Manager, name string) (string, error) {
 	return path.Join("/", path.Dir(own), name), nil
 }
 
-// scopeGroup has systemd make the group. A scope is made of a process, and ends with its last one: so this one is in it until
-// the container's is.
+// scopeGroup has systemd make the group. A scope is made of a process, and ends with its last one: so there is one in it that
+// does nothing, until the container's is.
 func (m *making) scopeGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgroups.Resources) (*cgroups.Group, error) {
 	unit, err := b.CgroupUnit(m.ID)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if m.back, err = ownGroups(manager); err != nil {
+	if m.place, err = namespace.NewPlaceholder(); err != nil {
 		return nil, err
 	}
-	s, err := cgroups.CreateScope(ctx, &cgroups.ScopeOptions{
-		Name: unit.Name, Slice: unit.Slice, Description: "minirunc container " + m.ID, PIDs: []int{os.Getpid()},
-		User: os.Geteuid() != 0,
+	ctx, cancel := context.WithTimeout(context.Background(), scopeWait)
+	defer cancel()
+	limits := *withDevices(r)
+	m.pids, limits.Pids = limits.Pids, 0
+	m.scope, err = cgroups.CreateScope(ctx, &cgroups.ScopeOptions{
+		Name: unit.Name, Slice: unit.Slice, Description: "minirunc container " + m.ID, PIDs: []int{m.place.Pid()},
+		User: os.Geteuid() != 0, Resources: &limits,
 	})
 	if err != nil {
 		return nil, err
 	}
-	m.Scope, m.Config.Cgroups.Systemd = s.Name, true
-	if err := m.noteGroup(manager, s.Group); err != nil { // before there is a process in it that outlives this one
+	m.Scope, m.Config.Cgroups.Systemd = m.scope.Name, true
+	if err := m.noteGroup(manager, m.scope.Group); err != nil { // before there is a process in it that outlives this one
 		return nil, err
 	}
-	g, err := manager.Open(s.Group)
+	g, err := manager.Complete(m.scope.Group)
 	if err != nil {
 		return nil, err
 	}
-	if err := g.Update(withDevices(r)); err != nil {
+	if err := g.Update(&limits); err != nil {
 		_ = g.Close()
 		return nil, err
 	}
 	return g, nil
 }
 
-// leaveScope goes back to where the program was before systemd put it into the container's scope.
-func (m *making) leaveScope() {
-	for _, dir := range m.back {
-		_ = os.WriteFile(path.Join(dir, "cgroup.procs"), []byte("0"), 0)
+// scopeWait bounds how long systemd is waited for.
+const scopeWait = time.Minute
+
+// leaveScope ends the process that kept the scope until the container's was in it, and limits the number of processes, of
+// which that was one.
+func (m *making) leaveScope() error {
+	if m.place == nil {
+		return nil
 	}
-	m.back = nil
+	err := m.place.Close()
+	m.place = nil
+	if err != nil || m.scope == nil || m.group == nil || m.pids == 0 {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scopeWait)
+	defer cancel()
+	r := &cgroups.Resources{Pids: m.pids}
+	if err := m.group.Update(r); err != nil {
+		return fmt.Errorf("unable to apply cgroup configuration: %w", bundle.ExplainLimit(err))
+	}
+	return m.scope.Update(ctx, r)
 }
 
-// ownGroups are the folders of the groups that the program is in.
-func ownGroups(manager *cgroups.Manager) ([]string, error) {
-	b, err := os.ReadFile("/proc/self/cgroup")
+// openScope finds the scope of a container that systemd made the group of.
+func (k *container) openScope(ctx context.Context) (*cgroups.Scope, error) {
+	return cgroups.OpenScope(ctx, &cgroups.ScopeOptions{Name: k.Scope, User: os.Geteuid() != 0})
+}
+
+// updateScope has systemd show other limits, and write them again when it reads its configuration anew.
+func (k *container) updateScope(r *cgroups.Resources) error {
+	if k.Scope == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scopeWait)
+	defer cancel()
+	s, err := k.openScope(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var dirs []string
-	for line := range strings.Lines(string(b)) {
-		f := strings.SplitN(strings.TrimSuffix(line, "\n"), ":", 3)
-		if len(f) < 3 {
-			continue
-		}
-		name := strings.TrimPrefix(f[1], "name=")
-		if name == "" && manager.Mode() != cgroups.V2 {
-			name = "unified"
-		}
-		dirs = append(dirs, path.Join("/sys/fs/cgroup", name, f[2]))
+	return s.Update(ctx, r)
+}
+
+// endScope waits until an empty scope is gone, after which its name can be used again. It goes by itself, so it is no error if
+// systemd does not answer.
+func (k *container) endScope() {
+	if k.Scope == "" {
+		return
 	}
-	return dirs, nil
+	ctx, cancel := context.WithTimeout(context.Background(), killWait)
+	defer cancel()
+	if s, err := k.openScope(ctx); err == nil {
+		_ = s.Stop(ctx)
+	}
 }

@@ -103,6 +103,9 @@ func (k *container) update(r *specs.LinuxResources) error {
 		return err
 	}
 	err = k.withGroup(func(g *cgroups.Group) error { return g.Update(limits) })
+	if err == nil {
+		err = k.updateScope(limits)
+	}
 	if err != nil {
 		var field *cgroups.ResourceError
 		if errors.As(err, &field) {
