@@ -29,3 +29,6 @@ func (d *Deputy) Mappings() (uids, gids []IDMapping) { return nil, nil }
 
 // Close does nothing.
 func (d *Deputy) Close() error { return nil }
+
+// FileCapabilities returns nil.
+func (d *Deputy) FileCapabilities([]byte) []byte { return nil }

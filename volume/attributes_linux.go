@@ -88,7 +88,8 @@ func xattr(call func([]byte) (int, error)) ([]byte, error) {
 	return b[:n], nil
 }
 
-// forbidden says that an ordinary user's program may not read or set an attribute: file capabilities, say, which are lost.
+// forbidden says that an ordinary user's program may not read or set an attribute, such as one of the host's security module.
+// File capabilities are kept by [giver.capabilities].
 func forbidden(err error) bool {
 	return (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) && !namespace.Privileged()
 }

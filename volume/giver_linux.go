@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 
@@ -95,7 +96,7 @@ func (g *giver) attributes(src, dst *os.File, st *unix.Stat_t) error {
 		return err
 	}
 	if own.Uid == st.Uid && own.Gid == st.Gid {
-		return nil
+		return g.capabilities(src, dst, st)
 	}
 	d, err := g.helper()
 	if err != nil {
@@ -111,7 +112,37 @@ func (g *giver) attributes(src, dst *os.File, st *unix.Stat_t) error {
 		return err
 	}
 	if st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o6000 != 0 { // which the change of owner has taken away
-		_, err = d.Call(unix.SYS_FCHMOD, namespace.Descriptor(dst.Fd()), st.Mode&0o7777)
+		if _, err = d.Call(unix.SYS_FCHMOD, namespace.Descriptor(dst.Fd()), st.Mode&0o7777); err != nil {
+			return err
+		}
 	}
-	return err
+	return g.capabilities(src, dst, st)
 }
+
+// capabilities gives a file the capabilities that the other one has in the user's namespaces, which only somebody in one may
+// do. Those that it has on the host are in force in none of the user's containers.
+func (g *giver) capabilities(src, dst *os.File, st *unix.Stat_t) error {
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil
+	}
+	value, err := xattr(func(b []byte) (int, error) { return unix.Getxattr(procPath(src), capabilityXattr, b) })
+	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	var d *namespace.Deputy
+	if err == nil {
+		d, err = g.helper()
+	}
+	if err == nil {
+		if value = d.FileCapabilities(value); value == nil {
+			return nil
+		}
+		_, err = d.Call(unix.SYS_FSETXATTR, namespace.Descriptor(dst.Fd()), capabilityXattr, value, len(value), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the file's capabilities: %w", err)
+	}
+	return nil
+}
+
+const capabilityXattr = "security.capability"
