@@ -3,16 +3,16 @@ package cgroups
 import "fmt"
 
 // Totals reads what the kernel summed up over the group's life: the peak of memory, OOM kills and hits of the limit, time on
-// processors, what was throttled or refused, IO, and pressure. That is what is left to know of a group whose processes have
-// ended. What is in use now, the limits, page faults, Detail, PerCPU and Hugepages are as if there were none; for those
-// [Group.Stats] reads three times as many files. On a hybrid host the time on processors is that of the unified hierarchy.
+// processors, what was throttled or refused, and IO. That is what is left to know of a group whose processes have
+// ended. What is in use now, the limits, page faults, pressure, Detail, PerCPU and Hugepages are as if there were none; for
+// those [Group.Stats] reads four times as many files. On a hybrid host the time on processors is that of the unified hierarchy.
 func (g *Group) Totals() (*Stats, error) {
 	if err := g.acquire("read statistics of"); err != nil {
 		return nil, err
 	}
 	defer g.mu.RUnlock()
 	s := newStats()
-	for _, read := range []func(*Stats) error{g.totalMemory, g.totalCPU, g.totalPids, g.statIO, g.statPressure} {
+	for _, read := range []func(*Stats) error{g.totalMemory, g.totalCPU, g.totalPids, g.statIO} {
 		if err := read(s); err != nil {
 			return nil, fmt.Errorf("statistics of group %s: %w", g.name, err)
 		}

@@ -221,6 +221,9 @@ func (v *overlay) makeUpper(made *undo) error {
 	if v.upper == "" {
 		return nil
 	}
+	if v.memory != 0 {
+		return v.inheritRoot(v.upper, v.lower[0], true)
+	}
 	for _, d := range []*string{&v.upper, &v.work} {
 		abs, err := filepath.Abs(*d)
 		if err != nil {
@@ -233,7 +236,7 @@ func (v *overlay) makeUpper(made *undo) error {
 			return err
 		}
 	}
-	return v.inheritRoot(v.upper, v.lower[0])
+	return v.inheritRoot(v.upper, v.lower[0], false)
 }
 
 // scratch makes a temporary folder: in the store that the layer is of, where it is swept after a crash.
@@ -267,16 +270,19 @@ func removeScratch(dir string) error {
 	return namespace.RemoveAll(dir)
 }
 
-// inheritRoot gives an empty upper folder the owner and mode of the layers' root: the overlay's root has the upper's.
-func (v *overlay) inheritRoot(upper, lower string) error {
+// inheritRoot gives an empty upper folder the owner and mode of the layers' root: the overlay's root has the upper's. A fresh
+// one is known to be empty.
+func (v *overlay) inheritRoot(upper, lower string, fresh bool) error {
 	fd, err := v.user.open(unix.AT_FDCWD, upper, openDir)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", upper, err)
 	}
 	f := os.NewFile(uintptr(fd), upper)
 	defer f.Close()
-	if names, err := f.Readdirnames(1); len(names) > 0 {
-		return err
+	if !fresh {
+		if names, err := f.Readdirnames(1); len(names) > 0 {
+			return err
+		}
 	}
 	var st, own unix.Stat_t
 	if err := unix.Lstat(lower, &st); err != nil {

@@ -216,7 +216,7 @@ func (v *overlay) mountHere() (int, error) {
 		options += ",userxattr"
 	}
 	if v.memory != 0 {
-		if err := v.inheritRoot("upper", v.lower[0]); err != nil {
+		if err := v.inheritRoot("upper", v.lower[0], false); err != nil {
 			return -1, err
 		}
 		options += ",upperdir=upper,workdir=work"

@@ -122,7 +122,7 @@ func terminal([]string) int {
 	for s := range c {
 		if s == syscall.SIGINT {
 			println("interrupted")
-			return 0
+			time.Sleep(time.Hour) // the end of a session's leader may throw away what nobody has read from its terminal
 		}
 		size()
 	}
