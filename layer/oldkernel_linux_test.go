@@ -57,7 +57,6 @@ func TestOlderKernels(t *testing.T) {
 	require.Equal(t, shown[1:], copied[1:])
 
 	// Owners cannot be shown otherwise, and a copy cannot be made read-only: the error says what is missing.
-	before := mountinfo(t)
 	maps := []namespace.IDMapping{{HostID: 100000, Size: 65536}}
 	_, err = Mount(t.Context(), layers, &MountOptions{UIDMappings: maps, GIDMappings: maps})
 	require.ErrorIs(t, err, errors.ErrUnsupported)
@@ -65,7 +64,6 @@ func TestOlderKernels(t *testing.T) {
 	_, err = Mount(t.Context(), layers, &MountOptions{ReadOnly: true, Copy: CopyAlways})
 	require.ErrorIs(t, err, unix.ENOSYS)
 	require.ErrorContains(t, err, "Linux ≥ 5.12")
-	require.Equal(t, before, mountinfo(t))
 
 	// A writable one is as ever.
 	dir := t.TempDir()

@@ -126,11 +126,10 @@ func TestCopyUpInUserFails(t *testing.T) {
 		l := userLaunch(copyRoot(t, func(id int) int { return 100000 + id }), "try")
 		copyMounts(l)
 		change(l, filepath.Join(l.Root.String(), "var"))
-		before, mounts := descriptors(t), mountinfo(t)
+		before := descriptors(t)
 		_, err := l.Start(t.Context())
 		require.ErrorContains(t, err, want)
 		require.Equal(t, before, descriptors(t))
-		require.Equal(t, mounts, mountinfo(t))
 	}
 	l := userLaunch(copyRoot(t, func(id int) int { return 100000 + id }), "try")
 	copyMounts(l)
