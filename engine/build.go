@@ -14,6 +14,7 @@ import (
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/layer"
 	"github.com/caisson-engine/caisson/namespace"
+	"github.com/caisson-engine/caisson/volume"
 )
 
 // mount mounts the container's root file system: the image's layers below a writable one of its own.
@@ -51,16 +52,16 @@ func (r *Run) build(ctx context.Context) (*container.Container, error) {
 	return r.record.build(r.root, &sources{
 		etc:    r.e.path(r.record.ID),
 		parent: r.e.cgroupParent(),
-		volume: func(m *Mount) (string, error) { return r.useVolume(ctx, m) },
+		volume: func(m *Mount) (volume.Volume, error) { return r.useVolume(ctx, m) },
 		image:  func(m *Mount) (*namespace.Root, error) { return r.useImage(ctx, m) },
 	})
 }
 
 // Sources are where on the host mounts are found.
 type sources struct {
-	etc    string                       // the folder of the files for /etc
-	parent string                       // the control group that the container's is made in
-	volume func(*Mount) (string, error) // returns the folder of a mount's volume
+	etc    string // the folder of the files for /etc
+	parent string // the control group that the container's is made in
+	volume func(*Mount) (volume.Volume, error)
 	image  func(*Mount) (*namespace.Root, error)
 }
 
@@ -148,12 +149,13 @@ func (rec *Container) addMounts(c *container.Container, s *sources) error {
 			mounted = container.Bind(m.Source, m.Target)
 			mounted.IDMap = rec.idMap()
 		case "volume":
-			path, err := s.volume(&m)
+			v, err := s.volume(&m)
+			if err == nil {
+				mounted, err = rec.volumeMount(&m, &v)
+			}
 			if err != nil {
 				return err
 			}
-			mounted = container.Bind(path, m.Target)
-			mounted.Subpath, mounted.IDMap = m.Subpath, rec.idMap()
 		case "image":
 			root, err := s.image(&m)
 			if err != nil {
@@ -170,6 +172,22 @@ func (rec *Container) addMounts(c *container.Container, s *sources) error {
 		c.Mounts = append(c.Mounts, mounted)
 	}
 	return nil
+}
+
+// volumeMount mounts a volume.
+func (rec *Container) volumeMount(m *Mount, v *volume.Volume) (container.Mount, error) {
+	if v.Mount != nil && v.Mount.Type == "tmpfs" {
+		if m.Subpath != "" {
+			return container.Mount{}, invalid("volume %s is a tmpfs, which has no subpath", v.Name)
+		}
+		return tmpfs(&Mount{Target: m.Target, Options: v.Mount.Options})
+	}
+	mounted := container.Bind(v.Path, m.Target)
+	mounted.Subpath, mounted.IDMap = m.Subpath, rec.idMap()
+	if v.Mount != nil && v.Mount.ReadOnly() {
+		mounted.Flags |= container.ReadOnly
+	}
+	return mounted, nil
 }
 
 // tmpfs sorts the options of a tmpfs into the mount's flags and the file system's options.

@@ -61,7 +61,7 @@ func (e *Engine) listing(ctx context.Context, c *Container, root *namespace.Root
 	run := &Run{e: e, record: c}
 	defer func() { err = errors.Join(err, run.release(ctx)) }()
 	built, err := c.build(root, &sources{
-		etc: etc.path, volume: e.volumePath,
+		etc: etc.path, volume: e.volumeOf,
 		image: func(m *Mount) (*namespace.Root, error) { return run.useImage(ctx, m) },
 	})
 	if err != nil {
@@ -110,11 +110,11 @@ func (e *Engine) intent(c *Container, root *namespace.Root) (string, error) {
 	return b.String(), nil
 }
 
-// volumePath returns the folder of a mount's volume, or the one that it would have.
-func (e *Engine) volumePath(m *Mount) (string, error) {
+// volumeOf returns a mount's volume, or what it would be.
+func (e *Engine) volumeOf(m *Mount) (volume.Volume, error) {
 	v, err := e.volumes.Get(m.Source)
 	if errors.Is(err, volume.ErrNotFound) {
-		return filepath.Join(e.dir, "volumes", m.Source, "data"), nil
+		return volume.Volume{Name: m.Source, Path: filepath.Join(e.dir, "volumes", m.Source, "data")}, nil
 	}
-	return v.Path, err
+	return v, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/namespace"
+	"github.com/caisson-engine/caisson/volume"
 )
 
 func (m *Mount) check() error {
@@ -158,6 +159,10 @@ func ParseMount(spec string) (Mount, error) {
 			var alone bool
 			if alone, err = flag(value, given); alone {
 				m.Recursive = "disabled"
+			}
+		case "volume-driver":
+			if value != "local" {
+				return m, &Error{Kind: Invalid, Message: "error looking up volume plugin " + value + ": plugin not found", Err: volume.ErrDriver}
 			}
 		case "volume-nocopy":
 			m.NoCopy, err = flag(value, given)

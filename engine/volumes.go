@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 
 	"github.com/caisson-engine/caisson/layer"
 	"github.com/caisson-engine/caisson/namespace"
@@ -130,7 +131,11 @@ func (e *Engine) ExportVolume(ctx context.Context, name string, w io.Writer) err
 	if err != nil {
 		return volumeError(name, "", err)
 	}
-	if err := layer.Archive(ctx, w, use.Volume.Path); err != nil {
+	dir, err := use.Volume.Folder()
+	if err != nil {
+		return errors.Join(volumeError(name, "", err), use.Close())
+	}
+	if err := layer.Archive(ctx, w, dir); err != nil {
 		return errors.Join(fmt.Errorf("export volume %s: %w", name, err), use.Close())
 	}
 	return use.Close()
@@ -195,21 +200,27 @@ func volumeError(from, name string, err error) error {
 		return notFound("get %s: no such volume", from)
 	case errors.Is(err, volume.ErrExists):
 		return conflict("volume %s exists already", name)
-	case errors.Is(err, volume.ErrName), errors.Is(err, errors.ErrUnsupported):
+	case errors.Is(err, volume.ErrName), errors.Is(err, errors.ErrUnsupported), errors.Is(err, fs.ErrInvalid):
 		return &Error{Kind: Invalid, Message: "volume", Err: err}
 	}
 	return err
 }
 
-// useVolume takes a volume into use for the run, gives it the image's content if it is empty, and returns its folder.
-func (r *Run) useVolume(ctx context.Context, m *Mount) (string, error) {
+// useVolume takes a volume into use for the run, and gives it the image's content if it is empty.
+func (r *Run) useVolume(ctx context.Context, m *Mount) (volume.Volume, error) {
 	use, err := r.e.volumes.Acquire(m.Source)
 	if err != nil {
-		return "", err
+		return volume.Volume{}, err
 	}
 	r.held = append(r.held, use)
+	v := use.Volume
+	if v.Mount != nil && v.Mount.Type == "bind" {
+		if _, err := os.Stat(v.Path); err != nil {
+			return v, &Error{Kind: Invalid, Message: "failed to mount local volume " + v.Name, Err: err}
+		}
+	}
 	if !m.NoCopy {
 		err = r.populate(ctx, m)
 	}
-	return use.Volume.Path, err
+	return v, err
 }

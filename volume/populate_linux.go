@@ -37,8 +37,12 @@ func (s *Store) Populate(ctx context.Context, name string, root *namespace.Root,
 	if err := CheckName(name); err != nil {
 		return err
 	}
-	if _, err := s.read(name); err != nil {
+	v, err := s.read(name)
+	if err != nil {
 		return fmt.Errorf("populate volume %s: %w", name, err)
+	}
+	if v.Mount != nil { // what is somewhere else is its owner's
+		return nil
 	}
 	if err := s.populate(ctx, name, root, path); err != nil {
 		return fmt.Errorf("populate volume %s from %s: %w", name, path, err)

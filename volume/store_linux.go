@@ -110,6 +110,9 @@ func (s *Store) Create(name string, o *CreateOptions) (Volume, error) {
 // disk. Where the file system can (btrfs, xfs) the copy shares its blocks with the folder until one of them is written.
 // What changes meanwhile may be copied as it was or as it is. ctx bounds the copying. The errors are those of Create.
 func (s *Store) CreateFrom(ctx context.Context, name string, o *CreateOptions, dir string) (Volume, error) {
+	if o != nil && o.Mount != nil {
+		return Volume{}, fmt.Errorf("create volume %s: a copy into a volume of type %s: %w", name, o.Mount.Type, errors.ErrUnsupported)
+	}
 	return s.make(name, o, func(data string) error { return copyFolder(ctx, dir, data) })
 }
 
@@ -124,7 +127,11 @@ func (s *Store) Clone(ctx context.Context, from, name string, o *CreateOptions) 
 	if o == nil {
 		o = &CreateOptions{Labels: use.Volume.Labels, Size: use.Volume.Size}
 	}
-	return s.CreateFrom(ctx, name, o, use.Volume.Path)
+	dir, err := use.Volume.Folder()
+	if err != nil {
+		return Volume{}, err
+	}
+	return s.CreateFrom(ctx, name, o, dir)
 }
 
 // make makes a volume whose folder fill fills.
@@ -147,12 +154,15 @@ func (s *Store) make(name string, o *CreateOptions, fill func(data string) error
 		if o.Size < 0 {
 			return Volume{}, fmt.Errorf("create volume %s: size %d is below 0", name, o.Size)
 		}
-		v.Labels, v.Anonymous, v.Size = o.Labels, v.Anonymous || o.Anonymous, o.Size
+		if err := o.checkDriver(); err != nil {
+			return Volume{}, fmt.Errorf("create volume %s: %w", name, err)
+		}
+		v.Labels, v.Anonymous, v.Size, v.Mount = o.Labels, v.Anonymous || o.Anonymous, o.Size, o.Mount
 	}
 	if err := s.create(v, fill); err != nil {
 		return Volume{}, fmt.Errorf("create volume %s: %w", v.Name, err)
 	}
-	v.Path = s.path(v.Name, dataName)
+	v.Path = s.pathOf(&v)
 	return v, nil
 }
 
@@ -272,8 +282,20 @@ func (s *Store) read(name string) (Volume, error) {
 	if v.Name != name {
 		return Volume{}, fmt.Errorf("%s is that of %q", metaName, v.Name)
 	}
-	v.Path = s.path(name, dataName)
+	if v.Mount != nil {
+		if err := v.Mount.check(); err != nil {
+			return Volume{}, fmt.Errorf("%s: %w", metaName, err)
+		}
+	}
+	v.Path = s.pathOf(&v)
 	return v, nil
+}
+
+func (s *Store) pathOf(v *Volume) string {
+	if v.Mount != nil && v.Mount.Type == "bind" {
+		return v.Mount.Device
+	}
+	return s.path(v.Name, dataName)
 }
 
 // List returns all volumes by name. Volumes that cannot be read are left out and named by the error.

@@ -18,12 +18,18 @@ type Volume struct {
 	Size int64 `json:"size,omitempty"`
 	// Created is the time of creation.
 	Created time.Time `json:"created"`
+	// Mount is what it is in place of a folder of the store, or nil.
+	Mount *Mount `json:"mount,omitempty"`
 	// Path is the folder with the content, on the host.
 	Path string `json:"-"`
 }
 
 // CreateOptions are the optional settings of Create.
 type CreateOptions struct {
+	// Driver is "local". Empty means that too.
+	Driver string
+	// Mount, if it is not nil, makes a volume that is no folder of the store.
+	Mount *Mount
 	// Labels are kept with the volume, 64 KiB of them at most.
 	Labels map[string]string
 	// Anonymous marks the volume as one whose name nobody chose: for those who must know the name before it is made.

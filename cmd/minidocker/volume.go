@@ -110,13 +110,14 @@ type volumeFlags struct {
 func (f *volumeFlags) add(c *cobra.Command) {
 	c.Flags().StringVarP(&f.driver, "driver", "d", "local", "Specify volume driver name: local is the only one")
 	c.Flags().StringArrayVar(&f.labels, "label", nil, "Set metadata for a volume")
-	c.Flags().StringArrayVarP(&f.options, "opt", "o", nil, "Set driver specific options: size=10G bounds the content, where the file system has project quotas")
+	c.Flags().StringArrayVarP(&f.options, "opt", "o", nil, "Set driver specific options: size=10G bounds the content, where the file system "+
+		"has project quotas; type=none, o=bind and device=DIR, or type=tmpfs, device=tmpfs and o=size=64m,…, mount that in its place")
 }
 
 // parse returns nil if no flag says anything.
 func (f *volumeFlags) parse() (*volume.CreateOptions, error) {
 	if f.driver != "local" {
-		return nil, fmt.Errorf("error looking up volume plugin %s: plugin not found: local is the only driver", f.driver)
+		return nil, fmt.Errorf("error looking up volume plugin %s: plugin not found: %w", f.driver, volume.ErrDriver)
 	}
 	if len(f.labels)+len(f.options) == 0 {
 		return nil, nil
@@ -126,6 +127,7 @@ func (f *volumeFlags) parse() (*volume.CreateOptions, error) {
 		name, value, _ := strings.Cut(l, "=")
 		o.Labels[name] = value
 	}
+	mount := make(map[string]string)
 	for _, option := range f.options {
 		switch name, value, _ := strings.Cut(option, "="); name {
 		case "size":
@@ -135,12 +137,14 @@ func (f *volumeFlags) parse() (*volume.CreateOptions, error) {
 			}
 			o.Size = size
 		case "type", "o", "device":
-			return nil, fmt.Errorf("option %q of the local driver is not implemented: mount what it names, and bind it", name)
+			mount[name] = value
 		default:
 			return nil, fmt.Errorf("invalid option: %q", name)
 		}
 	}
-	return o, nil
+	var err error
+	o.Mount, err = volume.NewMount(mount["type"], mount["o"], mount["device"])
+	return o, err
 }
 
 func (a *app) volumeCreateCommand() *cobra.Command {
@@ -328,6 +332,9 @@ func (a *app) volumeInspectCommand() *cobra.Command {
 						var options map[string]string
 						if v.Size > 0 {
 							options = map[string]string{"size": strconv.FormatInt(v.Size, 10)}
+						}
+						if m := v.Mount; m != nil {
+							options = map[string]string{"type": m.Type, "o": m.Options, "device": m.Device}
 						}
 						list = append(list, volumeView{v.Created, "local", v.Labels, v.Path, v.Name, options, "local"})
 					}
