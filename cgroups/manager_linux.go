@@ -1,11 +1,8 @@
 package cgroups
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -60,11 +57,11 @@ func (h *hierarchy) String() string {
 // Detect finds out how control groups are mounted and which group the program is in. It reads /proc/self/mountinfo and
 // /proc/self/cgroup. It returns ErrNotMounted when there are none, and ErrNotDelegated when all are read-only.
 func Detect() (*Manager, error) {
-	mountinfo, err := readCapped("/proc/self/mountinfo")
+	mountinfo, err := readProc("/proc/self/mountinfo")
 	if err != nil {
 		return nil, fmt.Errorf("detect cgroups: %w", err)
 	}
-	group, err := readCapped("/proc/self/cgroup")
+	group, err := readProc("/proc/self/cgroup")
 	if err != nil {
 		return nil, fmt.Errorf("detect cgroups: %w", err)
 	}
@@ -76,17 +73,13 @@ func Detect() (*Manager, error) {
 	return m, nil
 }
 
-func readCapped(path string) ([]byte, error) {
-	f, err := os.Open(path)
+// readProc reads a file of proc, which the runtime's poller need not hear of.
+func readProc(path string) ([]byte, error) {
+	b, err := readFile(unix.AT_FDCWD, path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	defer f.Close()
-	var b bytes.Buffer
-	if n, err := io.Copy(&b, io.LimitReader(f, maxRead)); err != nil || n == maxRead {
-		return nil, fmt.Errorf("read %s: %w", path, errors.Join(err, unix.EFBIG))
-	}
-	return b.Bytes(), nil
+	return b, nil
 }
 
 // detect fills in m from the two files.

@@ -13,7 +13,11 @@ func (c *compiler) joinCgroups() {
 	for _, f := range c.l.CgroupTasks {
 		c.call("write", unix.SYS_WRITE, c.file(f.Name(), useFile(f)), c.str("0"), num(1)).about(f.Name())
 	}
-	if len(c.l.CgroupPaths) > 0 {
+	switch {
+	case len(c.l.CgroupPaths) == 0:
+	case c.l.parked != nil: // whose gate does not tell it of the end of the host program
+		c.awaitResume("CgroupPaths")
+	default:
 		c.gate()
 	}
 	folders := c.cloneCgroups()

@@ -22,6 +22,7 @@ type compiler struct {
 	kernel  []kernelMount
 	late    []lateMount
 	user    userMode
+	pauseAt *arg // where the process pauses
 }
 
 // A kernelMount is a mount of proc or sysfs, below which paths are masked.

@@ -36,6 +36,16 @@ func park(args []string) int {
 	switch args[4] {
 	case "Created":
 		l.Created = end
+	case "CgroupPaths":
+		l.CgroupPaths, l.Created = []string{args[2] + "/tasks"}, end
+	case "JoinCgroups":
+		l.CgroupPaths = []string{"/dev/null"}
+		l.Created = func(p *Process) error {
+			if err := p.JoinCgroups(); err != nil {
+				return err
+			}
+			return end(p)
+		}
 	case "BeforeRoot":
 		l.BeforeRoot = end
 	}
@@ -56,7 +66,10 @@ func TestParkKilled(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	for _, users := range []string{"", "users"} {
-		for _, when := range []string{"Created", "BeforeRoot", "parked"} {
+		for _, when := range []string{"Created", "CgroupPaths", "JoinCgroups", "BeforeRoot", "parked"} {
+			if users != "" && strings.Contains(when, "Cgroup") {
+				continue // it waits for its maps until it has joined
+			}
 			dir := t.TempDir()
 			cmd := exec.Command(self)
 			cmd.Args = []string{"park", root, dir, users, when}

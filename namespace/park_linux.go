@@ -19,7 +19,7 @@ import (
 //
 // dir is a folder in which the process is found; it holds one. Two named pipes are made there, "exec.fifo" and "report.fifo",
 // which the caller removes with the folder. After an error they are gone. The filter must let the process read(2), write(2) and
-// execute. Gate and Keep must be nil, and Init is not set. With CgroupPaths see [JoinCgroups].
+// execute. Gate and Keep must be nil, and Init is not set. With CgroupPaths see [Process.JoinCgroups].
 func (l *Launch) Park(ctx context.Context, dir string) (_ *Process, err error) {
 	if l.Gate != nil || l.Keep != nil || l.Init {
 		return nil, bad("Gate", "a parked process has no gate of its own, no keeper and no init")
@@ -47,18 +47,13 @@ func (l *Launch) Park(ctx context.Context, dir string) (_ *Process, err error) {
 	return own.Start(ctx)
 }
 
-// JoinCgroups lets the process that [Launch.Park] starts in a folder join the control groups of CgroupPaths, which are there
-// now. Created is to call it, once, if there are CgroupPaths.
-func JoinCgroups(dir string) error {
-	gate, err := openGate(dir)
-	if err != nil {
-		return err
+// JoinCgroups lets a process that is being parked join the control groups of CgroupPaths, which are there now. Created is to
+// call it, once. Until then the process ends with the program.
+func (p *Process) JoinCgroups() error {
+	if p.pause == nil {
+		return &StartError{Step: "start", Err: ErrNotParked}
 	}
-	defer unix.Close(gate)
-	if _, err := unix.Write(gate, []byte{1}); err != nil {
-		return &StartError{Step: "write", Path: parkGate, Err: err}
-	}
-	return nil
+	return p.pause.goOn()
 }
 
 // makePipe makes a named pipe and opens both of its ends in one descriptor.

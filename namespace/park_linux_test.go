@@ -109,18 +109,18 @@ func TestParkCommand(t *testing.T) {
 	require.Equal(t, before, descriptors(t))
 }
 
-// TestParkJoins: the process joins its control groups when JoinCgroups was called, not before.
+// TestParkJoins: the process joins its control groups when it is told to, not before.
 func TestParkJoins(t *testing.T) {
 	testenv.RequireRoot(t)
 	dir := t.TempDir()
 	tasks := filepath.Join(dir, "tasks") // which is as good as one of a hierarchy
 	l := ociLaunch(Dir(trueRootfs(t)), "true")
 	l.CgroupPaths = []string{tasks}
-	l.Created = func(*Process) error {
+	l.Created = func(p *Process) error {
 		if err := os.WriteFile(tasks, nil, 0o600); err != nil {
 			return err
 		}
-		return JoinCgroups(dir)
+		return p.JoinCgroups()
 	}
 	p, err := l.Park(t.Context(), dir)
 	require.NoError(t, err)
@@ -132,8 +132,8 @@ func TestParkJoins(t *testing.T) {
 	s, err := p.Wait(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, s.Code)
+	require.ErrorIs(t, p.JoinCgroups(), ErrNotParked)
 	require.NoError(t, p.Close())
-	require.ErrorIs(t, JoinCgroups(dir), ErrNotParked)
 
 	dir = t.TempDir()
 	l.Created = func(*Process) error { return io.ErrUnexpectedEOF }

@@ -30,10 +30,25 @@ func (c *compiler) pause() {
 	if c.l.BeforeRoot == nil {
 		what = "Created"
 	}
-	wait := c.file(what, func() (int, bool, error) { return useBlocking(c.l.pause.wait)() })
 	if c.l.BeforeRoot != nil { // which is called when the process is here
 		c.call("write", unix.SYS_WRITE, c.report, c.str("p"), num(1)).about("report")
 	}
+	c.awaitResume(what)
+	c.close(c.pauseFile())
+}
+
+// pauseFile is the pipe at which the process pauses.
+func (c *compiler) pauseFile() arg {
+	if c.pauseAt == nil {
+		f := c.file("pause", func() (int, bool, error) { return useBlocking(c.l.pause.wait)() })
+		c.pauseAt = &f
+	}
+	return *c.pauseAt
+}
+
+// awaitResume waits for a byte from the host program, and fails if that has ended.
+func (c *compiler) awaitResume(what string) {
+	wait := c.pauseFile()
 	n, retry, resumed, ended := c.variable("n", 8), c.label(), c.label(), c.label()
 	c.place(retry)
 	c.call("read", unix.SYS_READ, wait, c.variable("byte", 8).addr(), num(1)).to(n).about(what).
@@ -42,7 +57,6 @@ func (c *compiler) pause() {
 	c.place(ended)
 	c.op(opFail, num(int(unix.ECANCELED))).about(what).name = "read"
 	c.place(resumed)
-	c.close(wait)
 }
 
 // pause calls BeforeRoot, if there is one, when the process pauses, and lets it go on.
@@ -52,7 +66,12 @@ func (s *starter) pause(ctx context.Context, p *Process) error {
 			return err
 		}
 	}
-	if _, err := s.l.pause.resume.Write([]byte{1}); err != nil {
+	return s.l.pause.goOn()
+}
+
+// goOn lets the process go on.
+func (p *pause) goOn() error {
+	if _, err := p.resume.Write([]byte{1}); err != nil {
 		return &StartError{Step: "write", Path: "pause", Err: err}
 	}
 	return nil

@@ -18,6 +18,7 @@ type Process struct {
 	pidfd *os.File
 	tty   *os.File
 	kept  *kept
+	pause *pause        // while it is being parked
 	turn  chan struct{} // held by the one that waits
 	state *State
 	err   error

@@ -75,7 +75,11 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	s.openComm(proc.pid)
 	heard := s.listen(ctx, proc)
 	if l.Created != nil {
+		if l.parked != nil {
+			proc.pause = l.pause
+		}
 		err = l.Created(proc)
+		proc.pause = nil
 	}
 	if err == nil && l.pause != nil {
 		err = s.pause(ctx, proc)

@@ -71,6 +71,9 @@ func (c *command) make(id string, o *createOptions) (_ *container, _ *namespace.
 	if err != nil {
 		return nil, nil, err
 	}
+	if !b.HasNamespace(specs.UserNamespace) && b.HasNamespace(specs.MountNamespace) && namespace.Privileged() {
+		go namespace.Prepare()
+	}
 	if err := o.files.open(b.Spec.Process.Terminal, o); err != nil {
 		return nil, nil, err
 	}
@@ -176,7 +179,7 @@ func (m *making) created(p *namespace.Process) error {
 		if err := m.restOfGroup(); err != nil {
 			return err
 		}
-		if err := namespace.JoinCgroups(m.folder.Path()); err != nil {
+		if err := p.JoinCgroups(); err != nil {
 			return err
 		}
 	case m.group == nil:

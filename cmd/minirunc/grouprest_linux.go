@@ -20,8 +20,7 @@ type groupRest struct {
 }
 
 // beginGroup begins to make a control group. It returns nil if it is to be made at once: on v2, where that takes no time;
-// where it may fail and be forgiven; if it is opened before the process is made; and if a process that is left alone would not
-// be found by it, since it is made outside.
+// where it may fail and be forgiven; and if it is opened before the process is made.
 func (m *making) beginGroup(name string, r *cgroups.Resources) (*groupRest, error) {
 	if m.ordinary() || !namespace.Privileged() || m.bundle.HasNamespace(specs.UserNamespace) ||
 		!m.bundle.HasNamespace(specs.CgroupNamespace) {
@@ -30,10 +29,6 @@ func (m *making) beginGroup(name string, r *cgroups.Resources) (*groupRest, erro
 	k, err := m.manager.Begin(name, r)
 	if err != nil || k == nil {
 		return nil, err
-	}
-	if dir, _ := k.Entry(); dir == nil {
-		k.Abort()
-		return nil, nil
 	}
 	rest := &groupRest{Making: k, done: make(chan struct{})}
 	go func() {

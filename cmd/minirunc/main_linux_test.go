@@ -16,9 +16,16 @@ import (
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/bundle"
 	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 func TestMain(m *testing.M) {
+	testenv.Lazy("template namespace", func() error {
+		if namespace.Privileged() {
+			namespace.Prepare()
+		}
+		return nil
+	})
 	testenv.Main(m, map[string]testenv.Program{
 		"minirunc": func(args []string) int {
 			return (&command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).main(args[1:])
