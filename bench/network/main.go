@@ -121,6 +121,13 @@ func (b *bench) world() (err error) {
 	if b.peer, err = b.box(); err != nil {
 		return err
 	}
+	// As on a host without br_netfilter. /proc/sys is this process's network namespace's.
+	for _, name := range []string{"iptables", "ip6tables"} {
+		err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-"+name, []byte("0"), 0)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
 	err = commands("ip link set lo up", fmt.Sprintf("ip link add lan type veth peer name lan netns %d", b.peer),
 		"ip addr add 10.1.0.2/24 dev lan", "ip link set lan up", "ip route add default via 10.1.0.1")
 	return errors.Join(err, in(b.peer, "ip addr add 10.1.0.1/24 dev lan"), in(b.peer, "ip link set lan up"))
