@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -15,7 +16,7 @@ import (
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
-// churn is a helper program: it creates, attaches, detaches and removes until it is killed.
+// churn is a helper program: it creates, attaches, to leaves too, detaches, removes and prunes until it is killed.
 func churn(args []string) int {
 	ctx := context.Background()
 	pid, _ := strconv.Atoi(args[3])
@@ -26,6 +27,7 @@ func churn(args []string) int {
 				return err
 			}
 			defer s.Close()
+			s.perBridge = 1
 			name := fmt.Sprint("n", i%3)
 			if _, err := s.Create(ctx, name, nil); err != nil {
 				return err
@@ -34,18 +36,35 @@ func churn(args []string) int {
 			if err != nil {
 				return err
 			}
+			second, err := s.Sandbox(pid, &SandboxOptions{ID: "second", NoResolver: true})
+			if err != nil {
+				return err
+			}
 			for range 2 {
 				if _, err := b.Attach(ctx, name, &EndpointOptions{Ports: []Port{{Host: 8080, Container: 80}}}); err != nil {
 					return err
 				}
+				if e, err := second.Attach(ctx, name, nil); err != nil || e.Leaf != 1 {
+					return fmt.Errorf("leaf %d: %w", e.Leaf, err)
+				}
 				if err := b.Detach(ctx, name); err != nil {
 					return err
 				}
+				if err := second.Detach(ctx, name); err != nil {
+					return err
+				}
 			}
-			if err := b.Close(); err != nil {
+			if err := errors.Join(b.Close(), second.Close()); err != nil {
 				return err
 			}
-			return s.Remove(ctx, name)
+			if i%2 == 0 {
+				return s.Remove(ctx, name)
+			}
+			removed, err := s.Prune(ctx, nil)
+			if err == nil && len(removed) != 1 {
+				err = fmt.Errorf("%d networks pruned", len(removed))
+			}
+			return err
 		}()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -58,6 +77,7 @@ func churn(args []string) int {
 // no element, no address and no document of it.
 func TestKilled(t *testing.T) {
 	host := newMachine(t)
+	filterBridged(t, host, "0")
 	dir := t.TempDir()
 	rounds := 40
 	if testing.Short() {
@@ -69,7 +89,7 @@ func TestKilled(t *testing.T) {
 		cmd.Args[0] = "churn"
 		cmd.Stderr = os.Stderr
 		require.NoError(t, cmd.Start())
-		time.Sleep(30*time.Millisecond + time.Duration(rand.Int64N(int64(40*time.Millisecond))))
+		time.Sleep(30*time.Millisecond + time.Duration(rand.Int64N(int64(100*time.Millisecond))))
 		require.NoError(t, cmd.Process.Kill())
 		require.Equal(t, -1, exitCode(cmd), "it ended before it was killed")
 		end()
