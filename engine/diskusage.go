@@ -10,7 +10,9 @@ import (
 
 // A DiskUsage is what the engine's folder takes on disk, in bytes, as du(1) counts.
 type DiskUsage struct {
-	Images     Usage
+	Images Usage
+	// ByImage is what each image takes, and what of that other images need, too.
+	ByImage    []image.ImageUsage
 	Containers Usage
 	Volumes    Usage
 	// Other is what keeps the rest together: networks, locks, what is being deleted.
@@ -32,7 +34,7 @@ func (e *Engine) DiskUsage(ctx context.Context) (*DiskUsage, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.Images = usageOfImages(images)
+	u.Images, u.ByImage = usageOfImages(images), images.ByImage
 	var meter diskusage.Meter
 	containers, err := e.List(ctx)
 	if err != nil {

@@ -23,7 +23,7 @@ type dfRow struct{ Type, TotalCount, Active, Size, Reclaimable string }
 
 func (a *app) systemDFCommand() *cobra.Command {
 	var format string
-	var bytes bool
+	var bytes, verbose bool
 	c := &cobra.Command{
 		Use: "df [OPTIONS]", Short: "Show what images, containers and volumes take on disk", Args: cobra.NoArgs,
 		Long: "Show what images, containers and volumes take on disk: blocks, as du counts them, so that the sum is what du says\n" +
@@ -39,11 +39,15 @@ func (a *app) systemDFCommand() *cobra.Command {
 				if bytes {
 					size = func(n int64) string { return fmt.Sprint(n) }
 				}
+				if verbose {
+					return a.printSharing(u, size, format)
+				}
 				return a.printDF(u, size, format)
 			})
 		},
 	}
 	c.Flags().StringVar(&format, "format", "", "Format output by a Go template, \"table TEMPLATE\" or \"json\"")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "Show each image, and what of it other images need, too")
 	c.Flags().BoolVar(&bytes, "bytes", false, "Print sizes as numbers of bytes")
 	return c
 }
@@ -68,4 +72,28 @@ func (a *app) printDF(u *engine.DiskUsage, size func(int64) string, format strin
 		return err
 	}
 	return f.print(a.stdout, dfRow{"TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"}, list)
+}
+
+// sharingRow is what system df's templates have of an image, with --verbose.
+type sharingRow struct {
+	imageRow
+	SharedSize, UniqueSize string
+}
+
+func (a *app) printSharing(u *engine.DiskUsage, size func(int64) string, format string) error {
+	var list []any
+	for _, i := range u.ByImage {
+		for _, row := range rows(i.Image, &imagesFlags{}) {
+			row.Size = size(i.Shared + i.Unique)
+			list = append(list, sharingRow{row, size(i.Shared), size(i.Unique)})
+		}
+	}
+	if format == "" {
+		format = imageTable + "\t{{.SharedSize}}\t{{.UniqueSize}}"
+	}
+	f, err := newFormatter(format)
+	if err != nil {
+		return err
+	}
+	return f.print(a.stdout, sharingRow{imageHeadings, "SHARED SIZE", "UNIQUE SIZE"}, list)
 }
