@@ -169,8 +169,8 @@ func TestAppArmor(t *testing.T) {
 		return
 	}
 	require.ErrorIs(t, err, unix.ENOENT)
-	require.ErrorContains(t, err, "/proc/self/attr/apparmor/exec caisson-no-such-profile")
-	require.ErrorContains(t, err, "not loaded")
+	require.Equal(t, "check AppArmor", start.Step+" "+start.Path, "before anything is started")
+	require.ErrorContains(t, err, `"caisson-no-such-profile" is not loaded`)
 	for _, privileges := range []bool{false, true} {
 		l.AppArmor, l.NewPrivileges = "unconfined", privileges
 		out, s := output(t, l)

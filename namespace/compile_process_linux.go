@@ -16,6 +16,9 @@ func (l *Launch) supported() error {
 		if err := kernel.AppArmor.Err(); err != nil {
 			return bad("AppArmor", "%w", err)
 		}
+		if err := profileLoaded(a.AppArmor); err != nil {
+			return bad("AppArmor", "%q is not loaded: load it from its file by apparmor_parser -r FILE: %w", a.AppArmor, err)
+		}
 	}
 	if a.SELinux != "" {
 		if err := kernel.SELinux.Err(); err != nil {
@@ -26,6 +29,24 @@ func (l *Launch) supported() error {
 		if err := kernel.SELinux.Err(); err != nil {
 			return bad("MountLabel", "%w", err)
 		}
+	}
+	return nil
+}
+
+// profileLoaded asks the kernel for a profile, by a thread that is thrown away: what it would take on if it executed something.
+// An error that is not about the profile is for the process to meet.
+func profileLoaded(name string) error {
+	err := onThread(func() error {
+		fd, err := unix.Open("/proc/thread-self/attr/apparmor/exec", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil
+		}
+		defer unix.Close(fd)
+		_, err = unix.Write(fd, []byte("exec "+name))
+		return err
+	})
+	if err == unix.ENOENT {
+		return err
 	}
 	return nil
 }
