@@ -63,6 +63,9 @@ func (p *Process) Start(ctx context.Context) (err error) {
 		return err
 	}
 	l.Namespaces = p.in.joined()
+	if l.AppArmor == "" && l.SELinux == "" {
+		l.AppArmor, l.SELinux = p.in.AppArmor, p.in.SELinux
+	}
 	before, err := p.in.enter(l)
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ type Process struct {
 	// To lower it takes CAP_SYS_RESOURCE of the host program.
 	OOMScoreAdj *int
 	// Attributes are what else the kernel keeps about a process: Scheduler, IOPriority, CPUAffinity, Personality,
-	// MemoryPolicy, KeepKeyring, AppArmor, SELinux and Landlock.
+	// MemoryPolicy, KeepKeyring, AppArmor, SELinux and Landlock. A [Container.Command] with neither of the labels has the container's.
 	namespace.Attributes
 
 	// Stdin is the standard input. If it is nil, the command reads from /dev/null. An *os.File is passed as it is.
