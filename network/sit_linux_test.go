@@ -1,0 +1,98 @@
+package network
+
+import (
+	"errors"
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+)
+
+// TestSit: on an interface of the host a container is a machine of its own beside the host, and leaves nothing there.
+func TestSit(t *testing.T) {
+	for driver, mode := range map[Driver]string{Macvlan: "bridge", Ipvlan: "l2"} {
+		t.Run(string(driver), func(t *testing.T) {
+			host, router, client := world(t)
+			s := newStore(t, host)
+			_, err := s.Create(t.Context(), "lan", &CreateOptions{Driver: driver, Interface: "lan", Mode: mode, Subnets: []Subnet{{
+				Prefix: netip.MustParsePrefix("10.1.0.0/24"), Gateway: netip.MustParseAddr("10.1.0.1"),
+				Range: netip.MustParsePrefix("10.1.0.64/26"),
+			}}})
+			require.NoError(t, err)
+			var machines []*machine
+			var first *Sandbox
+			for i, id := range []string{"one", "two"} {
+				b, m := newSandbox(t, s, id)
+				e, err := b.Attach(t.Context(), "lan", &EndpointOptions{Names: []string{id}})
+				if errors.Is(err, errors.ErrUnsupported) {
+					t.Skip("needs the kernel's " + string(driver))
+				}
+				require.NoError(t, err)
+				require.Equal(t, []string{"10.1.0.64/24", "10.1.0.65/24"}[i], e.IPv4.String())
+				m.serve(80)
+				if i == 0 {
+					first = b
+				}
+				machines = append(machines, m)
+			}
+			client.serve(80)
+			router.sees("tcp", "10.1.0.64:80", "10.1.0.1")
+			client.sees("tcp", "10.1.0.65:80", "10.2.0.2")
+			machines[0].sees("tcp", "10.2.0.2:80", "10.1.0.64")
+			machines[1].sees("udp", "10.1.0.64:80", "10.1.0.65")
+			c, err := first.Dial(t.Context(), "tcp", "two:80")
+			require.NoError(t, err)
+			require.NoError(t, c.Close())
+			require.Equal(t, []string{"lan", "lo"}, linksOf(host))
+		})
+	}
+}
+
+// TestSCTP: a published port of SCTP is reached from the world, and is nobody else's.
+func TestSCTP(t *testing.T) {
+	host, _, client := world(t)
+	s := newStore(t, host)
+	_, err := s.Create(t.Context(), "net", nil)
+	require.NoError(t, err)
+	b, m := newSandbox(t, s, "box")
+	ports := []Port{{Host: 9000, Container: 90, Protocol: "sctp"}}
+	_, err = b.Attach(t.Context(), "net", &EndpointOptions{Ports: ports})
+	if errors.Is(err, errors.ErrUnsupported) {
+		require.NoError(t, s.Check(t.Context()))
+		t.Skip("needs the kernel's sctp")
+	}
+	require.NoError(t, err)
+	_, err = s.Reserve(ports)
+	require.ErrorIs(t, err, ErrPortInUse)
+	socket := func() (int, error) {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+		return fd, os.NewSyscallError("socket", err)
+	}
+	var l int
+	m.in(func() (err error) {
+		if l, err = socket(); err != nil {
+			return err
+		}
+		t.Cleanup(func() { _ = unix.Close(l) })
+		return errors.Join(unix.Bind(l, &unix.SockaddrInet4{Port: 90}), unix.Listen(l, 5))
+	})
+	client.in(func() error {
+		c, err := socket()
+		if err != nil {
+			return err
+		}
+		defer unix.Close(c)
+		if err := unix.Connect(c, &unix.SockaddrInet4{Port: 9000, Addr: [4]byte{10, 1, 0, 2}}); err != nil {
+			return os.NewSyscallError("connect", err)
+		}
+		fd, from, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
+		if err != nil {
+			return os.NewSyscallError("accept", err)
+		}
+		defer unix.Close(fd)
+		require.Equal(t, [4]byte{10, 2, 0, 2}, from.(*unix.SockaddrInet4).Addr)
+		return nil
+	})
+}
