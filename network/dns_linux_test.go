@@ -132,7 +132,7 @@ func TestNames(t *testing.T) {
 		return err
 	})
 
-	// Nothing leaves an internal network, and it is on no other.
+	// CVE-2024-29018: nothing leaves an internal network by its resolver. It is on no other.
 	inner, im := box(s, "inner1")
 	attach(t, inner, "inner", &EndpointOptions{Names: []string{"inner"}})
 	require.Contains(t, im.command("dig", "@127.0.0.11", "example.org"), "REFUSED")
