@@ -30,7 +30,7 @@ func (r *Run) mount(ctx context.Context) error {
 	r.held = append(r.held, closer(release))
 	id := r.record.ID
 	r.root, err = layer.Mount(ctx, img.Layers, &layer.MountOptions{
-		Upper: r.e.path(id, "upper"), Work: r.e.path(id, "work"),
+		Upper: r.e.path(id, "upper"), Work: r.e.path(id, "work"), Volatile: r.record.Config.AutoRemove,
 		UIDMappings: r.record.UIDMappings, GIDMappings: r.record.GIDMappings,
 	})
 	if err != nil {

@@ -45,6 +45,8 @@ func mount(ctx context.Context, layers []Layer, o *MountOptions) (*namespace.Roo
 		return nil, errors.New("set both Upper and Work, or none")
 	case o.ReadOnly && o.Upper != "":
 		return nil, errors.New("a read-only one has no Upper")
+	case o.ReadOnly && o.Volatile:
+		return nil, errors.New("nothing is written to a read-only one: no Volatile")
 	}
 	if err := o.checkMemory(); err != nil {
 		return nil, err
@@ -64,7 +66,7 @@ func mount(ctx context.Context, layers []Layer, o *MountOptions) (*namespace.Roo
 }
 
 func mountOverlay(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.Root, err error) {
-	v := &overlay{readOnly: o.ReadOnly, upper: o.Upper, work: o.Work, noKeep: o.NoKeep, memory: o.InMemory}
+	v := &overlay{readOnly: o.ReadOnly, upper: o.Upper, work: o.Work, noKeep: o.NoKeep, memory: o.InMemory, volatile: o.Volatile, again: o.Volatile && o.Upper != ""}
 	if err := v.mapOwners(o); err != nil {
 		return nil, err
 	}
@@ -160,6 +162,7 @@ type overlay struct {
 	noKeep             bool     // make nothing that stays
 	memory             int64    // the size of what upper is in, if that is memory
 	volatile           bool     // upper is thrown away: nothing in it needs to be synced
+	again              bool     // it may have been mounted so before
 }
 
 // stack sets the lower folders: those from the top down to the first that hides the rest, below what the list of them
@@ -233,6 +236,11 @@ func (v *overlay) makeUpper(made *undo) error {
 		if err := os.Mkdir(abs, 0o700); err == nil {
 			made.add(func() error { return namespace.RemoveAll(abs) })
 		} else if !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	if v.again { // a mark of the mount before, which may not be mounted again, as it may have lost something
+		if err := namespace.RemoveAll(filepath.Join(v.work, "work", "incompat", "volatile")); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -156,6 +157,25 @@ func TestMountUpper(t *testing.T) {
 		}
 		require.Equal(t, []string{"a whiteout", "new=kept"}, names(t, o.Upper))
 		requireNoTemp(t, s)
+	})
+}
+
+// TestMountVolatile: what is thrown away is not synced, and can be mounted again.
+func TestMountVolatile(t *testing.T) {
+	eachWay(t, func(t *testing.T) {
+		layers := newLayers(t, newStore(t), []entry{file("a", "1")})
+		dir := t.TempDir()
+		o := &MountOptions{Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work"), Target: t.TempDir(), Volatile: true}
+		for i := range 2 {
+			r, err := Mount(t.Context(), layers, o)
+			require.NoError(t, err)
+			require.DirExists(t, filepath.Join(o.Work, "work", "incompat", "volatile"))
+			require.NoError(t, os.WriteFile(filepath.Join(o.Target, strconv.Itoa(i)), nil, 0o644))
+			require.NoError(t, r.Close())
+		}
+		require.Equal(t, []string{"0=", "1="}, names(t, o.Upper))
+		_, err := Mount(t.Context(), layers, &MountOptions{ReadOnly: true, Volatile: true})
+		require.ErrorContains(t, err, "Volatile")
 	})
 }
 

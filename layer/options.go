@@ -89,6 +89,11 @@ type MountOptions struct {
 	// when it does not exist. It must be set exactly when Upper is.
 	Work string
 
+	// Volatile is for an Upper that is thrown away: nothing that is written to it is synced, at the end of the mount neither,
+	// which otherwise waits until the whole file system that Upper is on is on the disk; and fsync(2) does nothing. After a
+	// loss of power anything may be in Upper. A temporary Upper and one in memory are that anyway. Linux ≥ 5.10.
+	Volatile bool
+
 	// InMemory, if it is not 0, is the size in bytes of the memory that takes what is written, a tmpfs of the mount's own; it
 	// is gone with the Root, and the mount takes a part of the time that folders on a disk cost. What a container writes is
 	// its memory then, and counts as such. Upper and Work must be "", and it goes neither with ReadOnly nor with a copy nor
