@@ -21,9 +21,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/caisson-engine/caisson/internal/bench"
@@ -55,10 +53,11 @@ func run(n int, push int64) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(top)) }()
 	s := &setting{dir: filepath.Join(top, "mnt"), programs: top}
-	if err := newFileSystem(filepath.Join(top, "fs.img"), s.dir, 4<<30+4*push); err != nil {
+	remove, err := bench.FileSystem(s.dir, 4<<30+4*push)
+	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.rest(), unmount(s.dir)) }()
+	defer func() { err = errors.Join(err, s.rest(), remove()) }()
 	if err := s.build(); err != nil {
 		return err
 	}
@@ -179,39 +178,4 @@ func all(steps ...func() error) error {
 func installed(program string) bool {
 	_, err := exec.LookPath(program)
 	return err == nil
-}
-
-// newFileSystem mounts an empty ext4 in a file, which goes when it is unmounted.
-func newFileSystem(file, at string, size int64) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Truncate(size), f.Close(), os.Mkdir(at, 0o755),
-		all(command("mkfs.ext4", "-q", "-F", "-i", "8192", "-E", "lazy_itable_init=0,lazy_journal_init=0", file),
-			command("mount", "-o", "loop", file, at)), os.Remove(file))
-}
-
-// unmount takes a file system away, and what podman left mounted on it.
-func unmount(at string) error {
-	b, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return err
-	}
-	var below []string
-	for line := range bytes.Lines(b) {
-		if f := bytes.Fields(line); len(f) > 1 && bytes.HasPrefix(f[1], []byte(at+"/")) {
-			below = append(below, string(f[1]))
-		}
-	}
-	for _, m := range slices.Backward(below) {
-		_ = syscall.Unmount(m, syscall.MNT_DETACH)
-	}
-	for range 50 {
-		if err = syscall.Unmount(at, 0); err == nil {
-			return nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return fmt.Errorf("unmount %s: %w", at, err)
 }

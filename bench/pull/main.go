@@ -28,6 +28,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/caisson-engine/caisson/internal/bench"
 	"github.com/caisson-engine/caisson/internal/testimage"
 	"github.com/caisson-engine/caisson/registry"
 )
@@ -151,22 +152,12 @@ func programs(dir, blobs, name string) ([]*puller, error) {
 
 // once runs a puller on a fresh file system.
 func (p *puller) once(dir string, size int64, counts bool) (err error) {
-	file, mount := filepath.Join(dir, "fs.img"), filepath.Join(dir, "mnt")
-	f, err := os.Create(file)
+	mount := filepath.Join(dir, "mnt")
+	remove, err := bench.FileSystem(mount, size)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(file)) }()
-	if err := errors.Join(f.Truncate(size), f.Close(), os.MkdirAll(mount, 0o755)); err != nil {
-		return err
-	}
-	if err := command(exec.Command("mkfs.ext4", "-q", "-F", "-i", "8192", "-E", "lazy_itable_init=0,lazy_journal_init=0", file)); err != nil {
-		return err
-	}
-	if err := command(exec.Command("mount", "-o", "loop", file, mount)); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, unmount(mount)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	if err := command(exec.Command("sync")); err != nil {
 		return err
 	}
@@ -206,26 +197,6 @@ func (p *puller) client(dir, mount string) (c *exec.Cmd, d *daemon, stop func() 
 		return nil, nil, nil, err
 	}
 	return p.command(mount), d, func() error { return errors.Join(d.stop(), os.RemoveAll(run)) }, nil
-}
-
-// unmount takes everything away that is mounted at a folder or below it: podman leaves a mount behind.
-func unmount(dir string) error {
-	b, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(b)) {
-		if at := strings.Fields(line)[1]; strings.HasPrefix(at, dir+"/") {
-			_ = syscall.Unmount(at, syscall.MNT_DETACH)
-		}
-	}
-	for range 50 {
-		if err = syscall.Unmount(dir, 0); err == nil {
-			return nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return fmt.Errorf("unmount %s: %w", dir, err)
 }
 
 func command(c *exec.Cmd) error {

@@ -36,6 +36,9 @@ func main() {
 		case *heap != 0:
 			return heaps(s, *heap)
 		}
+		if err := os.Setenv("TMPDIR", s.Dir); err != nil { // where temporary writable layers are made
+			return err
+		}
 		if err := bench.WriteBundle(s.Dir, s.Root); err != nil {
 			return err
 		}

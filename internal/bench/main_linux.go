@@ -15,7 +15,8 @@ import (
 type Setting struct {
 	// N is how often each case is run, or how many of what the bench is about there are.
 	N int
-	// Dir is a folder that is deleted at the end, and Root a root file system in it: see [Rootfs].
+	// Dir is a folder that is deleted at the end, and Root a root file system in it: see [Rootfs]. It is on a [FileSystem] of its
+	// own.
 	Dir, Root string
 }
 
@@ -38,7 +39,13 @@ func prepare(n int, busybox string, run func(*Setting) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &Setting{N: n, Dir: dir, Root: filepath.Join(dir, "rootfs")}
+	fresh := filepath.Join(dir, "fresh")
+	remove, err := FileSystem(fresh, 4<<30)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
+	s := &Setting{N: n, Dir: fresh, Root: filepath.Join(fresh, "rootfs")}
 	if err := Rootfs(s.Root, busybox); err != nil {
 		return err
 	}
