@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -108,6 +109,10 @@ func TestSystemdLife(t *testing.T) {
 	_, err = fmt.Sscan(string(b), &pid)
 	require.NoError(t, err)
 	require.Equal(t, group, systemdGroup(t, pid))
+	// It is this process's child, and the container's end waits for its being reaped.
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	_, err = syscall.Wait4(pid, nil, 0, nil)
+	require.NoError(t, err)
 
 	// The unit's name is taken, and another container's attempt takes nothing down.
 	r := l.run(t, "--systemd-cgroup", "create", "--bundle", l.dir, "c2")
