@@ -112,8 +112,11 @@ func killSupervisorOf(root string) error {
 	}
 	for range 1000 {
 		l, held, err := durable.TryAcquire(filepath.Join(root, "supervisor.lock"), true)
-		if err != nil || !held {
-			return errors.Join(err, l.Close())
+		if err != nil {
+			return err
+		}
+		if !held {
+			return l.Close()
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

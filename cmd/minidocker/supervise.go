@@ -20,7 +20,7 @@ import (
 
 const (
 	// supervisorIdle is how long a supervisor stays when it has nothing to do: a container that is stopped and started again, say, finds it.
-	supervisorIdle = time.Second
+	supervisorIdle = 300 * time.Millisecond
 	// maxSupervisorLog bounds what one finds of the log of those before it, in bytes.
 	maxSupervisorLog = 1 << 20
 )
