@@ -61,6 +61,11 @@ type Container struct {
 	// namespace's, from the container's root on. Empty means, with no mappings either, the host's user namespace; for a
 	// host program that lacks CAP_SYS_ADMIN, as an ordinary user's, the one that Root was mounted in, or else its own: see
 	// [namespace.OwnMappings].
+	//
+	// "keep-id", with ":uid=1000,gid=1000" after it or one of these, is for an ordinary user's program with subordinate ids: in the
+	// container the user has the same ids as outside, or these, and the subordinate ones are all others, root's too. Files of the
+	// user's in Root and in binds are its own there. User's empty value then is the user. Root is a folder: one that
+	// package layer mounts for an ordinary user belongs to another user namespace.
 	UserNamespace string
 	// TimeOffsets, if they are not nil, give the container a new time namespace. Linux ≥ 5.6.
 	TimeOffsets *namespace.TimeOffsets
@@ -174,6 +179,7 @@ type Container struct {
 	pool       *Pool // that it comes from
 	held       *namespace.Held
 	heldLaunch *namespace.Launch // what it was held with
+	keptUser   string            // whom UserNamespace keeps, "1000:1000"
 	netFiles   [2]*os.File       // of NetworkFiles
 	ward       *namespace.Ward
 	fixed      map[string]any

@@ -53,7 +53,11 @@ func (c *Container) launch() (*namespace.Launch, error) {
 
 // launch translates what every process in c has. Users are looked up in root.
 func (p *Process) launch(c *Container, root *namespace.Root) (*namespace.Launch, error) {
-	user, err := root.LookupUser(p.User, p.Groups...)
+	name := p.User
+	if name == "" {
+		name = c.keptUser
+	}
+	user, err := root.LookupUser(name, p.Groups...)
 	if err != nil {
 		return nil, &StartError{Step: "look up user", Path: p.User, Err: err}
 	}

@@ -34,6 +34,8 @@ func (c *Container) findMappings() (err error) {
 	c.uids, c.gids = c.UIDMappings, c.GIDMappings
 	switch {
 	case len(c.uids)+len(c.gids) > 0 || !isNew(c.Namespaces.User):
+	case isKeepID(c.UserNamespace):
+		return c.keepID()
 	case c.UserNamespace != "":
 		if c.uids, c.gids, err = namespace.SubordinateMappings(c.UserNamespace); err != nil {
 			return &StartError{Step: "look up subordinate ids", Path: "UserNamespace", Err: err}

@@ -47,6 +47,31 @@ func subordinate(file, name string, first uint32) ([]IDMapping, error) {
 	return maps, nil
 }
 
+// keepID makes room for an id in maps that begin with 0 and have no gap: it becomes the user's.
+func keepID(maps []IDMapping, id, host uint32) []IDMapping {
+	kept := IDMapping{ContainerID: id, HostID: host, Size: 1}
+	var all []IDMapping
+	for _, m := range maps {
+		below := m
+		if m.ContainerID < id {
+			below.Size = min(m.Size, id-m.ContainerID)
+			all = append(all, below)
+		} else {
+			below.Size = 0
+		}
+		if rest := m.Size - below.Size; rest > 0 && m.ContainerID+below.Size <= maxID-rest {
+			if m.ContainerID <= id {
+				all = append(all, kept)
+			}
+			all = append(all, IDMapping{ContainerID: m.ContainerID + below.Size + 1, HostID: m.HostID + below.Size, Size: rest})
+		}
+	}
+	if _, ok := HostID(all, id); !ok {
+		all = append(all, kept)
+	}
+	return all
+}
+
 // subIDs reads the ranges of a user, whom a line may name by name or by number.
 func subIDs(file, name string) ([]IDMapping, error) {
 	other := name

@@ -28,6 +28,21 @@ func OwnMappings() (uids, gids []IDMapping) {
 	return uids, gids
 }
 
+// KeepIDMappings returns the maps for a container of an ordinary user's program in which the user and its group have the ids uid and
+// gid, and the ids that /etc/subuid and /etc/subgid grant it are all others, from 0 on, as far as they go. Without such, or without
+// newuidmap(1) and newgidmap(1), there is no root in it: the error satisfies fs.ErrNotExist or fs.ErrPermission.
+func KeepIDMappings(uid, gid uint32) (uids, gids []IDMapping, err error) {
+	if err := mapsByCommand(); err != nil {
+		return nil, nil, err
+	}
+	name := strconv.Itoa(unix.Geteuid())
+	uids, gids, err = SubordinateMappings(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return keepID(uids, uid, uint32(unix.Geteuid())), keepID(gids, gid, uint32(unix.Getegid())), nil
+}
+
 // mapsByCommand says why newuidmap(1) and newgidmap(1) cannot be used, nil if they can.
 func mapsByCommand() error {
 	for _, name := range []string{"newuidmap", "newgidmap"} {

@@ -7,6 +7,11 @@ import "os"
 // OwnMappings returns nothing: the system is not Linux.
 func OwnMappings() (uids, gids []IDMapping) { return nil, nil }
 
+// KeepIDMappings returns an error that satisfies errors.ErrUnsupported: the system is not Linux.
+func KeepIDMappings(_, _ uint32) (uids, gids []IDMapping, err error) {
+	return nil, nil, unsupported("unshare")
+}
+
 // Privileged returns false: the system is not Linux.
 func Privileged() bool { return false }
 
