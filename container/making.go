@@ -70,7 +70,9 @@ func (m *making) finish(gate *os.File) {
 	} else {
 		err = m.c.groupError(m.c.groupPath(), err)
 	}
-	m.err = err
+	if m.err = err; err != nil {
+		_ = gate.Close() // the process waits for nothing then, and ends
+	}
 }
 
 // wait waits for the end of finish.

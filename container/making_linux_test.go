@@ -21,8 +21,11 @@ func TestGroupMadeMeanwhile(t *testing.T) {
 		require.Empty(t, groupFolders([]string{c.Cgroup}))
 		require.Positive(t, c.State.Cgroup.Memory.Peak)
 	}
-	for range 3 {
+	for i := range 6 {
 		c := newContainer(t, "echo", "hello")
+		if i%2 == 1 {
+			c.UIDMappings, c.GIDMappings = idMaps, idMaps
+		}
 		c.CpusetCPUs = "1000" // found out when all groups are made
 		err := c.Run(t.Context())
 		var start *container.StartError

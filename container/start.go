@@ -142,7 +142,7 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 		return nil
 	}}
 	if group != nil {
-		h.begin = group.start
+		h.begin, h.failed = group.start, group.wait
 	}
 	err = c.spawn(ctx, l, h)
 	scope.done()
@@ -261,6 +261,11 @@ func (p *Process) spawn(ctx context.Context, l *namespace.Launch, h *holding) er
 	}
 	proc, err := l.Start(ctx)
 	if err != nil {
+		if h != nil && h.failed != nil {
+			if e := h.failed(); e != nil { // the cause
+				return e
+			}
+		}
 		return startError(err)
 	}
 	p.began(proc, time.Now())
@@ -271,6 +276,7 @@ func (p *Process) spawn(ctx context.Context, l *namespace.Launch, h *holding) er
 // A holding is what a process waits for at a gate.
 type holding struct {
 	begin   func(gate *os.File)            // called at the start; nil does nothing
+	failed  func() error                   // what begin has begun has failed so; nil if there is none
 	created func(*namespace.Process) error // called when the process exists and has not executed anything yet; it waits for it
 }
 
