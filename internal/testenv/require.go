@@ -4,11 +4,23 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"testing"
 )
 
 // VM says that the tests run in a virtual machine of package vm, where no command is installed.
 func VM() bool { return os.Getenv("CAISSON_VM") != "" }
+
+// RequireBoots skips the test, in CI too, unless it runs in a virtual machine that is started again, with its disk, when it goes
+// off: `go run ./internal/vm -boots 2`. It returns how often the machine was started, from one on.
+func RequireBoots(t testing.TB) int {
+	t.Helper()
+	n, err := strconv.Atoi(os.Getenv("CAISSON_BOOT"))
+	if err != nil || os.Getenv("CAISSON_BOOTS") == "1" {
+		t.Skip("needs a virtual machine that is started again: go run ./internal/vm -boots 2")
+	}
+	return n
+}
 
 // Skip skips the test for want of a feature of this machine. With CI=true in the environment it fails it instead: a
 // machine of the CI has everything. In a VM, and on systems other than Linux, it always skips.

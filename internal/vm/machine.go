@@ -54,7 +54,7 @@ func (f *testFlags) args() []string {
 }
 
 func newJob(packages []pkg, o *options) *job.Job {
-	j := &job.Job{Token: "vm-" + rand.Text(), Cgroup: o.cgroup, Systemd: o.systemd, Env: o.env}
+	j := &job.Job{Token: "vm-" + rand.Text(), Cgroup: o.cgroup, Systemd: o.systemd, Env: o.env, Boots: o.boots}
 	for _, p := range packages {
 		dir := "/tests/" + p.name
 		program := dir + "/" + filepath.Base(p.path) + ".test"
@@ -145,12 +145,12 @@ func (m *machine) initramfs(first string) (err error) {
 	return c.Close()
 }
 
-// boot runs the machine to its end and says whether all tests passed.
-func (m *machine) boot(ctx context.Context) error {
+// boot runs the machine to its end, for the n-th time, and says whether all tests passed.
+func (m *machine) boot(ctx context.Context, n int) error {
 	ctx, cancel := context.WithTimeout(ctx, m.options.timeout)
 	defer cancel()
 	about := machines[m.options.arch]
-	line := "console=" + about.console + " quiet loglevel=3 panic=-1 audit=0 random.trust_cpu=on mitigations=off"
+	line := "console=" + about.console + " quiet loglevel=3 panic=-1 audit=0 random.trust_cpu=on mitigations=off " + job.BootParameter + strconv.Itoa(n)
 	if m.options.cgroup == "v2" {
 		line += " cgroup_no_v1=all"
 	}
@@ -183,6 +183,9 @@ func (m *machine) boot(ctx context.Context) error {
 	err := <-ended
 	if trap.found && ctx.Err() == nil && !done {
 		return errEmulator
+	}
+	if ctx.Err() == nil && err == nil && !done && begun != "" && n < m.options.boots {
+		return errOff
 	}
 	if ctx.Err() != nil {
 		begun += fmt.Sprintf(" (%v after %v)", ctx.Err(), time.Since(begin).Round(time.Second))

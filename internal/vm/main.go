@@ -23,9 +23,13 @@ type options struct {
 	memory  int
 	cpus    int
 	timeout time.Duration
+	boots   int
 	env     []string
 	tests   testFlags
 }
+
+// errOff is returned when the machine went off while tests ran, which are to go on when it is started again.
+var errOff = errors.New("the machine went off")
 
 // errFailed is returned when the machine ran and not all tests passed.
 var errFailed = errors.New("tests failed")
@@ -41,6 +45,7 @@ func main() {
 	flag.IntVar(&o.memory, "memory", 2048, "`MiB` of memory")
 	flag.IntVar(&o.cpus, "cpus", 2, "number of processors")
 	flag.DurationVar(&o.timeout, "timeout", 30*time.Minute, "for the machine, from boot to end")
+	flag.IntVar(&o.boots, "boots", 1, "`n`: start the machine again, with the disk as it is, when it goes off while tests run, until this is the n-th time")
 	flag.DurationVar(&o.tests.timeout, "test-timeout", 10*time.Minute, "for each package's tests")
 	flag.StringVar(&o.tests.run, "run", "", "run only the tests that match `regexp`")
 	flag.StringVar(&o.tests.skip, "skip", "", "leave out the tests that match `regexp`")
@@ -104,7 +109,11 @@ func run(ctx context.Context, o *options, patterns []string) error {
 		}
 		fmt.Printf("vm: Linux %s on %s, cgroup %s, %d packages, made in %v\n",
 			k.release, o.arch, o.cgroup, len(packages), time.Since(begin).Round(time.Millisecond))
-		err := m.boot(ctx)
+		err := m.boot(ctx, 1)
+		for n := 2; n <= o.boots && errors.Is(err, errOff); n++ {
+			fmt.Printf("vm: the machine went off: boot %d\n", n)
+			err = m.boot(ctx, n)
+		}
 		if !errors.Is(err, errEmulator) || try == tries {
 			return err
 		}

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -64,7 +66,11 @@ func readJob() (*job.Job, error) {
 
 // runAll runs the tests and reports how they ended.
 func runAll(j *job.Job) error {
-	if err := install(); err != nil {
+	boot, err := bootNumber()
+	if err != nil {
+		return err
+	}
+	if err := install(boot); err != nil {
 		return err
 	}
 	for _, r := range j.Runs {
@@ -72,7 +78,7 @@ func runAll(j *job.Job) error {
 			return err
 		}
 		begin := time.Now()
-		code, err := wait(r, environment(j.Env))
+		code, err := wait(r, environment(append(j.Env, "CAISSON_BOOT="+strconv.Itoa(boot), "CAISSON_BOOTS="+strconv.Itoa(j.Boots))))
 		if err != nil {
 			fmt.Println("init:", err)
 		}
@@ -81,6 +87,20 @@ func runAll(j *job.Job) error {
 		}
 	}
 	return job.Done(os.Stdout, j.Token)
+}
+
+// bootNumber is how often the machine was started with its disk.
+func bootNumber() (int, error) {
+	b, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return 0, err
+	}
+	for _, word := range strings.Fields(string(b)) {
+		if n, ok := strings.CutPrefix(word, job.BootParameter); ok {
+			return strconv.Atoi(n)
+		}
+	}
+	return 0, errors.New("the command line does not say which boot it is")
 }
 
 func environment(more []string) []string {
@@ -162,8 +182,11 @@ func furnish() error {
 }
 
 // install makes the programs of busybox, and the loopback interface.
-func install() error {
+func install(boot int) error {
 	for _, args := range [][]string{{"--install", "-s", "/bin"}, {"ip", "link", "set", "lo", "up"}} {
+		if boot > 1 && args[0] == "--install" { // they are on the disk
+			continue
+		}
 		if out, err := exec.Command("/bin/busybox", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("busybox %v: %w: %s", args, err, out)
 		}

@@ -18,6 +18,9 @@ const (
 	Unit   = "tests.service"
 )
 
+// BootParameter is the kernel's parameter that says how often the machine was started with its disk, from one on.
+const BootParameter = "caisson.boot="
+
 // A Job is what the machine does.
 type Job struct {
 	// Token marks the lines of a Report among everything else that the console shows.
@@ -25,6 +28,7 @@ type Job struct {
 	Cgroup  string // v2, v1 or hybrid
 	Systemd bool   // runs as the first process
 	Env     []string
+	Boots   int // how often the machine may be started, if it goes off
 	Runs    []Run
 }
 
