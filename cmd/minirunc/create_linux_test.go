@@ -233,9 +233,19 @@ func TestRunForwardsSignals(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return strings.Contains(func() string { s := m.do("state", "c"); s.run(); return s.stdout.String() }(), `"running"`)
 	}, 10*time.Second, 20*time.Millisecond)
-	time.Sleep(50 * time.Millisecond) // Go's runtime in the container is to have its handlers
-	require.NoError(t, d.Process.Signal(syscall.SIGTERM))
-	_ = d.Wait()
+	ended := make(chan struct{})
+	go func() {
+		_ = d.Wait()
+		close(ended)
+	}()
+	for running := true; running; { // again, until Go's runtime in the container has its handlers
+		_ = d.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+			running = false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 	require.NotZero(t, d.ProcessState.ExitCode()) // Go's runtime ends by SIGTERM, as the first process by exit status 2
 	require.Empty(t, m.left())
 }
