@@ -93,6 +93,7 @@ func (a *app) startSupervisor(ctx context.Context) error {
 		c.Args = append(c.Args, "--network-namespace", a.netns)
 	}
 	c.Args[0], c.Dir, c.SysProcAttr, c.ExtraFiles = os.Args[0], "/", ownSession(), []*os.File{w}
+	keepInherited()
 	err = c.Start()
 	_ = w.Close()
 	if err != nil {
