@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -11,10 +12,14 @@ import (
 
 // Serve takes over what is attached under the sandbox's ID and a process served that is gone: in user mode its interfaces, made anew with
 // the addresses that they had; otherwise its names, its record of what is tried, and the ports that reach it by this process. What this value
-// serves already it leaves as it is. ctx bounds it. With an error what could be served is.
+// serves already it leaves as it is. ctx bounds it. With an error what could be served is. It is os.ErrClosed after
+// Close and Forget.
 func (b *Sandbox) Serve(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.closed {
+		return fmt.Errorf("serve %s: %w", short(b.o.ID), os.ErrClosed)
+	}
 	c, err := b.s.lock(ctx)
 	if err != nil {
 		return fmt.Errorf("serve %s: %w", short(b.o.ID), err)

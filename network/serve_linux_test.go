@@ -1,6 +1,7 @@
 package network
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,6 +37,7 @@ func TestServe(t *testing.T) {
 	host.sees("tcp", "127.0.0.1:8080", "172.17.0.1")
 	client.sees("tcp", "10.1.0.2:8080", "10.2.0.2")
 	require.NoError(t, b.Close())
+	require.ErrorIs(t, b.Serve(t.Context()), os.ErrClosed)
 	all, err := s.Endpoints("net")
 	require.NoError(t, err)
 	require.Empty(t, all)

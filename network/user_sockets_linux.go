@@ -68,11 +68,11 @@ func (b *Sandbox) dialUser(ctx context.Context, network string, to netip.AddrPor
 	if err != nil {
 		return nil, err
 	}
-	control := func(do func(fd int) error) error {
-		var err error
-		return errors.Join(raw.Control(func(fd uintptr) { err = do(int(fd)) }), err)
+	var refused error
+	err = raw.Control(func(fd uintptr) { refused = os.NewSyscallError("connect", unix.Connect(int(fd), sockaddr(to, ipv6))) })
+	if err == nil {
+		err = refused
 	}
-	err = control(func(fd int) error { return os.NewSyscallError("connect", unix.Connect(fd, sockaddr(to, ipv6))) })
 	if errors.Is(err, unix.EINPROGRESS) {
 		stop := context.AfterFunc(ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) })
 		defer stop()
