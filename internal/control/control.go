@@ -19,7 +19,7 @@ const (
 	maxMessage = 4 << 20
 	// maxFiles bounds what comes with one.
 	maxFiles = 8
-	// sendTimeout is how long a caller may take to send its document.
+	// sendTimeout is how long a caller may take to send its document, and to read the answer.
 	sendTimeout = 10 * time.Second
 )
 
@@ -68,7 +68,8 @@ func (s *Server) Serve(handle func(document []byte, files []*os.File) any) {
 			}
 			b, err := json.Marshal(handle(document, files))
 			if err == nil {
-				_, _ = c.Write(b) // who does not want the answer has hung up
+				_ = c.SetWriteDeadline(time.Now().Add(sendTimeout)) // Serve waits for who does not read
+				_, _ = c.Write(b)                                   // who does not want the answer has hung up
 			}
 		})
 	}
