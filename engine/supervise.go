@@ -247,9 +247,15 @@ func (v *served) close() error {
 	return err
 }
 
-// forgetAll leaves all containers to the next supervisor.
+// forgetAll leaves all containers to the next supervisor. Nobody calls any more, but this engine's letGo may be under way.
 func (s *supervisor) forgetAll() {
-	for id, v := range s.served {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.mu.Lock()
+	all := s.served
+	s.served = make(map[string]*served)
+	s.mu.Unlock()
+	for id, v := range all {
 		v.box.Forget()
 		if err := v.close(); err != nil {
 			s.e.log.Warn("supervised container", "id", id, "error", err)

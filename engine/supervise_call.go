@@ -102,8 +102,11 @@ func (e *Engine) ask(ctx context.Context, c *call, files ...*os.File) ([]network
 		if err == nil && !a.Ending {
 			return a.Endpoints, a.err()
 		}
-		if err != nil && !errors.Is(err, control.ErrNobody) || e.options.StartSupervisor == nil {
-			return nil, fmt.Errorf("supervisor of %s: %w", e.dir, errors.Join(err, a.err()))
+		if err == nil { // it is about to end
+			err = errors.Join(control.ErrNobody, a.err())
+		}
+		if !errors.Is(err, control.ErrNobody) || e.options.StartSupervisor == nil {
+			return nil, fmt.Errorf("supervisor of %s: %w", e.dir, err)
 		}
 		if err := e.options.StartSupervisor(ctx); err != nil {
 			return nil, fmt.Errorf("start the supervisor of %s: %w", e.dir, err)
