@@ -25,6 +25,7 @@ type fetcher struct {
 	progress *progress
 	limits   *layer.ExtractOptions
 	parallel int
+	out      *writeOut // of the round under way
 }
 
 // A work is one layer to bring in.
@@ -121,6 +122,8 @@ func (f *fetcher) round(ctx context.Context, todo []*work, wait bool) (busy []*w
 func (f *fetcher) together(ctx context.Context, list []*work) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	f.out = newWriteOut(f.s.layers.WriteOut)
+	defer f.out.close()
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, f.parallel)
 	for _, w := range list {

@@ -42,7 +42,7 @@ func (f *fetcher) transfer(ctx context.Context, w *work, had int64) error {
 		w.keep = had > 0
 		return err
 	}
-	src := &source{r: remote, file: w.in.file, skip: had}
+	src := &source{r: remote, file: w.in.file, skip: had, out: f.out}
 	src.meter = meter{p: f.progress, event: Event{Kind: Downloading, Digest: w.blob.Digest, Total: w.blob.Size}}
 	_, missing := f.s.layers.Get(w.diffID)
 	if missing != nil {
@@ -93,6 +93,7 @@ type source struct {
 	skip  int64 // bytes that the file has already
 	at    int64
 	meter meter
+	out   *writeOut
 
 	readErr, writeErr error // the first, but for io.EOF
 }
@@ -112,6 +113,7 @@ func (s *source) Read(p []byte) (int, error) {
 	}
 	s.at += int64(n)
 	s.meter.add(n)
+	s.out.add(n)
 	return n, err
 }
 

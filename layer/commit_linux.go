@@ -60,6 +60,10 @@ func (s *Store) sync(ctx context.Context) error {
 	if err := s.step("syncfs"); err != nil {
 		return err
 	}
+	return s.syncfs()
+}
+
+func (s *Store) syncfs() error {
 	d, err := os.Open(s.dir)
 	if err != nil {
 		return err
@@ -70,6 +74,10 @@ func (s *Store) sync(ctx context.Context) error {
 	}
 	return nil
 }
+
+// WriteOut has everything written that lies in memory for the store's file system (syncfs(2)), and waits for it. Who
+// extracts much calls it meanwhile, so that Commit's own sync finds little left to do.
+func (s *Store) WriteOut() error { return s.syncfs() }
 
 // commit moves one layer to its place.
 func (s *Store) commit(p *Pending) (string, error) {

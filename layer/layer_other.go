@@ -49,6 +49,9 @@ func (s *Store) Unlink(context.Context, digest.Digest) (*Unlinked, error) {
 // Check returns errors.ErrUnsupported on this system.
 func (s *Store) Check(context.Context) error { return unsupported("check layer store") }
 
+// WriteOut returns errors.ErrUnsupported on this system.
+func (s *Store) WriteOut() error { return unsupported("write out layers") }
+
 // A Pending is a layer that was extracted and is not in the store yet.
 type Pending struct {
 	DiffID digest.Digest
