@@ -184,13 +184,13 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) er
 	if err := e.signal(c, syscall.Signal(c.StopSignal)); err != nil {
 		return err
 	}
-	if err := e.awaitEnd(grace, c.ID); err == nil || ctx.Err() != nil {
+	if err := e.awaitEnd(grace, c.ID, c.State.Pid); err == nil || ctx.Err() != nil {
 		return err
 	}
 	if err := e.signal(c, syscall.SIGKILL); err != nil {
 		return err
 	}
-	return e.awaitEnd(ctx, c.ID)
+	return e.awaitEnd(ctx, c.ID, c.State.Pid)
 }
 
 func (e *Engine) stopKept(ctx, grace context.Context, c *Container) error {
@@ -263,7 +263,7 @@ func (e *Engine) WaitFor(ctx context.Context, ref string) (int, error) {
 			return 0, err
 		}
 	}
-	if err := e.awaitEnd(ctx, c.ID); err != nil {
+	if err := e.awaitEnd(ctx, c.ID, 0); err != nil {
 		return 0, err
 	}
 	if c, err = e.Inspect(ctx, c.ID); err != nil {
@@ -272,14 +272,14 @@ func (e *Engine) WaitFor(ctx context.Context, ref string) (int, error) {
 	return c.State.ExitCode, nil
 }
 
-// awaitEnd waits until a container does not run.
-func (e *Engine) awaitEnd(ctx context.Context, id string) error {
+// awaitEnd waits until a container does not run, or runs again: its first process is another one than pid, unless that is 0.
+func (e *Engine) awaitEnd(ctx context.Context, id string, pid int) error {
 	for nap := 2 * time.Millisecond; ; nap = min(2*nap, 100*time.Millisecond) {
 		c, err := e.load(ctx, id)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
-		if err != nil || c.State.Status != Running {
+		if err != nil || c.State.Status != Running || pid != 0 && c.State.Pid != pid {
 			return err
 		}
 		select {

@@ -221,7 +221,7 @@ func (s *supervisor) keep(id string, v *served) {
 			s.e.log.Warn("networks of a container that has ended", "id", id, "error", err)
 		}
 		// Whoever looks first writes down the end, and with AutoRemove removes the container.
-		if err := s.e.awaitEnd(s.ctx, id); err != nil && s.ctx.Err() == nil {
+		if err := s.e.awaitEnd(s.ctx, id, v.proc.Pid()); err != nil && s.ctx.Err() == nil {
 			s.e.log.Warn("container that has ended", "id", id, "error", err)
 		}
 	})

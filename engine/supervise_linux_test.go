@@ -189,6 +189,10 @@ func testSupervisor(t *testing.T, user bool) {
 	restarted, err := e.Start(ctx, web.ID, &StartOptions{Detach: true})
 	require.NoError(t, err)
 	require.NoError(t, restarted.Leave())
+	// Who waits for the end of the first run, and missed the moment, is not there until the end of the second.
+	moment, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	require.NoError(t, e.awaitEnd(moment, web.ID, web.State.Pid))
 	require.NoError(t, e.Stop(ctx, web.ID, 0))
 	all, err = e.Networks().Endpoints("net")
 	require.NoError(t, err)
