@@ -27,6 +27,7 @@ type passwordFile struct {
 	mu      sync.Mutex
 	as      os.FileInfo // when it was read
 	hashes  map[string]string
+	decoy   string                     // compared with where a user does not exist, so that the time does not tell
 	proved  map[[sha256.Size]byte]bool // passwords that have been right, by a keyed digest: bcrypt takes long
 	key     [32]byte
 	compute chan struct{} // bounds the processors that wrong passwords can keep busy
@@ -38,7 +39,7 @@ const (
 	maxCost         = 16 // of a hash: each step doubles the time
 )
 
-// nobody is compared with where a user does not exist, so that the time does not tell.
+// nobody is the decoy of a file without users.
 const nobody = "$2y$10$C6UzMDM.H6dfI/f/IKcEeO7u8vJ9xHsYjZ7mFqfWcXlV5l3pXhL5i"
 
 func openPasswords(path string, anonymous bool) (*passwordFile, error) {
@@ -72,8 +73,19 @@ func (p *passwordFile) load() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.path, err)
 	}
-	p.as, p.hashes, p.proved = fi, hashes, map[[sha256.Size]byte]bool{}
+	p.as, p.hashes, p.decoy, p.proved = fi, hashes, decoyOf(hashes), map[[sha256.Size]byte]bool{}
 	return nil
+}
+
+// decoyOf returns a hash of the highest cost among the users', which takes as long as theirs where all have one cost.
+func decoyOf(hashes map[string]string) string {
+	decoy, most := nobody, 0
+	for _, hash := range hashes {
+		if cost, _ := bcrypt.Cost([]byte(hash)); cost > most {
+			decoy, most = hash, cost
+		}
+	}
+	return decoy
 }
 
 func parsePasswords(b []byte) (map[string]string, error) {
@@ -122,6 +134,7 @@ func (p *passwordFile) check(r *http.Request, user, password string) (bool, erro
 	p.mu.Lock()
 	err := p.load()
 	hash, exists := p.hashes[user]
+	decoy := p.decoy
 	mac := hmac.New(sha256.New, p.key[:])
 	fmt.Fprintf(mac, "%d:%s:%s:%s", len(user), user, hash, password)
 	proof := [sha256.Size]byte(mac.Sum(nil))
@@ -131,7 +144,7 @@ func (p *passwordFile) check(r *http.Request, user, password string) (bool, erro
 		return err == nil, err
 	}
 	if !exists {
-		hash = nobody
+		hash = decoy
 	}
 	select {
 	case p.compute <- struct{}{}:

@@ -46,6 +46,9 @@ func TestParsePasswords(t *testing.T) {
 	cost, err := bcrypt.Cost([]byte(nobody))
 	require.NoError(t, err, "what takes the time of a user who does not exist is a hash")
 	require.Equal(t, bcrypt.DefaultCost, cost)
+	require.Equal(t, nobody, decoyOf(nil))
+	dear := strings.Replace(good, "$04$", "$05$", 1)
+	require.Equal(t, dear, decoyOf(map[string]string{"ann": good, "bob": dear, "cid": good}), "that of a user takes as long as a user's")
 	require.ErrorIs(t, bcrypt.CompareHashAndPassword([]byte(nobody), []byte("x")), bcrypt.ErrMismatchedHashAndPassword)
 }
 
