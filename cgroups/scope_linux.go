@@ -66,7 +66,8 @@ func OpenScope(ctx context.Context, o *ScopeOptions) (*Scope, error) {
 }
 
 // Update changes the limits among the scope's properties until it ends, those of [ScopeOptions].Resources: systemd writes them to
-// the files of the scope's own group. Fields that are zero leave what is in force.
+// the files of the scope's own group. Fields that are zero leave what is in force: CPUQuota alone is for the period in force, and
+// CPUPeriod alone changes what share the quota in force is.
 func (s *Scope) Update(ctx context.Context, r *Resources) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("update scope %s: %w", s.Name, err)
@@ -76,7 +77,10 @@ func (s *Scope) Update(ctx context.Context, r *Resources) error {
 		return fmt.Errorf("update scope %s: %w", s.Name, err)
 	}
 	defer c.close()
-	limits, err := c.limits(ctx, r)
+	var limits []unitProperty
+	if r, err = c.withBandwidth(ctx, s.Name, r); err == nil {
+		limits, err = c.limits(ctx, r)
+	}
 	if err == nil && len(limits) > 0 {
 		err = c.manager().CallWithContext(ctx, systemdManager+".SetUnitProperties", 0, s.Name, true, limits).Err
 	}
@@ -364,16 +368,30 @@ func (c *systemdConn) ended(ctx context.Context, method string, job dbus.ObjectP
 	}
 }
 
-func (c *systemdConn) controlGroup(ctx context.Context, unit string) (string, error) {
-	var path dbus.ObjectPath
-	if err := c.manager().CallWithContext(ctx, systemdManager+".GetUnit", 0, unit).Store(&path); err != nil {
-		return "", fmt.Errorf("GetUnit: %w", err)
+func (c *systemdConn) unit(ctx context.Context, name string) (path dbus.ObjectPath, err error) {
+	if err = c.manager().CallWithContext(ctx, systemdManager+".GetUnit", 0, name).Store(&path); err != nil {
+		err = fmt.Errorf("GetUnit: %w", err)
 	}
-	var v dbus.Variant
-	err := c.Object(systemdName, path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
-		"org.freedesktop.systemd1.Scope", "ControlGroup").Store(&v)
+	return path, err
+}
+
+func (c *systemdConn) scopeProperty(ctx context.Context, path dbus.ObjectPath, name string) (v dbus.Variant, err error) {
+	err = c.Object(systemdName, path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
+		"org.freedesktop.systemd1.Scope", name).Store(&v)
 	if err != nil {
-		return "", fmt.Errorf("ControlGroup: %w", err)
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return v, err
+}
+
+func (c *systemdConn) controlGroup(ctx context.Context, unit string) (string, error) {
+	path, err := c.unit(ctx, unit)
+	if err != nil {
+		return "", err
+	}
+	v, err := c.scopeProperty(ctx, path, "ControlGroup")
+	if err != nil {
+		return "", err
 	}
 	group, ok := v.Value().(string)
 	if _, absolute, err := splitPath(group); !ok || err != nil || !absolute {

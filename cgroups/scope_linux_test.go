@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -182,6 +184,9 @@ func (s *fakeSystemd) get(m dbus.Message, iface, property string) (dbus.Variant,
 	if iface == systemdManager && property == "Version" {
 		return dbus.MakeVariant(s.version), nil
 	}
+	if v, ok := s.asked[property]; ok && strings.HasPrefix(property, "CPUQuota") {
+		return v, nil
+	}
 	if s.scopes[name] == nil || iface != "org.freedesktop.systemd1.Scope" || property != "ControlGroup" {
 		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", nil)
 	}
@@ -217,7 +222,20 @@ func TestScope(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.NoError(t, opened.Update(t.Context(), &Resources{Pids: 12}))
 	require.Equal(t, uint64(12), s.property("TasksMax"))
-	s.set(func() { s.version = "220" })
+	// A quota is for the period in force, a period for the quota.
+	bandwidth := func(r *Resources) []any {
+		require.NoError(t, opened.Update(t.Context(), r))
+		return []any{s.property("CPUQuotaPerSecUSec"), s.property("CPUQuotaPeriodUSec")}
+	}
+	require.Equal(t, []any{nil, uint64(50_000)}, bandwidth(&Resources{CPUPeriod: 50 * time.Millisecond}))
+	require.Equal(t, []any{uint64(500_000), uint64(50_000)}, bandwidth(&Resources{CPUQuota: 25 * time.Millisecond}))
+	require.Equal(t, []any{uint64(250_000), uint64(100_000)}, bandwidth(&Resources{CPUPeriod: 100 * time.Millisecond}))
+	require.Equal(t, []any{uint64(math.MaxUint64), uint64(100_000)}, bandwidth(&Resources{CPUQuota: Unlimited}))
+	require.Equal(t, []any{uint64(math.MaxUint64), uint64(50_000)}, bandwidth(&Resources{CPUPeriod: 50 * time.Millisecond}))
+	s.set(func() { // as before systemd 242
+		s.version = "220"
+		delete(s.asked, "CPUQuotaPeriodUSec")
+	})
 	require.NoError(t, opened.Update(t.Context(), &Resources{Pids: 13, CPUQuota: 100 * time.Millisecond}))
 	require.Equal(t, uint64(12), s.property("TasksMax"), "this one has no such property")
 	require.Equal(t, uint64(1_000_000), s.property("CPUQuotaPerSecUSec"))
