@@ -45,7 +45,7 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 		if !dead {
 			return nil, fmt.Errorf("it is attached already: %w", ErrExists)
 		}
-		if err := s.takeBack(h, x, old); err != nil {
+		if err := s.takeBackWithLeaf(h, n, x, old); err != nil {
 			return nil, err
 		}
 	}

@@ -197,6 +197,30 @@ func TestLeavesTakenBack(t *testing.T) {
 	require.NoError(t, b.Close())
 }
 
+// TestLeafOfAnEarlierStart: a container that is started again is on another leaf, and the one that it was alone on goes.
+func TestLeafOfAnEarlierStart(t *testing.T) {
+	host := newMachine(t)
+	filterBridged(t, host, "0")
+	s := newStore(t, host)
+	s.perBridge = 1
+	n, err := s.Create(t.Context(), "net", nil)
+	require.NoError(t, err)
+	first, _ := newSandbox(t, s, "first")
+	attach(t, first, "net", nil)
+	_, pid, end := startBox(t)
+	b, err := s.Sandbox(pid, &SandboxOptions{ID: "again", NoResolver: true})
+	require.NoError(t, err)
+	require.Equal(t, 1, attach(t, b, "net", nil).Leaf)
+	b.Forget()
+	end()
+	require.NoError(t, first.Close())
+	require.Contains(t, linksOf(host), leafName(leafPrefix, &n, 1))
+	b, _ = newSandbox(t, s, "again")
+	require.Zero(t, attach(t, b, "net", nil).Leaf)
+	require.NotContains(t, linksOf(host), leafName(leafPrefix, &n, 1))
+	require.NoError(t, s.Check(t.Context()))
+}
+
 // TestLeavesFull: an error names the limit and the way out.
 func TestLeavesFull(t *testing.T) {
 	host := newMachine(t)

@@ -218,6 +218,14 @@ func (s *Store) takeBack(h *host, x *index, e *Endpoint) error {
 	return s.dropEndpoint(x, e)
 }
 
+// takeBackWithLeaf is takeBack, and removes the leaf that the endpoint was the last on.
+func (s *Store) takeBackWithLeaf(h *host, n *Network, x *index, e *Endpoint) error {
+	if err := s.takeBack(h, x, e); err != nil || e.Leaf == 0 || x.on(e.Leaf) > 0 {
+		return err
+	}
+	return h.leafDown(n, e.Leaf)
+}
+
 // bootID tells one run of the kernel from the next.
 func bootID() string {
 	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

@@ -224,13 +224,8 @@ func (s *Store) release(h *host, n *Network, x *index, e *Endpoint) error {
 	if s.o.UserMode != nil {
 		return s.dropEndpoint(x, e)
 	}
-	if err := s.takeBack(h, x, e); err != nil {
+	if err := s.takeBackWithLeaf(h, n, x, e); err != nil {
 		return err
-	}
-	if e.Leaf != 0 && x.on(e.Leaf) == 0 {
-		if err := h.leafDown(n, e.Leaf); err != nil {
-			return err
-		}
 	}
 	if n.Driver == Bridge && x.size() == 0 {
 		return h.down(n)
