@@ -190,10 +190,6 @@ func TestOlderKernels(t *testing.T) {
 		"faccessat2":    {deny(unix.SYS_FACCESSAT2), refusals{"park": ""}},
 		"pidfd_getfd":   {deny(unix.SYS_PIDFD_GETFD), refusals{"start": "", "users": "", "listen": "pidfd_getfd takes Linux ≥ 5.6"}},
 		"landlock":      {deny(unix.SYS_LANDLOCK_CREATE_RULESET), refusals{"landlock": "needs Linux 5.13", "landlock as far as it goes": ""}},
-		// setns(2) of a pidfd, with several namespaces at once: Linux 5.8. A file of a namespace has always been taken.
-		"setns of a pidfd": {[]testenv.Denied{
-			{Call: unix.SYS_SETNS, Arg: 1, Mask: unix.CLONE_NEWNS | unix.CLONE_NEWNET, Value: unix.CLONE_NEWNS | unix.CLONE_NEWNET, Errno: unix.EINVAL}},
-			refusals{"join": ""}},
 		// Linux 6.3 gave memory files a word on whether they can be executed.
 		"MFD_EXEC": {[]testenv.Denied{execMemfd, noExecMemfd}, refusals{"start": "", "users": "", "keep": ""}},
 		"memfd":    {deny(unix.SYS_MEMFD_CREATE), refusals{"start": "", "keep": ""}},
