@@ -24,8 +24,8 @@ func enterForMaps(ns *os.File) (uids, gids []IDMapping, err error) {
 	p.inline, p.sync = int(report.v), int(sync.v)
 	c := &compiler{Program: p, l: l, user: userMode{own: true, sync: sync}}
 	c.call("setsid", unix.SYS_SETSID)
+	c.notDumpable() // there may be processes in it, which this program does not see
 	c.call("setns", unix.SYS_SETNS, c.file("user namespace", useFile(ns)), flags(unix.CLONE_NEWUSER, cloneNames)).about("user namespace")
-	c.notDumpable()
 	c.send(c.str("m"), 1)
 	c.await("user namespace's maps")
 	c.call("exit_group", unix.SYS_EXIT_GROUP, num(0))

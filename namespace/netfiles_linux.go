@@ -63,6 +63,7 @@ func openInNetwork(ctx context.Context, user, network *os.File, names []string, 
 	sock := p.file("network", useFile(theirs))
 	net := p.file("network namespace", useFile(network))
 	if user != nil {
+		c.notDumpable() // there may be processes in it
 		c.call("setns", unix.SYS_SETNS, p.file("user namespace", useFile(user)), flags(unix.CLONE_NEWUSER, cloneNames)).about("user namespace")
 	}
 	c.call("setns", unix.SYS_SETNS, net, flags(unix.CLONE_NEWNET, cloneNames)).about("network namespace")
