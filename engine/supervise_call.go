@@ -25,7 +25,7 @@ type call struct {
 	Connection *Connection `json:",omitzero"`
 	Network    string      `json:",omitzero"`
 
-	// What both sides must have in common.
+	// What both sides must have in common: see networksAt.
 	UserMode  bool
 	Namespace string
 }
@@ -93,9 +93,19 @@ func (r *Run) checkAlone() error {
 	return nil
 }
 
+// networksAt says where the networks are: in the program or the host, and in which network namespace. That of a supervisor is the
+// one of the program that started it, which may not be that of the next one who calls.
+func (e *Engine) networksAt() (userMode bool, ns string) {
+	ns = e.options.NetworkNamespace
+	if ns == "" {
+		ns, _ = os.Readlink("/proc/self/ns/net") // "net:[4026531840]"
+	}
+	return e.inUserMode(), ns
+}
+
 // ask calls the supervisor, and starts one if none is there and it can.
 func (e *Engine) ask(ctx context.Context, c *call, files ...*os.File) ([]network.Endpoint, error) {
-	c.UserMode, c.Namespace = e.inUserMode(), e.options.NetworkNamespace
+	c.UserMode, c.Namespace = e.networksAt()
 	for nap := 2 * time.Millisecond; ; nap = min(2*nap, 100*time.Millisecond) {
 		a := &answer{}
 		err := control.Call(ctx, e.socketPath(), c, a, files...)
@@ -206,9 +216,9 @@ func (s *supervisor) do(c *call, files []*os.File) ([]network.Endpoint, error) {
 	case "serve":
 		return nil, s.resume(s.ctx, c.ID)
 	}
-	if c.UserMode != s.e.inUserMode() || c.Namespace != s.e.options.NetworkNamespace {
-		return nil, conflict("the supervisor of %s has its networks elsewhere: in user mode %t, in network namespace %q",
-			s.e.dir, s.e.inUserMode(), s.e.options.NetworkNamespace)
+	if user, ns := s.e.networksAt(); c.UserMode != user || c.Namespace != ns {
+		return nil, conflict("the supervisor of %s has its networks elsewhere: in user mode %t, in network namespace %q, not %t and %q",
+			s.e.dir, user, ns, c.UserMode, c.Namespace)
 	}
 	rec, err := readRecord(s.e.path(c.ID))
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/caisson-engine/caisson/internal/control"
 	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/caisson-engine/caisson/network"
 )
@@ -260,6 +261,10 @@ func TestSupervisorRefuses(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, elsewhere.Connect(t.Context(), web.ID, &Connection{Network: "bridge"}), "has its networks elsewhere")
 	require.NoError(t, elsewhere.Close())
+	a := &answer{}
+	user, _ := e.networksAt()
+	require.NoError(t, control.Call(t.Context(), e.socketPath(), &call{Do: "detach", ID: web.ID, Network: "bridge", UserMode: user, Namespace: "net:[1]"}, a))
+	require.ErrorContains(t, a.err(), `has its networks elsewhere: in user mode false, in network namespace`)
 	_, err = e.ask(t.Context(), &call{Do: "nosuch", ID: web.ID})
 	require.ErrorContains(t, err, `there is no call "nosuch"`)
 	_, err = e.ask(t.Context(), &call{Do: "attach", ID: "../x"})
