@@ -250,7 +250,8 @@ func (r *Run) joinNetwork(ctx context.Context, to *namespace.Namespace) error {
 // Transport. It is nil for a container without networks of its own, and for one whose networks a supervisor serves. Wait closes it.
 func (r *Run) Sandbox() *network.Sandbox { return r.sandbox }
 
-// Connect connects a container to a network: at once if it runs, else when it starts.
+// Connect connects a container to a network: at once if it runs, and whenever it starts again. Of one that runs in the foreground
+// of a program the latter is not kept.
 func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error {
 	if _, err := e.network(ctx, at.Network); err != nil {
 		return err
@@ -270,11 +271,12 @@ func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error 
 	})
 }
 
-// Disconnect disconnects a container from a network.
+// Disconnect disconnects a container from a network. What Connect says of the next starts holds for it, too.
 func (e *Engine) Disconnect(ctx context.Context, ref, name string) error {
 	return e.changeNetworks(ctx, ref, func(c *Container) error {
 		before := len(c.Networks)
 		c.Networks = slices.DeleteFunc(c.Networks, func(o Connection) bool { return o.Network == name })
+		c.Endpoints = slices.DeleteFunc(c.Endpoints, func(o network.Endpoint) bool { return o.Network == name })
 		if len(c.Networks) == before {
 			return notConnected(c, name)
 		}
@@ -282,7 +284,7 @@ func (e *Engine) Disconnect(ctx context.Context, ref, name string) error {
 	}, &call{Do: "detach", Network: name}, func(c *Container, box *network.Sandbox) error { return detachFrom(ctx, c, box, name) })
 }
 
-// changeNetworks changes the document of a container that does not run, or what a running one is attached to.
+// changeNetworks changes the document of a container, by stopped, and what one that runs is attached to.
 func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*Container) error, supervised *call,
 	running func(*Container, *network.Sandbox) error,
 ) error {
@@ -298,6 +300,21 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 	if c.State.Status != Running {
 		return e.changeStopped(ctx, c, stopped)
 	}
+	if err := e.changeRunning(ctx, c, supervised, running); err != nil || !c.State.Detached {
+		return err
+	}
+	err = e.edit(ctx, c.ID, func(c *Container) error {
+		_ = stopped(c) // the document says so already
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) { // it has ended, and is removed
+		return nil
+	}
+	return err
+}
+
+// changeRunning changes what a container that runs is attached to.
+func (e *Engine) changeRunning(ctx context.Context, c *Container, supervised *call, running func(*Container, *network.Sandbox) error) error {
 	if c.State.Supervised {
 		supervised.ID = c.ID
 		_, err := e.ask(ctx, supervised)
