@@ -53,7 +53,7 @@ const (
 	works    = "0 0 [0] / within "
 	filtered = "unshare user namespace: operation not permitted (starting containers takes root, or CAP_SYS_ADMIN, and a seccomp " +
 		"filter confines the program, as in a container: give the container that the program is in CAP_SYS_ADMIN, CAP_NET_ADMIN and"
-	covered   = "fsmount proc: operation not permitted (a proc may be mounted in a user namespace only where another one is seen whole"
+	covered   = "fsmount proc: mount 0 at /proc: operation not permitted (a proc may be mounted in a user namespace only where another one is seen whole"
 	noNetwork = "ioctl lo: operation not permitted (the loopback interface of a new network namespace takes CAP_NET_ADMIN)"
 	noName    = "sethostname within: operation not permitted (a seccomp filter confines the program, as in a container: give"
 	noGroups  = "is not delegated to this program; NoCgroup does without"

@@ -31,6 +31,8 @@ type document struct {
 	hidden  string
 }
 
+var _ = document{}.hidden // which is there to be left alone
+
 var plain = []string{
 	`{}`, ` {"Name" : "a" , "int":-128,"uint":65535,"big":18446744073709551615,"yes":true,"pointer":false} `,
 	`{"list":[],"numbers":[1,null,-3],"nested":[[],["a","b"],null],"map":{"a":1,"b":2,"a":3},"Maps":{"x":{"A":"y"},"z":{}}}`,
