@@ -13,7 +13,18 @@ import (
 	"github.com/caisson-engine/caisson/registry"
 )
 
-const maxPlatforms = 512 // manifests of a multi-platform image that is pulled whole
+const (
+	maxPlatforms = 512      // manifests of a multi-platform image that is pulled whole
+	maxHeld      = 64 << 20 // bytes of them and of their configurations, which are in memory until the last is there
+)
+
+// hold counts what stays in memory, and refuses too much of it.
+func (p *pull) hold(document []byte) error {
+	if p.held += len(document); p.held > maxHeld {
+		return invalid("manifests and configurations of more than %d bytes", maxHeld)
+	}
+	return nil
+}
 
 func (p *pull) maxVisits() int {
 	if p.o.AllPlatforms {
@@ -33,7 +44,13 @@ func (p *pull) everything(ctx context.Context) (_ *Image, newer bool, err error)
 	var others [][]document
 	seen := map[digest.Digest]bool{}
 	err = p.leaves(ctx, []document{root}, seen, func(chain []document) error {
+		if err := p.hold(chain[len(chain)-1].bytes); err != nil {
+			return err
+		}
 		err := p.adopt(ctx, chain)
+		if err == nil {
+			err = p.hold(p.config.bytes)
+		}
 		if err == nil {
 			var img *Image
 			var fresh bool

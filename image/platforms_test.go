@@ -89,6 +89,25 @@ func TestPullAllPlatforms(t *testing.T) {
 	require.ErrorContains(t, err, "which is the limit")
 }
 
+// TestPullAllHolds: what a registry sends of manifests and configurations does not fill the memory.
+func TestPullAllHolds(t *testing.T) {
+	testenv.RequireRoot(t)
+	f, s := newFakeRegistry(t), openStore(t, t.TempDir())
+	image := f.add(t, twoLayers)
+	f.addIndex(t, "latest", image)
+	run := func(room int) error {
+		p, err := newPull(s, f.ref("app"), &PullOptions{AllPlatforms: true})
+		require.NoError(t, err)
+		p.held = maxHeld - room
+		_, err = p.run(t.Context())
+		return err
+	}
+	const says = "more than 67108864 bytes"
+	require.ErrorContains(t, run(int(image.Size)-1), says)
+	require.ErrorContains(t, run(int(image.Size)+1), says, "the configuration counts, too")
+	require.NoError(t, run(1<<20))
+}
+
 // TestPullAllOfOne: a name that stands for one platform alone.
 func TestPullAllOfOne(t *testing.T) {
 	testenv.RequireRoot(t)

@@ -80,6 +80,7 @@ type pull struct {
 	config   document
 	visits   int
 	size     int64 // of the layers, compressed
+	held     int   // bytes of documents
 }
 
 // A document is a manifest, an index or a configuration, with its bytes.
