@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -175,30 +176,26 @@ func ipOf(a net.Addr) string {
 	return h
 }
 
-// ask connects from the machine, and returns what serve answers, or the error.
-func (m *machine) ask(network, address string) (answer string, err error) {
+// ask connects from the machine, and returns what serve answers, or the error when it has waited for so long. A datagram that has no
+// answer is sent again.
+func (m *machine) ask(network, address string, wait time.Duration) (answer string, err error) {
 	m.t.Helper()
 	e := inside(m.ns, func() error {
+		end := time.Now().Add(wait)
 		var c net.Conn
-		if c, err = net.DialTimeout(network, address, patience); err != nil {
+		if c, err = net.DialTimeout(network, address, wait); err != nil {
 			return nil
 		}
 		defer c.Close()
-		if err = c.SetDeadline(time.Now().Add(patience)); err != nil {
-			return nil
-		}
-		if network == "udp" {
-			if _, err = c.Write([]byte("?")); err != nil {
-				return nil
-			}
-			b := make([]byte, 100)
-			var n int
-			n, err = c.Read(b)
-			answer = strings.TrimSpace(string(b[:n]))
+		if err = c.SetDeadline(end); err != nil {
 			return nil
 		}
 		var b []byte
-		b, err = io.ReadAll(c)
+		if network == "udp" {
+			b, err = askPacket(c, end)
+		} else {
+			b, err = io.ReadAll(c)
+		}
 		answer = strings.TrimSpace(string(b))
 		return nil
 	})
@@ -206,13 +203,37 @@ func (m *machine) ask(network, address string) (answer string, err error) {
 	return answer, err
 }
 
-// patience is how long what is dropped is waited for.
-const patience = 700 * time.Millisecond
+func askPacket(c net.Conn, end time.Time) ([]byte, error) {
+	b := make([]byte, 100)
+	for {
+		if _, err := c.Write([]byte("?")); err != nil {
+			return nil, err
+		}
+		again := time.Now().Add(patience)
+		if again.After(end) {
+			again = end
+		}
+		if err := c.SetReadDeadline(again); err != nil {
+			return nil, err
+		}
+		n, err := c.Read(b)
+		if err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(end) {
+			return b[:n], err
+		}
+	}
+}
+
+const (
+	// patience is how long what is dropped is waited for.
+	patience = 700 * time.Millisecond
+	// enough is how long what comes is waited for: a packet that is lost is sent again after a second at the earliest.
+	enough = 20 * time.Second
+)
 
 // sees requires that serve at the address sees the client as given.
 func (m *machine) sees(network, address, client string) {
 	m.t.Helper()
-	answer, err := m.ask(network, address)
+	answer, err := m.ask(network, address, enough)
 	require.NoError(m.t, err)
 	require.Equal(m.t, client, answer)
 }
@@ -220,7 +241,7 @@ func (m *machine) sees(network, address, client string) {
 // cannot requires that nothing at the address can be reached.
 func (m *machine) cannot(network, address string) {
 	m.t.Helper()
-	answer, err := m.ask(network, address)
+	answer, err := m.ask(network, address, patience)
 	require.Error(m.t, err, "%s answered %q", address, answer)
 }
 
