@@ -20,7 +20,7 @@ const (
 )
 
 // An index is what this process knows of a network's endpoints. It is read anew when the number in the network's file .seq
-// has changed, and then only what is new. Who changes an endpoint makes the number odd before and even after, under the
+// has changed, and then only what is new: but all of it when the number's upper half has changed. Who changes an endpoint makes the number odd before and even after, under the
 // store's lock; what was read while it was odd, or before it changed, is not relied on.
 type index struct {
 	mu    sync.RWMutex
@@ -67,6 +67,7 @@ func (s *Store) index(name string) (*index, error) {
 	if err != nil {
 		return nil, err
 	}
+	again := seq>>32 != x.seq>>32
 	there := make(map[string]bool, len(entries))
 	for _, entry := range entries {
 		id, ok := strings.CutSuffix(entry.Name(), ".json")
@@ -75,7 +76,7 @@ func (s *Store) index(name string) (*index, error) {
 		}
 		there[id] = true
 		if old := x.all[id]; old != nil {
-			if old.Interface != "" {
+			if old.Interface != "" && !again {
 				continue
 			}
 			x.remove(id) // it was read while it was being attached
@@ -112,8 +113,9 @@ func (s *Store) seq(name string) (uint64, error) {
 	return binary.LittleEndian.Uint64(b), nil
 }
 
-// changing makes the number odd; the caller holds the store's lock. done makes it even: x then has all that the folder has.
-func (s *Store) changing(name string, x *index) (done func(), err error) {
+// changing makes the number odd; the caller holds the store's lock. done makes it even: x then has all that the folder has. other says
+// that what was there says something else now, which those who know it are to read again.
+func (s *Store) changing(name string, x *index, other bool) (done func(), err error) {
 	f, err := os.OpenFile(s.path(name, endpointsName, seqName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -124,6 +126,9 @@ func (s *Store) changing(name string, x *index) (done func(), err error) {
 	}
 	seq := binary.LittleEndian.Uint64(b[:])
 	seq |= 1 // it is odd already if somebody was killed
+	if other {
+		seq += 1 << 32
+	}
 	put := func(n uint64) error {
 		_, err := f.WriteAt(binary.LittleEndian.AppendUint64(nil, n), 0)
 		return err
@@ -140,9 +145,12 @@ func (s *Store) changing(name string, x *index) (done func(), err error) {
 	}, nil
 }
 
-// keepEndpoint writes an endpoint's document, a new one or in place of the old.
+// keepEndpoint writes an endpoint's document, a new one or in place of the old. The index gets it as it is now.
 func (s *Store) keepEndpoint(x *index, e *Endpoint) error {
-	done, err := s.changing(e.Network, x)
+	x.mu.RLock()
+	old := x.all[e.ID]
+	x.mu.RUnlock()
+	done, err := s.changing(e.Network, x, old != nil && old.Interface != "" && old.Interface != e.Interface)
 	if err != nil {
 		return err
 	}
@@ -158,16 +166,17 @@ func (s *Store) keepEndpoint(x *index, e *Endpoint) error {
 	if err := os.Rename(tmp, s.path(e.Network, endpointsName, e.ID+".json")); err != nil {
 		return errors.Join(err, os.Remove(tmp))
 	}
+	kept := *e
 	x.mu.Lock()
 	x.remove(e.ID)
-	x.add(e)
+	x.add(&kept)
 	x.mu.Unlock()
 	return nil
 }
 
 // dropEndpoint removes an endpoint's document.
 func (s *Store) dropEndpoint(x *index, e *Endpoint) error {
-	done, err := s.changing(e.Network, x)
+	done, err := s.changing(e.Network, x, false)
 	if err != nil {
 		return err
 	}

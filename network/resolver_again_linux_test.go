@@ -98,4 +98,12 @@ func TestReadHalfWay(t *testing.T) {
 	all, err = other.Endpoints("net")
 	require.NoError(t, err)
 	require.Equal(t, "eth0", all[0].Interface)
+	// That was a guess, and the name was taken.
+	whole.Interface = "eth1"
+	require.NoError(t, s.keepEndpoint(x, &whole))
+	all, err = other.Endpoints("net")
+	require.NoError(t, err)
+	require.Equal(t, "eth1", all[0].Interface)
+	whole.Interface = "eth0"
+	require.NoError(t, s.keepEndpoint(x, &whole))
 }
