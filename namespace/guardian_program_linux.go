@@ -34,7 +34,7 @@ func guardianProgram(socket, table int) *Program {
 	g.if0(pid, child)
 	g.call("exit_group", unix.SYS_EXIT_GROUP, num(0))
 	g.place(child)
-	g.detach(report)
+	g.detach(report, "caisson-guard")
 	g.receive()
 	g.kill()
 	g.remove()
@@ -52,12 +52,12 @@ type guardianCompiler struct {
 }
 
 // detach leaves everything of the host program: session, signals, working directory, descriptors.
-func (g *guardianCompiler) detach(report arg) {
+func (g *guardianCompiler) detach(report arg, name string) {
 	g.call("setsid", unix.SYS_SETSID)
 	g.call("rt_sigprocmask", unix.SYS_RT_SIGPROCMASK, num(unix.SIG_SETMASK), g.words("all", ^uint64(0)), null, num(8))
 	g.call("chdir", unix.SYS_CHDIR, g.str("/"))
 	g.call("prctl", unix.SYS_PRCTL, num(unix.PR_SET_DUMPABLE), num(0), num(0), num(0), num(0))
-	g.call("prctl", unix.SYS_PRCTL, num(unix.PR_SET_NAME), g.str("caisson-guard"), num(0), num(0), num(0))
+	g.call("prctl", unix.SYS_PRCTL, num(unix.PR_SET_NAME), g.str(name), num(0), num(0), num(0))
 	// It runs once and briefly, but then among whatever keeps the machine busy.
 	g.call("setpriority", unix.SYS_SETPRIORITY, num(unix.PRIO_PROCESS), num(0), num(-20))
 	g.ignore(anyError)
