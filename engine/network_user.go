@@ -34,6 +34,10 @@ func (e *Engine) nameServers(rec *Container, box *network.Sandbox) error {
 		return err
 	}
 	gateway := n.Subnets[0].Gateway.String()
-	text := strings.Replace(rec.resolvConf(), "nameserver 127.0.0.11\n", "nameserver "+gateway+"\n", 1)
+	at := *rec
+	if len(at.Networks) == 0 { // its document may not have the first one yet
+		at.Networks = []Connection{{Network: n.Name}}
+	}
+	text := strings.Replace(at.resolvConf(), "nameserver 127.0.0.11\n", "nameserver "+gateway+"\n", 1)
 	return writePlain(e.path(rec.ID, "resolv.conf"), text)
 }

@@ -184,8 +184,16 @@ func testSupervisor(t *testing.T, user bool) {
 	} else {
 		sees("late", "alias", "hello")
 	}
-	// When somebody hears of its end its ports are free, and its addresses.
 	require.NoError(t, e.Disconnect(ctx, "web", "late"))
+	require.Empty(t, mustInspect(t, e, web).Networks)
+	require.NoError(t, e.Connect(ctx, "web", &Connection{Network: "net"}))
+	require.Len(t, mustInspect(t, e, web).Networks, 1)
+	if user {
+		resolv, err := os.ReadFile(e.path(web.ID, "resolv.conf"))
+		require.NoError(t, err)
+		require.Contains(t, string(resolv), "nameserver "+mustNetwork(t, e, "net").Subnets[0].Gateway.String()+"\n")
+	}
+	// When somebody hears of its end its ports are free, and its addresses.
 	require.NoError(t, e.Stop(ctx, web.ID, 0))
 	restarted, err := e.Start(ctx, web.ID, &StartOptions{Detach: true})
 	require.NoError(t, err)
