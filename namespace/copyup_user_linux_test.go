@@ -113,15 +113,15 @@ func TestCopyUpInUser(t *testing.T) {
 func TestCopyUpInUserFails(t *testing.T) {
 	requireUserNamespaces(t)
 	for want, change := range map[string]func(l *Launch, v string){
-		`open /var: copy up "a": copy up "b": copy up "file": its owner 5:6 has no id in the user namespace`: func(_ *Launch, v string) {
+		`open /var: mount 3 at /var: copy up "a": copy up "b": copy up "file": its owner 5:6 has no id in the user namespace`: func(_ *Launch, v string) {
 			require.NoError(t, os.Chown(v+"/a/b/file", 5, 6))
 		},
-		`open /var: copy up "big": write big: no space left on device`: func(_ *Launch, v string) {
+		`open /var: mount 3 at /var: copy up "big": write big: no space left on device`: func(_ *Launch, v string) {
 			require.NoError(t, os.WriteFile(v+"/big", make([]byte, 1<<20), 0o644))
 			require.NoError(t, os.Chown(v+"/big", 100000, 100000))
 		},
-		"open /var: fsconfig size=x: invalid argument": func(l *Launch, _ string) { l.Mounts[len(l.Mounts)-2].Data = "size=x" },
-		"setns user namespace":                         func(l *Launch, _ string) { joinNothing(t, l) },
+		"open /var: mount 3 at /var: fsconfig size=x: invalid argument": func(l *Launch, _ string) { l.Mounts[len(l.Mounts)-2].Data = "size=x" },
+		"setns user namespace": func(l *Launch, _ string) { joinNothing(t, l) },
 	} {
 		l := userLaunch(copyRoot(t, func(id int) int { return 100000 + id }), "try")
 		copyMounts(l)
