@@ -112,6 +112,10 @@ func TestSystemdScope(t *testing.T) {
 	out, err := exec.Command("systemctl", "daemon-reload").CombinedOutput()
 	require.NoError(t, err, string(out))
 	look(96 << 20)
+	for _, r := range []cgroups.Resources{{CPUPeriod: 50 * time.Millisecond}, {CPUQuota: 25 * time.Millisecond}} {
+		require.NoError(t, c.Update(&r))
+	}
+	look(96 << 20) // half a processor still
 
 	p := c.Command("sleep", "60s")
 	require.NoError(t, p.Start(t.Context()))
