@@ -39,6 +39,7 @@ type box struct {
 // newBox makes a box whose sandbox is the store's.
 func newBox(t testing.TB, s *network.Store, o network.SandboxOptions) *box {
 	t.Helper()
+	testenv.RequireRoot(t)
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = []string{"pause"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
