@@ -269,7 +269,7 @@ func TestRunForwardsAnySignal(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, d.Start())
 			line, err := bufio.NewReader(out).ReadString('\n')
-			require.NoError(t, err, d.stderr.String())
+			require.NoError(t, err)
 			require.Equal(t, "ready\n", line)
 			require.NoError(t, d.Process.Signal(s))
 			_ = d.Wait()
