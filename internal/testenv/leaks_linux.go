@@ -93,7 +93,7 @@ func cgroups() map[string]string {
 				return nil
 			}
 			name := filepath.Base(path)
-			if strings.HasPrefix(name, cgroupPrefix) && !strings.HasPrefix(name, ownCgroupPrefix()) {
+			if strings.Contains(name, cgroupPrefix) && !strings.Contains(name, ownCgroupPrefix()) {
 				return fs.SkipDir
 			}
 			procs, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
