@@ -138,7 +138,7 @@ func TestInPodman(t *testing.T) {
 						require.Eventually(t, func() bool { // podman's own processes end later
 							err = os.Remove(dir)
 							return err == nil || os.IsNotExist(err)
-						}, 20*time.Second, 10*time.Millisecond, "%s: %v", dir, &err)
+						}, 20*time.Second, 10*time.Millisecond, dir)
 					}
 				}
 			}
