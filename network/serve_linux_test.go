@@ -5,10 +5,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
 // TestServe: another process takes over what one attached that is gone: names, and ports by loopback.
 func TestServe(t *testing.T) {
+	testenv.RequireCommand(t, "dig")
 	host, _, client := world(t)
 	s := newStore(t, host)
 	_, err := s.Create(t.Context(), "net", nil)
@@ -45,6 +48,7 @@ func TestServe(t *testing.T) {
 
 // TestServeWithoutPorts: a port that is somebody else's meanwhile is named, and the rest is served.
 func TestServeWithoutPorts(t *testing.T) {
+	testenv.RequireCommand(t, "dig")
 	host, _, _ := world(t)
 	s := newStore(t, host)
 	_, err := s.Create(t.Context(), "net", nil)
