@@ -118,23 +118,22 @@ func nanos(n uint64) time.Duration {
 	return time.Duration(n)
 }
 
-// deviceStats collects what is counted for block devices by their numbers.
-type deviceStats map[string]*IODeviceStats
+// deviceStats collects what is counted for block devices by their numbers, major and minor.
+type deviceStats map[[2]uint32]*IODeviceStats
 
 // at returns the device of a number such as "8:16"; nil if it is none.
 func (d deviceStats) at(number string) *IODeviceStats {
-	if s := d[number]; s != nil {
-		return s
-	}
 	a, b, ok := strings.Cut(number, ":")
 	major, err1 := strconv.ParseUint(a, 10, 32)
 	minor, err2 := strconv.ParseUint(b, 10, 32)
 	if !ok || err1 != nil || err2 != nil {
 		return nil
 	}
-	s := &IODeviceStats{Major: uint32(major), Minor: uint32(minor)}
-	d[number] = s
-	return s
+	key := [2]uint32{uint32(major), uint32(minor)}
+	if d[key] == nil {
+		d[key] = &IODeviceStats{Major: key[0], Minor: key[1]}
+	}
+	return d[key]
 }
 
 // sum returns the devices and their sums.
