@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
-
-	"github.com/caisson-engine/caisson/internal/plainjson"
 )
 
 // MaxConfig is how long a config.json may be, in bytes.
@@ -69,10 +67,6 @@ func Parse(config []byte, dir string) (*Bundle, error) {
 		return nil, fmt.Errorf("config.json: it is longer than %d bytes", MaxConfig)
 	}
 	b := &Bundle{Dir: dir, Spec: &specs.Spec{}, Config: config}
-	if plainjson.Decode(config, b.Spec) {
-		return b, b.check()
-	}
-	b.Spec = &specs.Spec{}
 	d := json.NewDecoder(bytes.NewReader(config))
 	if err := d.Decode(b.Spec); err != nil {
 		return nil, decodeError(err)

@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/caisson-engine/caisson/internal/durable"
-	"github.com/caisson-engine/caisson/internal/plainjson"
 )
 
 // The files of a Folder.
@@ -196,11 +195,8 @@ func load(dir string) (*State, error) {
 // parse reads state.json of the folder dir.
 func parse(b []byte, dir string) (*State, error) {
 	s := &State{dir: dir}
-	if !plainjson.Decode(b, s) {
-		s = &State{dir: dir}
-		if err := json.Unmarshal(b, s); err != nil {
-			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, StateFile), err)
-		}
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, StateFile), err)
 	}
 	s.complete()
 	return s, nil
