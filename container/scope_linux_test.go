@@ -19,19 +19,6 @@ import (
 	"github.com/caisson-engine/caisson/namespace"
 )
 
-// unitProperties are those of a unit, as systemctl has them.
-func unitProperties(t *testing.T, unit string, names ...string) map[string]string {
-	t.Helper()
-	out, err := exec.Command("systemctl", "show", unit, "-p", strings.Join(names, ",")).CombinedOutput()
-	require.NoError(t, err, string(out))
-	all := make(map[string]string)
-	for line := range strings.Lines(string(out)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		all[name] = value
-	}
-	return all
-}
-
 // newScoped returns a container in a scope of systemd.
 func newScoped(t *testing.T, args ...string) *container.Container {
 	t.Helper()
@@ -40,21 +27,6 @@ func newScoped(t *testing.T, args ...string) *container.Container {
 	c.Cgroup = ""
 	c.Scope = &cgroups.ScopeOptions{Name: testenv.CgroupName(t) + ".scope"}
 	return c
-}
-
-// groupOf is the control group of a process as systemd sees it.
-func groupOf(t *testing.T, pid int) string {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	require.NoError(t, err)
-	for line := range strings.Lines(string(b)) {
-		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if f[1] == "" && f[0] == "0" || f[1] == "name=systemd" {
-			return f[2]
-		}
-	}
-	require.Fail(t, string(b))
-	return ""
 }
 
 // groupFile reads a file of the container's own group, or of the scope's.
@@ -80,7 +52,7 @@ func TestSystemdScope(t *testing.T) {
 		_ = c.Wait(t.Context())
 	}()
 	scope := "/system.slice/" + name
-	require.Equal(t, scope+"/container", groupOf(t, c.Pid()))
+	require.Equal(t, scope+"/container", testenv.SystemdGroup(t, c.Pid()))
 	m, err := cgroups.Detect()
 	require.NoError(t, err)
 	defer m.Close()
@@ -91,7 +63,7 @@ func TestSystemdScope(t *testing.T) {
 	}
 	look := func(bytes int64) {
 		t.Helper()
-		p := unitProperties(t, name, "ActiveState", "ControlGroup", "Delegate", memory, "TasksMax", "CPUQuotaPerSecUSec", shares)
+		p := testenv.UnitProperties(t, name, "ActiveState", "ControlGroup", "Delegate", memory, "TasksMax", "CPUQuotaPerSecUSec", shares)
 		want := map[string]string{
 			"ActiveState": "active", "ControlGroup": scope, "Delegate": "yes", memory: fmt.Sprint(bytes), "TasksMax": "20",
 			"CPUQuotaPerSecUSec": "500ms", shares: "512",
@@ -119,7 +91,7 @@ func TestSystemdScope(t *testing.T) {
 
 	p := c.Command("sleep", "60s")
 	require.NoError(t, p.Start(t.Context()))
-	require.Equal(t, scope+"/container", groupOf(t, p.Pid()))
+	require.Equal(t, scope+"/container", testenv.SystemdGroup(t, p.Pid()))
 	require.NoError(t, p.Kill())
 	_ = p.Wait(t.Context())
 	require.NoError(t, c.Pause(t.Context()))
@@ -132,7 +104,7 @@ func TestSystemdScope(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrExist)
 	require.NoError(t, c.Kill())
 	require.Error(t, c.Wait(t.Context()))
-	require.Equal(t, "not-found", unitProperties(t, name, "LoadState")["LoadState"])
+	require.Equal(t, "not-found", testenv.UnitProperties(t, name, "LoadState")["LoadState"])
 	second = newScoped(t, "echo", "again")
 	second.Scope = c.Scope
 	text, err := second.Output(t.Context())
@@ -145,25 +117,25 @@ func TestSystemdStops(t *testing.T) {
 	c := newScoped(t, "sleep", "60s")
 	c.Scope.Slice = "testscopes.slice"
 	require.NoError(t, c.Start(t.Context()))
-	require.Equal(t, "/testscopes.slice/"+c.Scope.Name+"/container", groupOf(t, c.Pid()))
+	require.Equal(t, "/testscopes.slice/"+c.Scope.Name+"/container", testenv.SystemdGroup(t, c.Pid()))
 	// It complains if the groups go before it has seen all: they go as soon as the container has ended.
 	out, _ := exec.Command("systemctl", "kill", "-s", "KILL", c.Scope.Name).CombinedOutput()
 	var exit *container.ExitError
 	require.ErrorAs(t, c.Wait(t.Context()), &exit)
 	require.Equal(t, syscall.SIGKILL, exit.Signal, string(out))
-	require.Equal(t, "not-found", unitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
+	require.Equal(t, "not-found", testenv.UnitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
 }
 
 // TestSystemdUndo: a start that fails after the scope was made leaves none.
 func TestSystemdUndo(t *testing.T) {
 	c := newScoped(t, "/no/such/program")
 	require.ErrorIs(t, c.Start(t.Context()), fs.ErrNotExist)
-	require.Equal(t, "not-found", unitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
+	require.Equal(t, "not-found", testenv.UnitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
 
 	c = newScoped(t, "echo")
 	c.Resources = &cgroups.Resources{Unified: map[string]string{"memory.nothing": "1"}}
 	require.Error(t, c.Start(t.Context()))
-	require.Equal(t, "not-found", unitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
+	require.Equal(t, "not-found", testenv.UnitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
 }
 
 // TestSystemdKept: a container that outlives the program has its keeper in the scope, so that nothing of it is in the
@@ -175,7 +147,7 @@ func TestSystemdKept(t *testing.T) {
 	c.Keep = &container.Keep{Dir: t.TempDir()}
 	require.NoError(t, c.Start(t.Context()))
 	scope := "/system.slice/" + c.Scope.Name
-	require.Equal(t, scope+"/container", groupOf(t, c.Pid()))
+	require.Equal(t, scope+"/container", testenv.SystemdGroup(t, c.Pid()))
 	require.DirExists(t, filepath.Join(c.CgroupPaths()[0], "../container.keeper"))
 
 	again := container.New(c.Root, c.Args...)
@@ -188,7 +160,7 @@ func TestSystemdKept(t *testing.T) {
 	require.NoError(t, again.Kill())
 	require.Error(t, again.Wait(t.Context()))
 	require.Error(t, c.Wait(t.Context()))
-	require.Equal(t, "not-found", unitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
+	require.Equal(t, "not-found", testenv.UnitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
 	require.NoError(t, c.Discard(t.Context()))
 }
 

@@ -155,15 +155,7 @@ func (s *setting) rest() error {
 }
 
 func command(name string, args ...string) func() error {
-	return func() error {
-		c := exec.Command(name, args...)
-		var out bytes.Buffer
-		c.Stderr = &out
-		if err := c.Run(); err != nil {
-			return fmt.Errorf("%s: %w: %s", c, err, bytes.TrimSpace(out.Bytes()))
-		}
-		return nil
-	}
+	return func() error { return bench.Command(exec.Command(name, args...)) }
 }
 
 func all(steps ...func() error) error {

@@ -14,7 +14,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -161,7 +160,7 @@ func (p *puller) once(dir string, size int64, counts bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	if err := command(exec.Command("sync")); err != nil {
+	if err := bench.Command(exec.Command("sync")); err != nil {
 		return err
 	}
 	c, d, stop, err := p.client(dir, mount)
@@ -170,7 +169,7 @@ func (p *puller) once(dir string, size int64, counts bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	start, before := time.Now(), busy()
-	if err := command(c); err != nil {
+	if err := bench.Command(c); err != nil {
 		return err
 	}
 	if wall := time.Since(start); counts {
@@ -201,15 +200,6 @@ func (p *puller) client(dir, mount string) (c *exec.Cmd, d *daemon, stop func() 
 		return nil, nil, nil, err
 	}
 	return p.command(mount), d, func() error { return errors.Join(d.stop(), os.RemoveAll(run)) }, nil
-}
-
-func command(c *exec.Cmd) error {
-	var out bytes.Buffer
-	c.Stderr = &out
-	if err := c.Run(); err != nil {
-		return fmt.Errorf("%s: %w: %s", c, err, bytes.TrimSpace(out.Bytes()))
-	}
-	return nil
 }
 
 func kernel() string {

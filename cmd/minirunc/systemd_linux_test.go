@@ -16,36 +16,9 @@ import (
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
-// unitProperties are those of a unit, as systemctl has them.
-func unitProperties(t *testing.T, unit string, names ...string) map[string]string {
-	t.Helper()
-	out, err := exec.Command("systemctl", "show", unit, "-p", strings.Join(names, ",")).CombinedOutput()
-	require.NoError(t, err, string(out))
-	all := make(map[string]string)
-	for line := range strings.Lines(string(out)) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		all[name] = value
-	}
-	return all
-}
-
 func loaded(t *testing.T, unit string) string {
 	t.Helper()
-	return unitProperties(t, unit, "LoadState")["LoadState"]
-}
-
-// systemdGroup is the group of a process as systemd sees it.
-func systemdGroup(t *testing.T, pid int) string {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	require.NoError(t, err)
-	for line := range strings.Lines(string(b)) {
-		f := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if f[1] == "" || f[1] == "name=systemd" {
-			return f[2]
-		}
-	}
-	return string(b)
+	return testenv.UnitProperties(t, unit, "LoadState")["LoadState"]
 }
 
 // TestSystemdLife: the whole life of a container whose group systemd makes, with cgroupsPath in its form.
@@ -66,7 +39,7 @@ func TestSystemdLife(t *testing.T) {
 	l.ok(t, "--systemd-cgroup", "create", "--bundle", l.dir, "c1")
 	s := l.state(t, "c1")
 	group := "/testscopes.slice/" + unit
-	require.Equal(t, group, systemdGroup(t, s.Pid))
+	require.Equal(t, group, testenv.SystemdGroup(t, s.Pid))
 
 	property, file := "MemoryLimit", "memory.limit_in_bytes"
 	if m.Mode() == cgroups.V2 {
@@ -87,7 +60,7 @@ func TestSystemdLife(t *testing.T) {
 		t.Helper()
 		require.Equal(t, map[string]string{"ActiveState": "active", property: bytes, "TasksMax": pids, "Delegate": "yes",
 			"Description": "minirunc container c1", "ControlGroup": group},
-			unitProperties(t, unit, "ActiveState", property, "TasksMax", "Delegate", "Description", "ControlGroup"))
+			testenv.UnitProperties(t, unit, "ActiveState", property, "TasksMax", "Delegate", "Description", "ControlGroup"))
 		require.Equal(t, bytes, read(file))
 		require.Equal(t, pids, read("pids.max"))
 	}
@@ -108,7 +81,7 @@ func TestSystemdLife(t *testing.T) {
 	var pid int
 	_, err = fmt.Sscan(string(b), &pid)
 	require.NoError(t, err)
-	require.Equal(t, group, systemdGroup(t, pid))
+	require.Equal(t, group, testenv.SystemdGroup(t, pid))
 	// It is this process's child, and the container's end waits for its being reaped.
 	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
 	_, err = syscall.Wait4(pid, nil, 0, nil)
@@ -132,7 +105,7 @@ func TestSystemdLife(t *testing.T) {
 	l.write(t)
 	id := l.group
 	l.ok(t, "--systemd-cgroup", "create", "--bundle", l.dir, id)
-	require.Equal(t, "/system.slice/minirunc-"+id+".scope", systemdGroup(t, l.state(t, id).Pid))
+	require.Equal(t, "/system.slice/minirunc-"+id+".scope", testenv.SystemdGroup(t, l.state(t, id).Pid))
 	l.ok(t, "delete", "--force", id)
 
 	// What fails after the scope was made takes it down.

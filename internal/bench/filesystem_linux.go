@@ -27,8 +27,11 @@ func FileSystem(at string, size int64) (remove func() error, err error) {
 	if err == nil {
 		err = Command(exec.Command("mount", "-o", "loop", file, at))
 	}
-	if err = errors.Join(err, os.Remove(file)); err != nil { // the mount keeps it
-		return nil, err
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(file), os.Remove(at))
+	}
+	if err := os.Remove(file); err != nil { // the mount keeps it
+		return nil, errors.Join(err, unmount(at), os.Remove(at))
 	}
 	return func() error { return errors.Join(unmount(at), os.Remove(at)) }, nil
 }
