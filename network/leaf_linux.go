@@ -95,29 +95,33 @@ func (h *host) leaf(c *change, n *Network, bridge netlink.Link, leaf int) (_ net
 		return nil, fmt.Errorf("interface %s is there and not this network's: %w", name, ErrInUse)
 	case err == nil && l.Attrs().Flags&net.FlagUp != 0:
 		return l, nil
-	case err != nil && !errors.As(err, &missing):
+	case err == nil: // somebody was killed half way, or an administrator set it down
+		return h.finishLeaf(c, n, bridge, l, leaf)
+	case !errors.As(err, &missing):
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	// If it is there, somebody was killed half way.
-	if err := h.leafDown(n, leaf); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, h.leafDown(n, leaf))
-		}
-	}()
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, bridge.Attrs().MTU, randomMAC()
 	l = &netlink.Bridge{LinkAttrs: attrs}
 	if err := h.link.LinkAdd(l); err != nil {
 		return nil, fmt.Errorf("make bridge %s: %w", name, explain(err, "bridge"))
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.leafDown(n, leaf))
+		}
+	}()
+	return h.finishLeaf(c, n, bridge, l, leaf)
+}
+
+// finishLeaf sets up a leaf that is there, whatever of it was done. Being up is the last thing, and says that the rest is done.
+func (h *host) finishLeaf(c *change, n *Network, bridge, l netlink.Link, leaf int) (netlink.Link, error) {
+	name := l.Attrs().Name
 	// The host has no address there, nor does it answer for those that it has elsewhere.
 	if err := h.link.LinkSetARPOff(l); err != nil {
 		return nil, fmt.Errorf("silence %s: %w", name, err)
 	}
-	err = inside(h.ns, func() error {
+	err := inside(h.ns, func() error {
 		p := openParameters()
 		defer p.close()
 		return p.set("ipv6/conf/"+name+"/disable_ipv6", "1")
@@ -143,19 +147,25 @@ func (h *host) leaf(c *change, n *Network, bridge netlink.Link, leaf int) (_ net
 	return l, nil
 }
 
-// trunk joins a leaf to the network's bridge by a pair that is down.
+// trunk joins a leaf to the network's bridge by a pair, which is made if need be, and down then.
 func (h *host) trunk(n *Network, bridge, leaf netlink.Link, number int) ([]netlink.Link, error) {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.MasterIndex = leafName(trunkPrefix, n, number), bridge.Attrs().MTU, bridge.Attrs().Index
-	near := &netlink.Veth{LinkAttrs: attrs, PeerName: leafName(stalkPrefix, n, number), PeerMTU: uint32(attrs.MTU)}
+	peer := leafName(stalkPrefix, n, number)
+	var near netlink.Link = &netlink.Veth{LinkAttrs: attrs, PeerName: peer, PeerMTU: uint32(attrs.MTU)}
 	err := h.link.LinkAdd(near)
 	if errors.Is(err, unix.EXFULL) || errors.Is(err, unix.ENOSPC) {
 		return nil, fmt.Errorf("join %s and %s: the bridge has 1023 ports, which is all that it takes: %w: %w",
 			n.Interface, leaf.Attrs().Name, ErrExhausted, err)
 	}
+	if errors.Is(err, unix.EEXIST) {
+		if near, err = h.link.LinkByName(attrs.Name); err == nil {
+			err = h.link.LinkSetMaster(near, bridge)
+		}
+	}
 	var far netlink.Link
 	if err == nil {
-		far, err = h.link.LinkByName(near.PeerName)
+		far, err = h.link.LinkByName(peer)
 	}
 	if err == nil {
 		err = h.link.LinkSetMaster(far, leaf)

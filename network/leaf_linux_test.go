@@ -147,12 +147,17 @@ func TestLeavesIsolated(t *testing.T) {
 			m.serve(80)
 		}
 		stop := host.serve(80)
-		pairs := [][2]int{{0, 1}, {0, 2}, {2, 0}, {2, 3}, {2, 4}} // of one bridge, up, down, of one leaf, across
-		for _, p := range pairs {
-			if to := addrPort(ends[p[1]].IPv4, 80); o.Isolated {
-				machines[p[0]].cannot("tcp", to)
-			} else {
-				machines[p[0]].sees("tcp", to, ends[p[0]].IPv4.Addr().String())
+		for from, others := range map[int][]int{0: {1, 2}, 2: {0, 3, 4}} { // of one bridge, up; down, of one leaf, across
+			var addresses []string
+			for _, to := range others {
+				addresses = append(addresses, addrPort(ends[to].IPv4, 80))
+			}
+			if o.Isolated {
+				machines[from].cannotAny("tcp", addresses...)
+				continue
+			}
+			for _, address := range addresses {
+				machines[from].sees("tcp", address, ends[from].IPv4.Addr().String())
 			}
 		}
 		if o.Isolated {
@@ -172,15 +177,15 @@ func TestLeavesTakenBack(t *testing.T) {
 	s.perBridge = 1
 	n, err := s.Create(t.Context(), "net", nil)
 	require.NoError(t, err)
-	for i := range 3 {
+	first, _ := newSandbox(t, s, "box")
+	attach(t, first, "net", nil)
+	for i := range 2 {
 		_, pid, end := startBox(t)
 		b, err := s.Sandbox(pid, &SandboxOptions{ID: fmt.Sprint("box", i), NoResolver: true})
 		require.NoError(t, err)
 		attach(t, b, "net", nil)
 		b.Forget()
-		if i > 0 {
-			end()
-		}
+		end()
 	}
 	host.in(func() error { // half made
 		attrs := netlink.NewLinkAttrs()
@@ -219,6 +224,52 @@ func TestLeafOfAnEarlierStart(t *testing.T) {
 	require.Zero(t, attach(t, b, "net", nil).Leaf)
 	require.NotContains(t, linksOf(host), leafName(leafPrefix, &n, 1))
 	require.NoError(t, s.Check(t.Context()))
+}
+
+// TestLeafSetDown: a leaf that the host's administrator set down is set up for the next container, and those that are on it stay;
+// and so does one whose maker was killed half way.
+func TestLeafSetDown(t *testing.T) {
+	host := newMachine(t)
+	filterBridged(t, host, "0")
+	s := newStore(t, host)
+	s.perBridge = 2
+	n, err := s.Create(t.Context(), "net", nil)
+	require.NoError(t, err)
+	var ends []Endpoint
+	var machines []*machine
+	add := func() {
+		b, m := newSandbox(t, s, fmt.Sprint("box", len(ends)))
+		ends, machines = append(ends, attach(t, b, "net", nil)), append(machines, m)
+		m.serve(80)
+	}
+	seen := func() { // up, down, and beside
+		for _, p := range [][2]int{{2, 0}, {0, 2}, {2, 3}} {
+			machines[p[0]].sees("tcp", addrPort(ends[p[1]].IPv4, 80), ends[p[0]].IPv4.Addr().String())
+		}
+	}
+	for range 3 {
+		add()
+	}
+	leaf := leafName(leafPrefix, &n, 1)
+	host.command("ip", "link", "set", leaf, "down")
+	add()
+	require.Equal(t, []int{0, 0, 1, 1}, []int{ends[0].Leaf, ends[1].Leaf, ends[2].Leaf, ends[3].Leaf})
+	seen()
+	require.NoError(t, s.Check(t.Context()))
+	// As if somebody was killed before the pair's far end was joined to it.
+	host.command("ip", "link", "set", leaf, "down")
+	host.command("ip", "link", "set", leafName(stalkPrefix, &n, 1), "nomaster", "down")
+	host.command("ip", "link", "set", leafName(trunkPrefix, &n, 1), "nomaster", "down")
+	h, err := s.openHost()
+	require.NoError(t, err)
+	c, err := s.lock(t.Context())
+	require.NoError(t, err)
+	bridge, err := h.up(c, &n)
+	require.NoError(t, err)
+	_, err = h.leaf(c, &n, bridge, 1)
+	require.NoError(t, err)
+	c.Close()
+	seen()
 }
 
 // TestLeavesFull: an error names the limit and the way out.
