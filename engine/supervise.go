@@ -189,7 +189,27 @@ func (s *supervisor) resume(ctx context.Context, id string) error {
 	}
 	err = v.box.Serve(ctx) // what it can
 	s.keep(id, v)
+	if err != nil {
+		s.watching.Go(func() { s.serveAgain(v) })
+	}
 	return err
+}
+
+// servePause is between two attempts at what could not be served of a container, such as a port that is somebody else's.
+const servePause = time.Second
+
+// serveAgain tries until all is served, or nothing is any more.
+func (s *supervisor) serveAgain(v *served) {
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(servePause):
+		}
+		if err := v.box.Serve(s.ctx); err == nil || errors.Is(err, os.ErrClosed) {
+			return
+		}
+	}
 }
 
 // findProcess finds the process that began at a time.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -52,6 +53,15 @@ func supervise(t *testing.T, e *Engine, idle time.Duration) (stop func()) {
 
 // get fetches the page at a port of loopback, seen from the engine's network namespace.
 func get(e *Engine, port uint16) (text string, err error) {
+	err = onHost(e, func() (err error) {
+		text, err = fetch(port)
+		return err
+	})
+	return text, err
+}
+
+// onHost runs f on a thread in the engine's network namespace.
+func onHost(e *Engine, f func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -66,10 +76,21 @@ func get(e *Engine, port uint16) (text string, err error) {
 				return
 			}
 		}
-		text, err = fetch(port)
+		err = f()
 	}()
 	<-done
-	return text, err
+	return err
+}
+
+// occupy takes a port of loopback in the engine's network namespace.
+func occupy(t *testing.T, e *Engine, port uint16) (free func()) {
+	t.Helper()
+	var l net.Listener
+	require.NoError(t, onHost(e, func() (err error) {
+		l, err = net.Listen("tcp", fmt.Sprint("127.0.0.1:", port))
+		return err
+	}))
+	return func() { require.NoError(t, l.Close()) }
 }
 
 // fetch connects in the calling thread's network namespace.
@@ -160,7 +181,9 @@ func testSupervisor(t *testing.T, user bool) {
 	stop()
 	_, err = get(e, port)
 	require.Error(t, err, "nobody serves it")
+	free := occupy(t, e, port) // and so somebody else takes its port, for a while
 	stop = supervise(t, e, 0)
+	free()
 	client()
 	again := mustInspect(t, e, web)
 	require.Equal(t, web.Endpoints, again.Endpoints)

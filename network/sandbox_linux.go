@@ -62,6 +62,7 @@ type attachment struct {
 	e        *Endpoint
 	reserved *Reservation
 	link     UserLink // nil but in user mode
+	unbound  bool     // the ports were somebody else's when Serve came to them
 }
 
 // Sandbox returns the sandbox of the network namespace that process pid is in. Endpoints that have been attached under the
@@ -140,7 +141,7 @@ func (b *Sandbox) Attach(ctx context.Context, network string, o *EndpointOptions
 	}
 	reserved.link = b.joined
 	reserved.serve(e)
-	b.attached[network] = &attachment{e, reserved, b.joined}
+	b.attached[network] = &attachment{e: e, reserved: reserved, link: b.joined}
 	b.joined = nil
 	return *e, nil
 }

@@ -13,7 +13,7 @@ import (
 // Serve takes over what is attached under the sandbox's ID and a process served that is gone: in user mode its interfaces, made anew with
 // the addresses that they had; otherwise its names, its record of what is tried, and the ports that reach it by this process. What this value
 // serves already it leaves as it is. ctx bounds it. With an error what could be served is. It is os.ErrClosed after
-// Close and Forget.
+// Close and Forget. Ports that were somebody else's are tried again by the next call.
 func (b *Sandbox) Serve(ctx context.Context) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -28,10 +28,14 @@ func (b *Sandbox) Serve(ctx context.Context) error {
 	all, err := b.Endpoints()
 	errs := []error{err}
 	for _, e := range all {
-		if b.attached[e.Network] != nil {
-			continue
+		a, err := b.attached[e.Network], error(nil)
+		switch {
+		case a == nil:
+			err = b.resume(ctx, &e)
+		case a.unbound:
+			err = b.bindAgain(a)
 		}
-		if err := b.resume(ctx, &e); err != nil {
+		if err != nil {
 			errs = append(errs, fmt.Errorf("serve %s on network %s: %w", short(b.o.ID), e.Network, err))
 		}
 	}
@@ -55,13 +59,19 @@ func (b *Sandbox) resume(ctx context.Context, e *Endpoint) (err error) {
 		return err
 	}
 	b.attached[e.Network] = a
-	a.reserved.link = a.link
-	if err = a.reserved.add(e.Ports); err != nil {
-		a.reserved.Close() // of all or none
-		a.reserved = &Reservation{s: b.s}
+	return b.bindAgain(a)
+}
+
+// bindAgain binds the ports of an endpoint that is there, all or none.
+func (b *Sandbox) bindAgain(a *attachment) error {
+	a.unbound = true
+	r := &Reservation{s: b.s, link: a.link}
+	if err := r.add(a.e.Ports); err != nil {
+		r.Close()
 		return err
 	}
-	a.reserved.serve(e)
+	a.reserved, a.unbound = r, false
+	r.serve(a.e)
 	return nil
 }
 

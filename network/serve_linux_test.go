@@ -46,7 +46,7 @@ func TestServe(t *testing.T) {
 	require.Empty(t, all)
 }
 
-// TestServeWithoutPorts: a port that is somebody else's meanwhile is named, and the rest is served.
+// TestServeWithoutPorts: a port that is somebody else's meanwhile is named, and the rest is served; another call serves it when it is free.
 func TestServeWithoutPorts(t *testing.T) {
 	testenv.RequireCommand(t, "dig")
 	host, _, _ := world(t)
@@ -58,10 +58,16 @@ func TestServeWithoutPorts(t *testing.T) {
 	require.NoError(t, err)
 	attach(t, b, "net", &EndpointOptions{Names: []string{"left"}, Ports: []Port{{Host: 8080, Container: 80}}})
 	b.Forget()
-	host.serve(8080)
+	m.serve(80)
+	stop := host.serve(8080)
 	b, err = s.Sandbox(pid, &SandboxOptions{ID: "left"})
 	require.NoError(t, err)
-	require.ErrorIs(t, b.Serve(t.Context()), ErrPortInUse)
-	require.NotEmpty(t, m.command("dig", "+short", "@127.0.0.11", "left"))
+	for range 2 {
+		require.ErrorIs(t, b.Serve(t.Context()), ErrPortInUse)
+		require.NotEmpty(t, m.command("dig", "+short", "@127.0.0.11", "left"))
+	}
+	stop()
+	require.NoError(t, b.Serve(t.Context()))
+	host.sees("tcp", "127.0.0.1:8080", "172.17.0.1")
 	require.NoError(t, b.Close())
 }
