@@ -79,7 +79,7 @@ func TestKilled(t *testing.T) {
 	host := newMachine(t)
 	filterBridged(t, host, "0")
 	dir := t.TempDir()
-	rounds := 40
+	rounds := 25
 	if testing.Short() {
 		rounds = 10
 	}

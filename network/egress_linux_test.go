@@ -205,9 +205,6 @@ func TestEgress(t *testing.T) {
 		ef.IPv6.Addr().String(), "fd00::3", mustGet(t, s, "net").Interface, "cs-net")
 }
 
-// dropped is how long cannotAny waits.
-const dropped = 300 * time.Millisecond
-
 // cannotAny requires that none of the addresses can be reached.
 func (m *machine) cannotAny(network string, addresses ...string) {
 	m.t.Helper()

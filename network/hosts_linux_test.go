@@ -224,7 +224,9 @@ func askPacket(c net.Conn, end time.Time) ([]byte, error) {
 }
 
 const (
-	// patience is how long what is dropped is waited for.
+	// dropped is how long what is dropped is waited for.
+	dropped = 300 * time.Millisecond
+	// patience is how long a datagram's answer is waited for before it is sent again.
 	patience = 700 * time.Millisecond
 	// enough is how long what comes is waited for: a packet that is lost is sent again after a second at the earliest.
 	enough = 20 * time.Second
@@ -241,7 +243,7 @@ func (m *machine) sees(network, address, client string) {
 // cannot requires that nothing at the address can be reached.
 func (m *machine) cannot(network, address string) {
 	m.t.Helper()
-	answer, err := m.ask(network, address, patience)
+	answer, err := m.ask(network, address, dropped)
 	require.Error(m.t, err, "%s answered %q", address, answer)
 }
 
