@@ -59,7 +59,7 @@ func (e *Engine) Tags(ctx context.Context, repository string) ([]string, error) 
 }
 
 // SearchImages lists the images that a filter chooses.
-func (e *Engine) SearchImages(ctx context.Context, f *image.Filter) ([]*image.Image, error) {
+func (e *Engine) SearchImages(ctx context.Context, f *image.Filter) ([]*image.Summary, error) {
 	list, err := e.images.Search(ctx, f)
 	if errors.Is(err, image.ErrNotFound) {
 		return nil, &Error{Kind: NotFound, Message: "filter", Err: err}

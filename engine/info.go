@@ -30,7 +30,7 @@ func (e *Engine) Info(ctx context.Context) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	images, err := e.images.List(ctx)
+	images, err := e.images.Search(ctx, nil)
 	if err != nil {
 		return nil, err
 	}

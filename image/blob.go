@@ -46,21 +46,12 @@ func (s *Store) readBlob(d ocispec.Descriptor, limit int64) ([]byte, error) {
 	if err := checkDescriptor(d); err != nil {
 		return nil, err
 	}
-	if s.memo != nil {
-		if b, ok := s.memo.documents.get(d.Digest); ok && d.Size <= limit && d.Size == int64(len(b)) {
-			s.memo.documents.note(d.Digest, b, true)
-			return b, nil
-		}
-	}
 	b, err := readBounded(s.blobPath(d.Digest), min(limit, d.Size))
 	if err != nil {
 		return nil, fmt.Errorf("%w: blob %s: %w", ErrCorrupt, d.Digest, err)
 	}
 	if err := fitsDigest(d, b); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	if s.memo != nil {
-		s.memo.documents.note(d.Digest, b, false)
 	}
 	return b, nil
 }

@@ -97,19 +97,6 @@ func parseUntil(s string) (time.Time, error) {
 	return time.Time{}, invalid("neither a time nor a duration")
 }
 
-// Search returns the images that a filter chooses, as List does. nil chooses all.
-func (s *Store) Search(ctx context.Context, f *Filter) ([]*Image, error) {
-	list, err := s.List(ctx)
-	if err != nil || f == nil {
-		return list, err
-	}
-	m, err := s.matcher(ctx, f)
-	if err != nil {
-		return nil, fmt.Errorf("search images: %w", err)
-	}
-	return slices.DeleteFunc(list, func(i *Image) bool { return !m.match(i) }), nil
-}
-
 // A matcher is a filter whose references are looked up.
 type matcher struct {
 	*Filter
@@ -130,7 +117,7 @@ func (s *Store) matcher(ctx context.Context, f *Filter) (m *matcher, err error) 
 	return m, err
 }
 
-func (m *matcher) match(i *Image) bool {
+func (m *matcher) match(i *Summary) bool {
 	switch {
 	case m.Dangling != nil && *m.Dangling != (len(i.Names) == 0):
 		return false
@@ -143,7 +130,7 @@ func (m *matcher) match(i *Image) bool {
 	}
 	has := func(label string) bool {
 		name, want, valued := strings.Cut(label, "=")
-		value, ok := i.Config.Config.Labels[name]
+		value, ok := i.Labels[name]
 		return ok && (!valued || value == want)
 	}
 	if slices.ContainsFunc(m.Labels, func(l string) bool { return !has(l) }) || slices.ContainsFunc(m.NoLabels, has) {

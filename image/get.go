@@ -120,24 +120,38 @@ func findName(x *ocispec.Index, ref string) (ocispec.Descriptor, bool) {
 }
 
 func (s *Store) findDigest(x *ocispec.Index, d digest.Digest, platform string, want ocispec.Platform) (*Image, error) {
-	var same []*Image
-	for _, i := range s.all(x) {
+	var same *Summary
+	for _, i := range s.summaries(x) {
 		switch d {
 		case i.ID, i.Manifest:
-			return i, nil
+			return s.imageOf(i)
 		case i.Digest:
-			same = append(same, i)
+			same = i
 		}
 	}
-	if len(same) == 0 {
+	if same == nil {
 		return nil, ErrNotFound
 	}
-	return choose(string(d), same, platform, want)
+	return s.chooseOf(string(d), same, platform, want)
+}
+
+// chooseOf is choose from the images that have the digest of this one.
+func (s *Store) chooseOf(ref string, i *Summary, platform string, want ocispec.Platform) (*Image, error) {
+	list, err := s.loadTarget(i.target)
+	if err != nil {
+		return nil, err
+	}
+	img, err := choose(ref, list, platform, want)
+	if err != nil {
+		return nil, err
+	}
+	img.Names = i.Names
+	return img, nil
 }
 
 func (s *Store) findPrefix(x *ocispec.Index, digits, platform string, want ocispec.Platform) (*Image, error) {
-	var byID, byDigest []*Image
-	for _, i := range s.all(x) {
+	var byID, byDigest []*Summary
+	for _, i := range s.summaries(x) {
 		if strings.HasPrefix(i.ID.Encoded(), digits) {
 			byID = append(byID, i)
 		}
@@ -146,18 +160,18 @@ func (s *Store) findPrefix(x *ocispec.Index, digits, platform string, want ocisp
 		}
 	}
 	if len(byID) > 0 {
-		if slices.ContainsFunc(byID, func(i *Image) bool { return i.ID != byID[0].ID }) {
+		if slices.ContainsFunc(byID, func(i *Summary) bool { return i.ID != byID[0].ID }) {
 			return nil, ErrAmbiguous
 		}
-		return byID[0], nil
+		return s.imageOf(byID[0])
 	}
 	if len(byDigest) == 0 {
 		return nil, ErrNotFound
 	}
-	if slices.ContainsFunc(byDigest, func(i *Image) bool { return i.Digest != byDigest[0].Digest }) {
+	if slices.ContainsFunc(byDigest, func(i *Summary) bool { return i.Digest != byDigest[0].Digest }) {
 		return nil, ErrAmbiguous
 	}
-	return choose(digits, byDigest, platform, want)
+	return s.chooseOf(digits, byDigest[0], platform, want)
 }
 
 // choose returns the image of a list, all of one target, that suits the platform.
@@ -189,7 +203,7 @@ func (s *Store) all(x *ocispec.Index) []*Image {
 		}
 	}
 	view := *s
-	view.memo = &layerMemo{known: map[digest.Digest]memoized{}, documents: s.openDocuments()}
+	view.memo = &layerMemo{known: map[digest.Digest]memoized{}}
 	lists := make([][]*Image, len(targets))
 	var wg sync.WaitGroup
 	var next atomic.Int64
@@ -208,14 +222,11 @@ func (s *Store) all(x *ocispec.Index) []*Image {
 		})
 	}
 	wg.Wait()
-	view.memo.documents.save(s)
 	return slices.Concat(lists...)
 }
 
 // A layerMemo keeps what is known of layers, for one call that looks at many images.
 type layerMemo struct {
-	documents *documents
-
 	mu    sync.Mutex
 	known map[digest.Digest]memoized
 }
@@ -263,7 +274,8 @@ func names(x *ocispec.Index) map[digest.Digest][]string {
 
 // List returns the images of the store, one for each digest that names stand for or stood for, the newest first. Of a
 // multi-platform image it returns the one that suits this program's platform best. What is no image, such as a
-// signature that another program put there, is left out, and so is what is damaged: Check reports that.
+// signature that another program put there, is left out, and so is what is damaged: Check reports that. Where a [Summary]
+// suffices, Search is faster.
 func (s *Store) List(ctx context.Context) ([]*Image, error) {
 	x, err := s.readIndex()
 	if err != nil {
@@ -276,19 +288,7 @@ func (s *Store) List(ctx context.Context) ([]*Image, error) {
 	if err != nil {
 		return nil, errors.Join(errors.New("list images"), err)
 	}
-	var list []*Image
-	all := s.all(x)
-	for len(all) > 0 {
-		n := 1
-		for n < len(all) && all[n].Digest == all[0].Digest {
-			n++
-		}
-		i := best(want, all[:n])
-		if i == nil {
-			i = all[0]
-		}
-		list, all = append(list, i), all[n:]
-	}
+	list := onePerDigest(s.all(x), func(i *Image) (digest.Digest, int) { return i.Digest, rank(want, i.Config.Platform) })
 	slices.SortStableFunc(list, func(a, b *Image) int { return b.Created.Compare(a.Created) })
 	return list, nil
 }

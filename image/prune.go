@@ -124,7 +124,7 @@ func (del *deletion) matches(m *matcher, e ocispec.Descriptor, names []string) b
 	list, err := del.s.loadTarget(e)
 	return err == nil && slices.ContainsFunc(list, func(i *Image) bool {
 		i.Names = names
-		return m.match(i)
+		return m.match(i.Summary())
 	})
 }
 

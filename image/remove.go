@@ -91,7 +91,7 @@ func (s *Store) targetsOf(x *ocispec.Index, ref string, force bool) (t []ocispec
 		return nil, nil, err
 	}
 	// All that have this configuration or this digest are one image to the user.
-	for _, o := range s.all(x) {
+	for _, o := range s.summaries(x) {
 		if o.ID != i.ID && o.Digest != i.Digest || containsDigest(t, o.Digest) {
 			continue
 		}

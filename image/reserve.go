@@ -35,7 +35,7 @@ func (del *deletion) writeIndex() error {
 	if !errors.Is(err, syscall.ENOSPC) {
 		return err
 	}
-	_ = removeIfThere(del.s.path(documentsName))
+	_ = removeIfThere(del.s.path(factsName))
 	if removeIfThere(del.s.path(reserveName)) != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ func (s *Store) Get(digest.Digest) (Layer, error) { return Layer{}, unsupported(
 // List returns errors.ErrUnsupported on this system.
 func (s *Store) List() ([]Layer, error) { return nil, unsupported("list layers") }
 
+// Digests returns errors.ErrUnsupported on this system.
+func (s *Store) Digests() ([]digest.Digest, error) { return nil, unsupported("list layers") }
+
 // Remove returns errors.ErrUnsupported on this system.
 func (s *Store) Remove(context.Context, digest.Digest) error { return unsupported("remove layer") }
 

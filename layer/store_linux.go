@@ -131,6 +131,12 @@ func (s *Store) List() ([]Layer, error) {
 	return layers, nil
 }
 
+// Digests returns the diffIDs of the layers of the store, in order, without reading what they are.
+func (s *Store) Digests() ([]digest.Digest, error) {
+	ids, _, err := s.ids()
+	return ids, err
+}
+
 // ids returns the digests that the store has folders for, and the paths in it that belong to nothing.
 func (s *Store) ids() (ids []digest.Digest, strays []string, err error) {
 	top, err := os.ReadDir(s.dir)

@@ -83,7 +83,7 @@ type sharingRow struct {
 func (a *app) printSharing(u *engine.DiskUsage, size func(int64) string, format string) error {
 	var list []any
 	for _, i := range u.ByImage {
-		for _, row := range rows(i.Image, &imagesFlags{}) {
+		for _, row := range rows(i.Image.Summary(), &imagesFlags{}) {
 			row.Size = size(i.Shared + i.Unique)
 			list = append(list, sharingRow{row, size(i.Shared), size(i.Unique)})
 		}
