@@ -31,17 +31,28 @@ func rounds() int {
 // escapeByEntering: a process that enters a container still has descriptors of the host and all capabilities. One inside
 // looks for the moment in which it can be traced, or what it has open be taken.
 func escapeByEntering(t *testing.T) {
-	c := attacker(t, "enter")
-	in, err := c.StdinPipe()
-	require.NoError(t, err)
-	out := ready(t, c)
-	for range rounds() / 5 { // the attacker leaves little time to others
-		require.Equal(t, "hello\n", output2(t, c.Command("echo", "hello")))
+	// To be allowed to trace the processes of its user namespace is not to be allowed to trace those that come from outside.
+	for name, change := range map[string]func(*container.Container){
+		"default": func(*container.Container) {},
+		"SYS_PTRACE in a user namespace": func(c *container.Container) {
+			c.UIDMappings, c.GIDMappings, c.CapAdd = idMaps, idMaps, []string{"SYS_PTRACE"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := attacker(t, "enter")
+			change(c)
+			in, err := c.StdinPipe()
+			require.NoError(t, err)
+			out := ready(t, c)
+			for range rounds() / 5 { // the attacker leaves little time to others
+				require.Equal(t, "hello\n", output2(t, c.Command("echo", "hello")))
+			}
+			require.NoError(t, in.Close())
+			said, err := io.ReadAll(out)
+			require.NoError(t, err)
+			require.Equal(t, "held\n", string(said))
+		})
 	}
-	require.NoError(t, in.Close())
-	said, err := io.ReadAll(out)
-	require.NoError(t, err)
-	require.Equal(t, "held\n", string(said))
 }
 
 // escapeByTyping: the terminal that the host program has passed on gets a command typed into it, for the shell that goes on
