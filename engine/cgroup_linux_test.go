@@ -25,7 +25,11 @@ func runLimited(args []string) int {
 		fmt.Println(err)
 		return 1
 	}
-	c, err := e.Create(ctx, &Config{Image: "hello-world", PidsLimit: 50})
+	_, err = e.Pull(ctx, "hello-world", nil)
+	var c *Container
+	if err == nil {
+		c, err = e.Create(ctx, &Config{Image: "hello-world", PidsLimit: 50, Network: "none"})
+	}
 	if err == nil {
 		var run *Run
 		if run, err = e.Start(ctx, c.ID, nil); err == nil {
@@ -80,8 +84,6 @@ func TestCgroupOfABusyProgram(t *testing.T) {
 	if m.Mode() != cgroups.V2 {
 		t.Skip("pure cgroup v2")
 	}
-	_, err = e.Pull(t.Context(), "hello-world", nil)
-	require.NoError(t, err)
 	g, err := m.Create(testenv.CgroupName(t), nil)
 	require.NoError(t, err)
 	defer g.Close()
@@ -98,4 +100,16 @@ func TestCgroupOfABusyProgram(t *testing.T) {
 	require.Eventually(t, func() bool { return g.Remove() == nil }, 10*time.Second, 5*time.Millisecond)
 	_, err = os.Stat(filepath.Join("/sys/fs/cgroup", sharedParent))
 	require.ErrorIs(t, err, os.ErrNotExist, "it goes with the last group in it")
+}
+
+// TestCgroupOfADelegatedUser: an ordinary user's containers have limits where a control group is delegated to the user, beside its program.
+func TestCgroupOfADelegatedUser(t *testing.T) {
+	u := testenv.NewUser(t, false)
+	program, parent := testenv.DelegateCgroup(t, u.ID)
+	testenv.ReapOrphans(t)
+	cmd := u.Command(t, "run-limited", filepath.Join(u.Home, "store"))
+	cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(program.Fd())
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "/sys/fs/cgroup"+parent+"/caisson/caisson-")
 }
