@@ -73,47 +73,39 @@ func (w *wire) tcp(r *tcp.ForwarderRequest) {
 }
 
 // accept completes a container's connection.
-func accept(r *tcp.ForwarderRequest) *gonet.TCPConn {
-	var q waiter.Queue
-	ep, err := r.CreateEndpoint(&q)
+func accept(r *tcp.ForwarderRequest) *stream {
+	q := &waiter.Queue{}
+	ep, err := r.CreateEndpoint(q)
 	if err != nil {
 		r.Complete(true)
 		return nil
 	}
 	r.Complete(false)
 	ep.SocketOptions().SetKeepAlive(true)
-	return gonet.NewTCPConn(&q, ep)
+	return newStream(q, ep)
 }
 
 // splice copies both ways until both have ended.
-func (p *port) splice(in *gonet.TCPConn, out *net.TCPConn) {
+func (p *port) splice(in *stream, out *net.TCPConn) {
 	stop := afterDone(p.ctx, func() { _, _ = in.Close(), out.Close() })
 	defer stop()
 	defer in.Close()
 	defer out.Close()
+	pass := func(to, from interface {
+		net.Conn
+		CloseWrite() error
+	}) {
+		if _, err := io.Copy(to, from); err != nil {
+			_, _ = in.Close(), out.Close()
+			return
+		}
+		_ = to.CloseWrite()
+	}
 	var both sync.WaitGroup
-	both.Go(func() {
-		if _, err := io.CopyBuffer(writerOnly{out}, in, make([]byte, 256<<10)); err != nil {
-			_, _ = in.Close(), out.Close()
-			return
-		}
-		_ = out.CloseWrite()
-	})
-	both.Go(func() {
-		if _, err := io.CopyBuffer(in, readerOnly{out}, make([]byte, 256<<10)); err != nil {
-			_, _ = in.Close(), out.Close()
-			return
-		}
-		_ = in.CloseWrite()
-	})
+	both.Go(func() { pass(out, in) })
+	both.Go(func() { pass(in, out) })
 	both.Wait()
 }
-
-// These keep io.Copy from ways of its own, which do not know the other side.
-type (
-	writerOnly struct{ io.Writer }
-	readerOnly struct{ io.Reader }
-)
 
 // udp makes a session for a container's datagrams to one destination.
 func (w *wire) udp(r *udp.ForwarderRequest) bool {
@@ -201,7 +193,7 @@ func (p *port) resolvePackets(c *gonet.UDPConn) {
 }
 
 // resolveStream answers messages with their length before them.
-func (p *port) resolveStream(c *gonet.TCPConn) {
+func (p *port) resolveStream(c *stream) {
 	stop := afterDone(p.ctx, func() { _ = c.Close() })
 	defer stop()
 	defer c.Close()

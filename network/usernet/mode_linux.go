@@ -115,5 +115,5 @@ func (p *port) Dial(ctx context.Context, network string, from netip.Addr, to net
 	if network == "udp" {
 		return gonet.DialUDP(p.w.stack, &local, &remote, number)
 	}
-	return gonet.DialTCPWithBind(ctx, p.w.stack, local, remote, number)
+	return p.w.dialStream(ctx, local, remote, number)
 }

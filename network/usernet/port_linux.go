@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/checksum"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -24,6 +25,8 @@ const (
 	ethHeader  = 14
 	headers    = vnetHeader + ethHeader
 	needsCsum  = 1 // VIRTIO_NET_HDR_F_NEEDS_CSUM
+	gsoTCP4    = 1 // VIRTIO_NET_HDR_GSO_TCPV4
+	gsoTCP6    = 4 // VIRTIO_NET_HDR_GSO_TCPV6
 )
 
 // A port is a container's interface on a wire.
@@ -68,31 +71,74 @@ func (p *port) run() {
 	if tap == nil {
 		return
 	}
-	b := make([]byte, headers+1<<16)
-	for {
-		n, err := tap.Read(b)
-		if errors.Is(err, os.ErrClosed) || p.ctx.Err() != nil {
-			return
+	raw, err := tap.SyscallConn()
+	if err != nil {
+		return
+	}
+	f := &frame{}
+	defer f.release()
+	for p.ctx.Err() == nil {
+		var n int
+		var failed error
+		err := raw.Read(func(fd uintptr) bool {
+			n, failed = unix.Readv(int(fd), f.parts())
+			return !errors.Is(failed, unix.EAGAIN)
+		})
+		if err != nil || failed != nil && !errors.Is(failed, unix.EINTR) {
+			return // the port is closed, or the namespace is gone, and the device with it
 		}
-		if err != nil {
-			if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
-				continue
-			}
-			return // the namespace is gone, and the device with it
-		}
-		if n > headers {
-			p.receive(b[:n])
+		if failed == nil && n > headers && n <= headers+maxPacket {
+			f.size = n - headers
+			p.receive(f)
 		}
 	}
 }
 
+const (
+	maxPacket = 1<<16 - 1 // of IP, in bytes
+	copied    = 4 << 10   // packets up to this size are copied, so that they do not keep the memory of a large one
+)
+
+// A frame is what the container sends: headers, and a packet in memory of the stack's, to which it is handed as it is if it is large.
+type frame struct {
+	head [headers]byte
+	view *buffer.View
+	size int
+}
+
+// parts are where the next frame goes.
+func (f *frame) parts() [][]byte {
+	if f.view == nil {
+		f.view = buffer.NewViewSize(maxPacket)
+	}
+	return [][]byte{f.head[:], f.view.AsSlice()}
+}
+
+func (f *frame) packet() []byte { return f.view.AsSlice()[:f.size] }
+
+// take hands out the packet.
+func (f *frame) take() buffer.Buffer {
+	if f.size <= copied {
+		return buffer.MakeWithData(f.packet())
+	}
+	v := f.view
+	f.view = nil
+	v.CapLength(f.size)
+	return buffer.MakeWithView(v)
+}
+
+func (f *frame) release() {
+	if f.view != nil {
+		f.view.Release()
+	}
+}
+
 // receive looks at a frame that the container sends: nothing in another's name goes on.
-func (p *port) receive(frame []byte) {
-	eth := frame[vnetHeader:]
+func (p *port) receive(f *frame) {
+	eth, packet := f.head[vnetHeader:], f.packet()
 	if [6]byte(eth[6:12]) != p.mac {
 		return
 	}
-	packet := eth[ethHeader:]
 	switch binary.BigEndian.Uint16(eth[12:]) {
 	case unix.ETH_P_ARP:
 		p.arp(packet)
@@ -109,7 +155,7 @@ func (p *port) receive(frame []byte) {
 			p.echo4(packet, to)
 			return
 		}
-		p.pass(frame, to, ipv4.ProtocolNumber)
+		p.pass(f, to, ipv4.ProtocolNumber)
 	case unix.ETH_P_IPV6:
 		h := header.IPv6(packet)
 		if !h.IsValid(len(packet)) {
@@ -131,20 +177,20 @@ func (p *port) receive(frame []byte) {
 		if forbidden(to) && p.w.port(to) == nil || from != p.e.Endpoint.IPv6.Addr() {
 			return
 		}
-		p.pass(frame, to, ipv6.ProtocolNumber)
+		p.pass(f, to, ipv6.ProtocolNumber)
 	}
 }
 
 // pass sends a frame on: to a neighbour, or to the stack, which is all others.
-func (p *port) pass(frame []byte, to netip.Addr, number tcpip.NetworkProtocolNumber) {
+func (p *port) pass(f *frame, to netip.Addr, number tcpip.NetworkProtocolNumber) {
 	if p.w.own(to) && !p.w.gateway(to) || to.IsLinkLocalUnicast() && to.Is6() {
 		if other := p.w.port(to); other != nil && (other == p || !p.w.n.Isolated) {
-			copy(frame[vnetHeader:], other.mac[:])
-			other.write(frame)
+			copy(f.head[vnetHeader:], other.mac[:])
+			other.write(f.head[:], f.packet())
 		}
 		return
 	}
-	p.w.inject(number, frame[headers:])
+	p.w.inject(number, f.take())
 }
 
 // write sends a frame to the container. A full queue loses it, as a cable does.
@@ -188,6 +234,14 @@ func (p *port) send(pkt *stack.PacketBuffer) {
 		head[0] = needsCsum
 		binary.NativeEndian.PutUint16(head[6:], uint16(ethHeader+len(network)))
 		binary.NativeEndian.PutUint16(head[8:], uint16(offset))
+	}
+	if g := pkt.GSOOptions; g.Type != stack.GSONone && pkt.Data().Size() > int(g.MSS) {
+		head[1] = gsoTCP4
+		if kind == unix.ETH_P_IPV6 {
+			head[1] = gsoTCP6
+		}
+		binary.NativeEndian.PutUint16(head[2:], uint16(ethHeader+len(network)+len(transport)))
+		binary.NativeEndian.PutUint16(head[4:], g.MSS)
 	}
 	parts := append(make([][]byte, 0, 8), head[:])
 	p.write(append(parts, pkt.AsSlices()...)...)

@@ -39,7 +39,7 @@ func (p *port) open(tun, rtnl *os.File) (err error) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, int(size)); err != nil {
 		return os.NewSyscallError("TUNSETVNETHDRSZ", err)
 	}
-	if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, unix.TUN_F_CSUM); err != nil {
+	if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, unix.TUN_F_CSUM|unix.TUN_F_TSO4|unix.TUN_F_TSO6); err != nil {
 		return os.NewSyscallError("TUNSETOFFLOAD", err)
 	}
 	mac, err := net.ParseMAC(p.e.Endpoint.MAC)

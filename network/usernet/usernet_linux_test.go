@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -287,51 +286,3 @@ func TestUserMode(t *testing.T) {
 	require.Equal(t, d.IPv4, e3.IPv4)
 	third.sees("tcp", "10.250.0.2:80", "10.250.0.3")
 }
-
-// TestStream: what is sent arrives whole, both ways, and the end of one way is passed on.
-func TestStream(t *testing.T) {
-	a4, _ := hostAddr(t)
-	s := newStore(t)
-	_, err := s.Create(t.Context(), "net", nil)
-	require.NoError(t, err)
-	b := newBox(t, s, network.SandboxOptions{ID: "box"})
-	b.attach("net", nil)
-	l, err := net.Listen("tcp", a4+":0")
-	require.NoError(t, err)
-	defer l.Close()
-	const size = 20 << 20
-	got := make(chan int64, 1)
-	go func() {
-		c, err := l.Accept()
-		if err != nil {
-			got <- -1
-			return
-		}
-		defer c.Close()
-		n, _ := io.Copy(io.Discard, c)
-		got <- n
-		_, _ = io.WriteString(c, strconv.FormatInt(n, 10))
-	}()
-	var answer []byte
-	require.NoError(t, b.in(func() error {
-		c, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if _, err := io.CopyN(c, zeros{}, size); err != nil {
-			return err
-		}
-		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
-			return err
-		}
-		answer, err = io.ReadAll(c)
-		return err
-	}))
-	require.EqualValues(t, size, <-got)
-	require.Equal(t, strconv.Itoa(size), string(answer))
-}
-
-type zeros struct{}
-
-func (zeros) Read(b []byte) (int, error) { return len(b), nil }

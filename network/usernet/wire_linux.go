@@ -156,15 +156,16 @@ func (w *wire) gateway(a netip.Addr) bool {
 	return false
 }
 
-// inject gives a packet of IP to the stack.
-func (w *wire) inject(number tcpip.NetworkProtocolNumber, packet []byte) {
+// inject gives a packet of IP to the stack, and is its end.
+func (w *wire) inject(number tcpip.NetworkProtocolNumber, packet buffer.Buffer) {
 	w.mu.RLock()
 	d := w.disp
 	w.mu.RUnlock()
 	if d == nil {
+		packet.Release()
 		return
 	}
-	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
+	pkt := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: packet})
 	d.DeliverNetworkPacket(number, pkt)
 	pkt.DecRef()
 }
@@ -208,6 +209,12 @@ func (w *wire) SetLinkAddress(tcpip.LinkAddress) {}
 func (w *wire) Capabilities() stack.LinkEndpointCapabilities {
 	return stack.CapabilityRXChecksumOffload | stack.CapabilityTXChecksumOffload
 }
+
+// SupportedGSO makes it a [stack.GSOEndpoint]: what is larger than the MTU is cut up by the kernel, if it is at all.
+func (w *wire) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+
+// GSOMaxSize is in bytes, with headers.
+func (w *wire) GSOMaxSize() uint32 { return maxPacket }
 
 // Attach takes the stack's side.
 func (w *wire) Attach(d stack.NetworkDispatcher) {

@@ -1,0 +1,96 @@
+package usernet
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/caisson-engine/caisson/network"
+	"github.com/stretchr/testify/require"
+)
+
+const streamed = 4 << 20
+
+// stuff is what the side sends.
+func stuff(side byte) io.Reader { return io.LimitReader(rand.NewChaCha8([32]byte{side}), streamed) }
+
+// send sends the side's stuff and its end.
+func send(c net.Conn, side byte) error {
+	if _, err := io.Copy(c, stuff(side)); err != nil {
+		return err
+	}
+	return c.(*net.TCPConn).CloseWrite()
+}
+
+// receive wants the side's stuff and its end.
+func receive(c net.Conn, side byte) error {
+	want, got := sha256.New(), sha256.New()
+	_, _ = io.Copy(want, stuff(side))
+	n, err := io.Copy(got, c)
+	if err == nil && !bytes.Equal(want.Sum(nil), got.Sum(nil)) {
+		err = fmt.Errorf("%d bytes, of %d, that are not what was sent", n, streamed)
+	}
+	return err
+}
+
+// transfer sends from one to the other, which answers when it has seen the end.
+func transfer(t *testing.T, listen func(func() error) error, at string, dial func(func() error) error, to string) {
+	t.Helper()
+	var l net.Listener
+	require.NoError(t, listen(func() (err error) {
+		l, err = net.Listen("tcp", at)
+		return err
+	}))
+	defer l.Close()
+	answered := make(chan error, 1)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			defer c.Close()
+			err = errors.Join(receive(c, 1), send(c, 2))
+		}
+		answered <- err
+	}()
+	require.NoError(t, dial(func() error {
+		c, err := net.DialTimeout("tcp", to, 30*time.Second)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return errors.Join(send(c, 1), receive(c, 2))
+	}), to)
+	require.NoError(t, <-answered)
+}
+
+// TestStream: what is sent arrives whole, both ways, and the end of one way is passed on: from a container to the host and by a published port
+// to it, and between containers, in packets of all sizes.
+func TestStream(t *testing.T) {
+	a4, a6 := hostAddr(t)
+	s := newStore(t)
+	for _, mtu := range []int{0, 1280} {
+		name := fmt.Sprint("mtu", mtu)
+		_, err := s.Create(t.Context(), name, &network.CreateOptions{MTU: mtu, IPv6: true})
+		require.NoError(t, err)
+		a, b := newBox(t, s, network.SandboxOptions{ID: name + "a"}), newBox(t, s, network.SandboxOptions{ID: name + "b"})
+		a.attach(name, nil)
+		e := b.attach(name, &network.EndpointOptions{Ports: []network.Port{{Container: 80}}})
+		published := strconv.Itoa(int(e.Ports[0].Host))
+		for _, at := range []string{a4 + ":7200", "[" + a6 + "]:7200"} {
+			transfer(t, here, at, a.in, at)
+		}
+		for _, to := range []netip.Addr{e.IPv4.Addr(), e.IPv6.Addr()} {
+			transfer(t, b.in, ":80", a.in, netip.AddrPortFrom(to, 80).String())
+		}
+		for _, to := range []string{a4, a6, "127.0.0.1"} {
+			transfer(t, b.in, ":80", here, net.JoinHostPort(to, published))
+		}
+	}
+}
