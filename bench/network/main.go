@@ -32,13 +32,13 @@ func main() {
 	flag.IntVar(&b.seconds, "seconds", 3, "seconds of each transfer")
 	flag.IntVar(&b.rounds, "rounds", 3, "transfers of each kind")
 	only := flag.String("only", "", "attach, dns, bridge or user")
-	inside := flag.Bool("inside", false, "it is in a network namespace of its own already")
+	inside := flag.Bool("inside", false, "it is in namespaces of its own already")
 	flag.Parse()
 	if !*inside {
-		cmd := exec.Command("unshare", append([]string{"-n", "--", "/proc/self/exe", "-inside"}, os.Args[1:]...)...)
+		cmd := exec.Command("unshare", append([]string{"-n", "-m", "--", "/proc/self/exe", "-inside"}, os.Args[1:]...)...)
 		self, err := os.Executable()
 		if err == nil {
-			cmd.Args[3] = self
+			cmd.Args[4] = self
 			cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 			err = cmd.Run()
 		}
@@ -267,6 +267,26 @@ type way struct {
 	client  int // a process, or 0 for the host
 	address string
 	port    string
+	by      int // the process that passes the bytes on, or 0 for the kernel
+}
+
+// processors is the time that processors have worked for a process.
+func processors(pid int) (time.Duration, error) {
+	if pid == 0 {
+		return 0, nil
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0, errors.ErrUnsupported
+	}
+	user, err := strconv.Atoi(f[11])
+	system, e := strconv.Atoi(f[12])
+	return time.Duration(user+system) * 10 * time.Millisecond, errors.Join(err, e) // of USER_HZ, which is 100
 }
 
 // serve starts iperf3's server at a process.
@@ -291,7 +311,12 @@ func (b *bench) serve(pid int) error {
 
 var errFailed = errors.New("no transfer")
 
-func (b *bench) transfer(w way, reverse bool) (gbit float64, err error) {
+// transfer returns the speed and what a gigabyte takes of the time of whoever passes it on.
+func (b *bench) transfer(w way, reverse bool) (gbit float64, cost time.Duration, err error) {
+	begin, err := processors(w.by)
+	if err != nil {
+		return 0, 0, err
+	}
 	args := []string{"iperf3", "-J", "-c", w.address, "-p", w.port, "-t", strconv.Itoa(b.seconds), "--connect-timeout", "3000"}
 	if reverse {
 		args = append(args, "-R")
@@ -307,37 +332,49 @@ func (b *bench) transfer(w way, reverse bool) (gbit float64, err error) {
 		Error string `json:"error"`
 		End   struct {
 			Received struct {
-				Bits float64 `json:"bits_per_second"`
+				Bytes float64 `json:"bytes"`
+				Bits  float64 `json:"bits_per_second"`
 			} `json:"sum_received"`
 		} `json:"end"`
 	}
 	if e := json.Unmarshal(out, &r); e != nil || err != nil || r.Error != "" {
-		return 0, fmt.Errorf("%s: iperf3: %s: %w", w.name, r.Error+stderr.String(), errors.Join(errFailed, err, e))
+		return 0, 0, fmt.Errorf("%s: iperf3: %s: %w", w.name, r.Error+stderr.String(), errors.Join(errFailed, err, e))
 	}
-	return r.End.Received.Bits / 1e9, nil
+	end, err := processors(w.by)
+	return r.End.Received.Bits / 1e9, time.Duration(float64(end-begin) * 1e9 / r.End.Received.Bytes), err
 }
 
-// compare has all ways take turns, and prints each one's median and its part of the first one's.
+// compare has all ways take turns, and prints each one's median, the median of its part of the first one's, and what a gigabyte costs whoever
+// passes it on, which other load on the machine changes less.
 func (b *bench) compare(title string, reverse bool, ways ...way) error {
-	got := make([][]float64, len(ways))
+	got, parts, costs := make([][]float64, len(ways)), make([][]float64, len(ways)), make([][]time.Duration, len(ways))
 	for range b.rounds {
+		var first float64
 		for i, w := range ways {
-			g, err := b.transfer(w, reverse)
+			g, cost, err := b.transfer(w, reverse)
 			if err != nil { // the server may not be done with the last one
 				time.Sleep(time.Second)
-				g, err = b.transfer(w, reverse)
+				g, cost, err = b.transfer(w, reverse)
 			}
 			if err != nil {
 				return err
 			}
-			got[i] = append(got[i], g)
+			if i == 0 {
+				first = g
+			}
+			got[i], parts[i], costs[i] = append(got[i], g), append(parts[i], g/first), append(costs[i], cost)
 		}
 	}
 	for i, w := range ways {
 		slices.Sort(got[i])
-		slices.Sort(got[0])
-		mid, first := got[i][len(got[i])/2], got[0][len(got[0])/2]
-		fmt.Printf("%-28s %-34s %6.2f Gbit/s, %.2f\n", title, w.name, mid, mid/first)
+		slices.Sort(parts[i])
+		slices.Sort(costs[i])
+		mid := len(got[i]) / 2
+		fmt.Printf("%-28s %-24s %6.2f Gbit/s, %.2f", title, w.name, got[i][mid], parts[i][mid])
+		if w.by != 0 {
+			fmt.Printf("; processors' time a GB %.2f s", costs[i][mid].Seconds())
+		}
+		fmt.Println()
 	}
 	return nil
 }
@@ -369,16 +406,16 @@ func (b *bench) bridge() error {
 			return err
 		}
 	}
-	err = b.compare("between containers", false, way{"veth and bridge by hand", hand[1], "10.9.0.2", "5201"},
-		way{"network", two, e.IPv4.Addr().String(), "5201"})
+	err = b.compare("between containers", false, way{"veth and bridge by hand", hand[1], "10.9.0.2", "5201", 0},
+		way{"network", two, e.IPv4.Addr().String(), "5201", 0})
 	if err != nil {
 		return err
 	}
 	if err := command("iptables", "-t", "nat", "-A", "PREROUTING", "-p", "tcp", "--dport", "6202", "-j", "DNAT", "--to", "10.9.0.2:5201"); err != nil {
 		fmt.Println("a published port by hand is left out:", err)
-		return b.compare("published port", false, way{"network", b.peer, "10.1.0.2", "6201"})
+		return b.compare("published port", false, way{"network", b.peer, "10.1.0.2", "6201", 0})
 	}
-	err = b.compare("published port", false, way{"iptables by hand", b.peer, "10.1.0.2", "6202"}, way{"network", b.peer, "10.1.0.2", "6201"})
+	err = b.compare("published port", false, way{"iptables by hand", b.peer, "10.1.0.2", "6202", 0}, way{"network", b.peer, "10.1.0.2", "6201", 0})
 	return errors.Join(err, b.closeTo(1))
 }
 
