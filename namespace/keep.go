@@ -18,8 +18,8 @@ import (
 // The keeper is the first process of a PID namespace around the process's own: if it is killed the kernel kills all
 // processes of the container. With the PID namespace of the host that cannot be; they live on.
 type Keep struct {
-	// Dir is a folder of the process's own, where the keeper has its files. It must exist, hold no files of a keeper, and
-	// be closed to others.
+	// Dir is a folder of the process's own, where the keeper has its files. It must exist, hold no files of a keeper but the log that
+	// ContinueLog leaves, and be closed to others.
 	Dir string
 	// Stdin keeps the process's standard input open, for [Process.Input]. By default it is /dev/null. With
 	// Launch.TTY the terminal is the input.
@@ -68,8 +68,8 @@ const (
 	keepLock    = "keeper"  // locked while the keeper lives
 )
 
-// keepFiles are all of them.
-var keepFiles = []string{keepLog, keepOldLog, keepExit, keepExitNew, keepControl, keepLock}
+// keepFiles are those that a keeper has from its beginning.
+var keepFiles = []string{keepLog, keepExit, keepExitNew, keepControl, keepLock}
 
 const (
 	defaultLogSize = 16 << 20

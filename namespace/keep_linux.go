@@ -31,6 +31,7 @@ type keeper struct {
 	groupDir   *os.File // the keeper's control groups
 	groupTasks []*os.File
 	path       string
+	goesOn     bool // with the log of a process before
 	held       []int
 	uids       []IDMapping // of the process's own user namespace, if it is new
 }
@@ -111,22 +112,23 @@ func (k *keeper) makeFiles() (made bool, err error) {
 	}
 	k.dir = k.hold(dir)
 	create := func(name string, fl int) (int, error) {
-		fd, err := unix.Openat(dir, name, unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC|fl, 0o600)
+		fd, err := unix.Openat(dir, name, unix.O_CREAT|unix.O_NOFOLLOW|unix.O_CLOEXEC|fl, 0o600)
 		if err != nil {
 			return -1, fail("open", name, err)
 		}
 		return k.hold(fd), nil
 	}
-	if k.lock, err = create(keepLock, unix.O_RDWR); err != nil {
+	if k.lock, err = create(keepLock, unix.O_EXCL|unix.O_RDWR); err != nil {
 		return false, err
 	}
 	if err := unix.Flock(k.lock, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return true, fail("flock", keepLock, err)
 	}
+	k.goesOn = unix.Faccessat(dir, keepLog, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW) == nil // see ContinueLog
 	if k.log, err = create(keepLog, unix.O_WRONLY|unix.O_APPEND); err != nil {
 		return true, err
 	}
-	if k.exit, err = create(keepExitNew, unix.O_RDWR); err != nil {
+	if k.exit, err = create(keepExitNew, unix.O_EXCL|unix.O_RDWR); err != nil {
 		return true, err
 	}
 	if _, err := unix.Pwrite(k.exit, k.says(), 0); err != nil {
@@ -161,7 +163,9 @@ func controlAddr(dir int) *unix.SockaddrUnix {
 
 func (k *keeper) removeFiles() {
 	for _, name := range keepFiles {
-		_ = os.Remove(filepath.Join(k.path, name))
+		if name != keepLog || !k.goesOn {
+			_ = os.Remove(filepath.Join(k.path, name))
+		}
 	}
 }
 

@@ -20,3 +20,6 @@ func (p *Process) CloseInput(context.Context) error { return unsupported("close 
 
 // Follow returns an error that satisfies errors.ErrUnsupported.
 func (r *LogReader) Follow(context.Context) (*Frame, error) { return nil, unsupported("follow") }
+
+// ContinueLog is for Linux only.
+func ContinueLog(string) error { return unsupported("continue log") }

@@ -258,6 +258,7 @@ func (k *keeperCompiler) loop() {
 	k.timeout, k.over, k.size = k.variable("timeout", 8), k.variable("over", 8), k.variable("size", 8)
 	ready, n := k.variable("ready", 8), k.variable("n", 8)
 	again, some, done := k.label(), k.label(), k.label()
+	k.call("lseek", unix.SYS_LSEEK, num(keeperLogFD), num(0), num(unix.SEEK_END)).to(k.size) // it may go on with one that was there
 	k.place(again)
 	k.call("ppoll", unix.SYS_PPOLL, k.polls.addr(), num(pollSize/8), k.timeout, null, num(8)).to(ready).orElse(again, anyError)
 	k.op(opTest, ready, num(0), all).orElse(some, anyError) // 0 only if there is a timeout
