@@ -106,6 +106,24 @@ func chooseKeptParent() string {
 	return sharedParent
 }
 
+// leaveUnit moves a process out of the program's unit of systemd, if it is in one.
+func (e *Engine) leaveUnit(pid int) error {
+	parent := e.keptParent(&Container{})
+	if parent == "" {
+		return nil
+	}
+	m, err := cgroups.Detect()
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	g, err := m.Complete(path.Join(parent, "supervisor"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(g.Add(pid), g.Close())
+}
+
 // keptCgroup is the name of the control group of a container that outlives the program.
 func (e *Engine) keptCgroup(c *Container) string {
 	if parent := e.keptParent(c); parent != "" {

@@ -25,6 +25,8 @@ type Config struct {
 	Labels map[string]string `json:",omitempty"`
 	// AutoRemove removes the container, and the volumes that were made for it, when it has ended.
 	AutoRemove bool `json:",omitempty"`
+	// RestartPolicy says when it is started again. It cannot be combined with AutoRemove.
+	RestartPolicy RestartPolicy `json:",omitzero"`
 
 	// Entrypoint takes the place of the image's, and the image's Cmd is not used then. [""] means none. Nil is the image's.
 	Entrypoint []string `json:",omitempty"`

@@ -49,6 +49,8 @@ type Container struct {
 	// Networks are what it is connected to when it starts, and Ports are published then.
 	Networks []Connection   `json:",omitempty"`
 	Ports    []network.Port `json:",omitempty"`
+	// RestartCount is how often its restart policy has had it started again since it was started otherwise.
+	RestartCount int `json:",omitempty"`
 	// Endpoints are its interfaces, while it runs, as they were when it started.
 	Endpoints []network.Endpoint `json:",omitempty"`
 }
@@ -69,6 +71,9 @@ type State struct {
 	Detached bool `json:",omitempty"`
 	// Supervised says that its networks are served by a supervisor: see [Engine.Supervise].
 	Supervised bool `json:",omitempty"`
+	// Restarting says that it has ended, and its restart policy has it started again, RestartDelay after its end: see [RestartPolicy].
+	Restarting   bool          `json:",omitempty"`
+	RestartDelay time.Duration `json:",omitempty"`
 	// ExitCode as a shell gives it: 128 and more for a signal. OOMKilled says that the kernel killed for want of memory.
 	ExitCode  int
 	OOMKilled bool `json:",omitempty"`
@@ -92,6 +97,9 @@ func (s *State) String() string {
 		}
 		return up
 	case Exited:
+		if s.Restarting {
+			return fmt.Sprintf("Restarting (%d) %s ago", s.ExitCode, Ago(time.Since(s.Finished)))
+		}
 		return fmt.Sprintf("Exited (%d) %s ago", s.ExitCode, Ago(time.Since(s.Finished)))
 	}
 	if s.Status == Dead {

@@ -89,6 +89,9 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 	if err := cfg.checkEgress(); err != nil {
 		return nil, nil, err
 	}
+	if err := cfg.checkRestart(); err != nil {
+		return nil, nil, err
+	}
 	if err := e.prepareNetwork(ctx, c, img.Config.Config.ExposedPorts); err != nil {
 		return nil, nil, err
 	}

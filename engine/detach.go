@@ -19,10 +19,7 @@ import (
 // see that it runs, and those of its volumes.
 func (r *Run) keep() error {
 	dir := r.e.keepDir(r.record.ID)
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	if err := r.keepDir(); err != nil {
 		return err
 	}
 	if !r.c.NoCgroup {
@@ -35,6 +32,21 @@ func (r *Run) keep() error {
 		}
 	}
 	return nil
+}
+
+// keepDir makes the keeper's folder. A container that its restart policy has started goes on with its log.
+func (r *Run) keepDir() error {
+	dir := r.e.keepDir(r.record.ID)
+	if r.again {
+		err := namespace.ContinueLog(dir)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	return os.Mkdir(dir, 0o700)
 }
 
 // discard removes the control group that is left where the last detached start was killed. The caller holds the container's
@@ -150,7 +162,8 @@ func (e *Engine) ending(ctx context.Context, c *Container) (*State, error) {
 	}, nil
 }
 
-// Log opens what the container that ref names, which was started with StartOptions.Detach, has printed since its last start.
+// Log opens what the container that ref names, which was started with StartOptions.Detach, has printed since its last start, not counting
+// those by its restart policy.
 func (e *Engine) Log(ctx context.Context, ref string) (*namespace.LogReader, error) {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
@@ -166,9 +179,15 @@ func (e *Engine) Log(ctx context.Context, ref string) (*namespace.LogReader, err
 const StopTimeout = 10 * time.Second
 
 // Stop sends the container that ref names its stop signal and waits for its end; when timeout has passed, it kills it.
-// A negative timeout waits for ever. One that does not run is left as it is. ctx bounds the whole.
+// A negative timeout waits for ever. One that does not run is left as it is, and its restart policy does not have it started any more.
+// ctx bounds the whole.
 func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) error {
 	c, err := e.Inspect(ctx, ref)
+	if err == nil && c.restarts() {
+		if err = e.halt(ctx, c); err == nil {
+			c, err = e.Inspect(ctx, c.ID)
+		}
+	}
 	if err != nil || c.State.Status != Running {
 		return err
 	}
@@ -208,7 +227,8 @@ func (e *Engine) stopKept(ctx, grace context.Context, c *Container) error {
 	return ctx.Err()
 }
 
-// Kill sends a signal to the command of the running container that ref names.
+// Kill sends a signal to the command of the running container that ref names. After one that asks to end, its restart policy does not
+// have it started again.
 func (e *Engine) Kill(ctx context.Context, ref string, sig syscall.Signal) error {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
@@ -222,10 +242,7 @@ func (e *Engine) Kill(ctx context.Context, ref string, sig syscall.Signal) error
 		if err != nil {
 			return err
 		}
-		if sig == syscall.SIGKILL {
-			return r.c.Kill()
-		}
-		return r.c.Signal(sig)
+		return r.Signal(ctx, sig)
 	}
 	return e.signal(c, sig)
 }

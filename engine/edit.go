@@ -93,6 +93,9 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout time.Duration)
 		if c.Config.AutoRemove {
 			return conflict("container %s is removed when it ends (--rm)", c.Name)
 		}
+		if err := e.needSupervisor(ctx, c); err != nil {
+			return err
+		}
 		if err := e.Stop(ctx, c.ID, timeout); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/internal/durable"
@@ -39,8 +40,9 @@ type Options struct {
 	UserNetworks bool
 	// StartSupervisor starts a process that calls [Engine.Supervise] with the same folder and options, if none does, and returns when that
 	// answers. It is called where a supervisor is needed: for the networks of detached containers, and in user mode of all containers
-	// but those with StartOptions.Audit; and by Open if there are such containers and their supervisor was killed. Nil means that none is
-	// started: what needs one is refused, unless one is there.
+	// but those with StartOptions.Audit; for containers with a [RestartPolicy]; and by Open if there are such containers and their
+	// supervisor was killed, or the machine was started again. Nil means that none is started: what needs one is refused, unless one is
+	// there.
 	StartSupervisor func(ctx context.Context) error
 }
 
@@ -63,6 +65,7 @@ type Engine struct {
 	sandboxes   map[string]*network.Sandbox // of containers that this program runs in the foreground
 
 	supervisor atomic.Pointer[supervisor] // while this program is it
+	patience   time.Duration              // askPatience
 
 	deleting sync.WaitGroup // files of what is out of sight already
 }
@@ -103,7 +106,7 @@ func open(ctx context.Context, dir string, o *Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{dir: dir, options: *o, log: o.Logger}
+	e := &Engine{dir: dir, options: *o, log: o.Logger, patience: askPatience}
 	if e.log == nil {
 		e.log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
 	}

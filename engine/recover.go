@@ -27,21 +27,22 @@ func (e *Engine) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	supervised := false
+	needed := false // a supervisor
 	for _, id := range ids {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		c, err := e.load(ctx, id)
 		if err == nil && c.State.Status == Running {
-			supervised = supervised || c.State.Supervised
+			needed = needed || c.State.Supervised || c.State.Detached && c.restarts()
 			err = e.unpauseLeft(c)
 		}
+		needed = needed || err == nil && c.State.Restarting
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			e.log.Warn("container cannot be read", "id", id, "error", err)
 		}
 	}
-	if supervised {
+	if needed {
 		e.wakeSupervisor(ctx)
 	}
 	return nil
@@ -115,7 +116,7 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 		Status: Exited, ExitCode: 137, Started: c.State.Started, Finished: time.Now().UTC(),
 		Error: "ended with the program that ran it",
 	}
-	if c.State.Detached {
+	if state.Detached = c.State.Detached; state.Detached {
 		if end, err := e.ending(ctx, c); err == nil {
 			state = *end
 		} else {
@@ -123,7 +124,7 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 		}
 	}
 	removeCgroups(c.State.Cgroups)
-	c.State = state
+	c.State = e.ended(c, state)
 	e.log.Info("container has ended", "id", c.ID, "code", state.ExitCode, "error", state.Error)
 	if err := e.write(c); err != nil {
 		// A full disk must not keep anybody from seeing and removing it; the next look tries again.

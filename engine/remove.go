@@ -62,6 +62,14 @@ func (e *Engine) lockEnded(ctx context.Context, id string, kill bool) (*durable.
 		if errors.Is(err, fs.ErrNotExist) || err != nil && ctx.Err() != nil {
 			return nil, err
 		}
+		if err == nil && c.State.Restarting && !kill {
+			return nil, conflict("cannot remove container %q: container is restarting: stop the container before removing or force remove", "/"+c.Name)
+		}
+		if err == nil && kill {
+			if err := e.halt(ctx, c); err != nil {
+				return nil, err
+			}
+		}
 		if err == nil && c.State.Status == Running {
 			if !kill {
 				return nil, conflict("cannot remove container %q: container is running: stop the container before removing "+

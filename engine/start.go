@@ -46,6 +46,7 @@ type Run struct {
 	audited    func(network.Attempt)
 	egressLog  *os.File
 	supervised bool // its networks are a supervisor's
+	again      bool // its restart policy has it started
 }
 
 // Start starts the container that ref names. ctx bounds the set-up. If the command cannot be executed the error is a
@@ -54,6 +55,11 @@ func (e *Engine) Start(ctx context.Context, ref string, o *StartOptions) (*Run, 
 	if o == nil {
 		o = &StartOptions{}
 	}
+	return e.startAs(ctx, ref, o, false)
+}
+
+// startAs is Start; again says that the container's restart policy has it started.
+func (e *Engine) startAs(ctx context.Context, ref string, o *StartOptions, again bool) (*Run, error) {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -72,8 +78,11 @@ func (e *Engine) Start(ctx context.Context, ref string, o *StartOptions) (*Run, 
 		return nil, errors.Join(err, l.Close())
 	}
 	r := &Run{e: e, lock: l, record: c, before: c.State}
+	if err := r.prepareStart(again); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	if err := r.start(ctx, o); err != nil {
-		return nil, errors.Join(err, r.failed(context.WithoutCancel(ctx), err), l.Close())
+		return nil, errors.Join(err, r.failed(context.WithoutCancel(ctx), err, ctx.Err() != nil), l.Close())
 	}
 	return r, nil
 }
@@ -134,18 +143,17 @@ func (r *Run) runs(pid int) error {
 	}
 	r.record.State = State{
 		Status: Running, Pid: pid, StartTime: start, BootID: kernel.BootID(), Started: time.Now().UTC(),
-		Cgroups: r.c.CgroupPaths(), Detached: r.c.Keep != nil, Supervised: r.supervised,
+		Cgroups: r.c.CgroupPaths(), Detached: r.c.Keep != nil, Supervised: r.supervised, RestartDelay: r.before.RestartDelay,
 	}
 	return r.e.write(r.record)
 }
 
 // failed writes down that the container did not start.
-func (r *Run) failed(ctx context.Context, why error) error {
+func (r *Run) failed(ctx context.Context, why error, interrupted bool) error {
 	if r.record.Config.AutoRemove {
 		return r.e.remove(ctx, r.record, true)
 	}
-	r.record.State = r.before
-	r.record.State.Error, r.record.State.ExitCode = why.Error(), ExitCode(why)
+	r.notStarted(why, interrupted)
 	return r.e.write(r.record)
 }
 
@@ -176,7 +184,7 @@ func (r *Run) Wait(ctx context.Context) error {
 	if err != nil && !errors.As(err, &exit) {
 		state.Error = err.Error()
 	}
-	r.record.State = state
+	r.record.State = r.e.ended(r.record, state)
 	if e := r.release(ctx); e != nil {
 		r.e.log.Warn("container's mounts", "id", r.record.ID, "error", e)
 	}

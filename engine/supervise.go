@@ -22,6 +22,10 @@ type SuperviseOptions struct {
 	Idle time.Duration
 	// Ready, if it is not nil, is called when the supervisor answers, and serves what one before it served.
 	Ready func()
+	// LeaveUnit moves this process out of the service or scope of systemd that it is in, whose end would be its end, too (KillMode), to
+	// where detached containers of such programs are: a control group below "/caisson", which stays. Where that is not allowed it stays
+	// where it is.
+	LeaveUnit bool
 }
 
 // Supervise serves what containers need while they run and no program that started them need be there for: the networks of those that were
@@ -47,21 +51,27 @@ func (e *Engine) Supervise(ctx context.Context, o *SuperviseOptions) (err error)
 	if err := l.File().Truncate(0); err == nil {
 		_, _ = fmt.Fprintln(l.File(), os.Getpid())
 	}
+	if o.LeaveUnit {
+		if err := e.leaveUnit(os.Getpid()); err != nil {
+			e.log.Warn("supervisor stays in its control group", "error", err)
+		}
+	}
 	server, err := control.Listen(e.socketPath())
 	if err != nil {
 		return fmt.Errorf("supervise: %w", err)
 	}
-	s := &supervisor{e: e, served: make(map[string]*served), changed: make(chan struct{}, 1)}
+	s := &supervisor{e: e, served: make(map[string]*served), pending: make(map[string]*pending), changed: make(chan struct{}, 1), over: make(chan struct{})}
 	e.supervisor.Store(s)
 	defer e.supervisor.Store(nil)
-	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.resumeAll()
 	if o.Ready != nil {
 		o.Ready()
 	}
 	var answering sync.WaitGroup
 	answering.Go(func() { server.Serve(s.answer) })
-	s.untilIdle(o.Idle)
+	s.untilIdle(ctx, o.Idle)
+	s.finishStarts()
 	err = server.Close()
 	s.cancel()
 	answering.Wait()
@@ -83,7 +93,10 @@ type supervisor struct {
 
 	mu      sync.Mutex
 	served  map[string]*served // by container; changed by who has the turn
-	calls   int                // that are being answered, and ends that are being written down
+	pending map[string]*pending
+	over    chan struct{} // closed when no container is started again any more
+	starts  sync.WaitGroup
+	calls   int // that are being answered, and ends that are being written down
 	ending  bool
 	changed chan struct{}
 }
@@ -110,6 +123,11 @@ func (s *supervisor) done() {
 	s.mu.Lock()
 	s.calls--
 	s.mu.Unlock()
+	s.notify()
+}
+
+// notify has untilIdle look again.
+func (s *supervisor) notify() {
 	select {
 	case s.changed <- struct{}{}:
 	default:
@@ -117,22 +135,22 @@ func (s *supervisor) done() {
 }
 
 // untilIdle returns when the context has ended, or nothing was there to do for so long.
-func (s *supervisor) untilIdle(idle time.Duration) {
+func (s *supervisor) untilIdle(ctx context.Context, idle time.Duration) {
 	var over <-chan time.Time
 	for {
 		s.mu.Lock()
-		busy := s.calls > 0 || len(s.served) > 0
+		busy := s.busy()
 		s.mu.Unlock()
 		if over = nil; idle > 0 && !busy {
 			over = time.After(idle)
 		}
 		select {
 		case <-s.changed:
-		case <-s.ctx.Done():
+		case <-ctx.Done():
 			return
 		case <-over:
 			s.mu.Lock()
-			s.ending = s.calls == 0 && len(s.served) == 0
+			s.ending = !s.busy()
 			ending := s.ending
 			s.mu.Unlock()
 			if ending {
@@ -141,6 +159,8 @@ func (s *supervisor) untilIdle(idle time.Duration) {
 		}
 	}
 }
+
+func (s *supervisor) busy() bool { return s.calls > 0 || len(s.served) > 0 || len(s.pending) > 0 }
 
 // find returns what is served of a container.
 func (s *supervisor) find(id string) *served {
@@ -162,32 +182,55 @@ func (s *supervisor) resumeAll() {
 	}
 }
 
-// resume serves a container that runs, and that nobody serves.
+// resume serves a container that runs, and that nobody serves, and starts again one that is to be.
 func (s *supervisor) resume(ctx context.Context, id string) error {
 	if s.find(id) != nil {
 		return nil
 	}
 	c, err := s.e.load(ctx, id)
-	if err != nil || c.State.Status != Running || !c.State.Supervised {
+	if err != nil || c.State.Status != Running {
+		if err == nil && c.State.Restarting {
+			s.restartLater(id)
+		}
 		return err
 	}
+	if !c.State.Supervised && !c.restarts() {
+		return nil
+	}
+	err = s.watch(ctx, id, c)
+	if errors.Is(err, os.ErrProcessDone) { // it has just ended; who has started it, and calls this, holds its lock
+		if s.begin() {
+			s.watching.Go(func() {
+				defer s.done()
+				s.afterEnd(id, c.State.Pid)
+			})
+		}
+		return nil
+	}
+	return err
+}
+
+// watch serves a container that runs until it ends.
+func (s *supervisor) watch(ctx context.Context, id string, c *Container) (err error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	if s.find(id) != nil {
 		return nil
 	}
 	v := &served{}
-	o := c.sandboxOptions()
-	if o.Audit, v.log, err = s.e.audit(c, nil); err != nil {
+	if v.proc, err = findProcess(c.State.Pid, c.State.StartTime); err != nil {
 		return err
 	}
-	if v.proc, err = findProcess(c.State.Pid, c.State.StartTime); err == nil {
-		v.box, err = s.e.networks.Sandbox(c.State.Pid, o)
+	if c.State.Supervised {
+		o := c.sandboxOptions()
+		if o.Audit, v.log, err = s.e.audit(c, nil); err == nil {
+			v.box, err = s.e.networks.Sandbox(c.State.Pid, o)
+		}
+		if err != nil {
+			return errors.Join(err, v.close())
+		}
+		err = v.box.Serve(ctx) // what it can
 	}
-	if err != nil {
-		return errors.Join(err, v.close())
-	}
-	err = v.box.Serve(ctx) // what it can
 	s.keep(id, v)
 	if err != nil {
 		s.watching.Go(func() { s.serveAgain(v) })
@@ -240,11 +283,24 @@ func (s *supervisor) keep(id string, v *served) {
 		if err != nil {
 			s.e.log.Warn("networks of a container that has ended", "id", id, "error", err)
 		}
-		// Whoever looks first writes down the end, and with AutoRemove removes the container.
-		if err := s.e.awaitEnd(s.ctx, id, v.proc.Pid()); err != nil && s.ctx.Err() == nil {
-			s.e.log.Warn("container that has ended", "id", id, "error", err)
-		}
+		s.afterEnd(id, v.proc.Pid())
 	})
+}
+
+// afterEnd sees to it that a container's end is written down, and to what comes after that.
+func (s *supervisor) afterEnd(id string, pid int) {
+	// Whoever looks first writes it down, and with AutoRemove removes the container.
+	var c *Container
+	err := s.e.awaitEnd(s.ctx, id, pid)
+	if err == nil {
+		c, err = s.e.load(s.ctx, id)
+	}
+	switch {
+	case err == nil && c.State.Restarting:
+		s.restartLater(id)
+	case err != nil && s.ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist):
+		s.e.log.Warn("container that has ended", "id", id, "error", err)
+	}
 }
 
 // release ends the networks of a container, if v is what is served of it. The caller has the turn.
@@ -252,7 +308,11 @@ func (s *supervisor) release(id string, v *served) error {
 	if v == nil || s.find(id) != v {
 		return nil
 	}
-	err := errors.Join(v.box.Close(), v.close())
+	var err error
+	if v.box != nil {
+		err = v.box.Close()
+	}
+	err = errors.Join(err, v.close())
 	s.mu.Lock()
 	delete(s.served, id)
 	s.mu.Unlock()
@@ -276,7 +336,9 @@ func (s *supervisor) forgetAll() {
 	s.served = make(map[string]*served)
 	s.mu.Unlock()
 	for id, v := range all {
-		v.box.Forget()
+		if v.box != nil {
+			v.box.Forget()
+		}
 		if err := v.close(); err != nil {
 			s.e.log.Warn("supervised container", "id", id, "error", err)
 		}

@@ -15,7 +15,7 @@ import (
 // A call asks the supervisor of a folder to do something with a container's networks.
 type call struct {
 	// Do is "connect", a container's process that is being started, with its network namespace and the user namespace that owns it as
-	// files where they cannot be had by its number; "serve", one that runs; "attach" and "detach", to and from one more network;
+	// files where they cannot be had by its number; "serve", one that runs, or is to be started again; "halt", not to start one again; "attach" and "detach", to and from one more network;
 	// "release", for what has ended.
 	Do  string
 	ID  string
@@ -54,6 +54,9 @@ func (a *answer) err() error {
 func (r *Run) chooseSupervisor(ctx context.Context, o *StartOptions) error {
 	e := r.e
 	starts := e.options.StartSupervisor != nil
+	if err := e.chooseRestarter(ctx, r.record.Config.RestartPolicy, o.Detach); err != nil {
+		return err
+	}
 	if len(r.record.Networks) == 0 || o.Audit != nil && !o.Detach || !o.Detach && !(e.inUserMode() && starts) {
 		return nil
 	}
@@ -64,7 +67,9 @@ func (r *Run) chooseSupervisor(ctx context.Context, o *StartOptions) error {
 	return r.checkAlone()
 }
 
-func (e *Engine) supervisorThere(ctx context.Context) bool { return control.There(ctx, e.socketPath()) }
+func (e *Engine) supervisorThere(ctx context.Context) bool {
+	return e.supervisor.Load() != nil || control.There(ctx, e.socketPath())
+}
 
 // checkAlone refuses what ends with this program, which nobody else serves.
 func (r *Run) checkAlone() error {
@@ -103,9 +108,13 @@ func (e *Engine) networksAt() (userMode bool, ns string) {
 	return e.inUserMode(), ns
 }
 
+// askPatience is how long ask starts supervisors that do not answer.
+const askPatience = 30 * time.Second
+
 // ask calls the supervisor, and starts one if none is there and it can.
 func (e *Engine) ask(ctx context.Context, c *call, files ...*os.File) ([]network.Endpoint, error) {
 	c.UserMode, c.Namespace = e.networksAt()
+	until := time.Now().Add(e.patience)
 	for nap := 2 * time.Millisecond; ; nap = min(2*nap, 100*time.Millisecond) {
 		a := &answer{}
 		err := control.Call(ctx, e.socketPath(), c, a, files...)
@@ -120,6 +129,9 @@ func (e *Engine) ask(ctx context.Context, c *call, files ...*os.File) ([]network
 		}
 		if err := e.options.StartSupervisor(ctx); err != nil {
 			return nil, fmt.Errorf("start the supervisor of %s: %w", e.dir, err)
+		}
+		if time.Now().After(until) {
+			return nil, fmt.Errorf("supervisor of %s: each that was started has ended before it answered: %w", e.dir, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -144,7 +156,7 @@ func (e *Engine) connectSupervised(ctx context.Context, rec *Container, pid int,
 
 // assureSupervised looks once more: the supervisor may have been killed after it connected the container, and before that was said to run.
 func (r *Run) assureSupervised(ctx context.Context) {
-	if !r.supervised {
+	if !r.supervised && !r.record.restarts() {
 		return
 	}
 	if _, err := r.e.ask(ctx, &call{Do: "serve", ID: r.record.ID}); err != nil {
@@ -215,6 +227,9 @@ func (s *supervisor) do(c *call, files []*os.File) ([]network.Endpoint, error) {
 		return nil, s.e.letGo(s.ctx, c.ID)
 	case "serve":
 		return nil, s.resume(s.ctx, c.ID)
+	case "halt":
+		s.forgetRestart(c.ID)
+		return nil, nil
 	}
 	if user, ns := s.e.networksAt(); c.UserMode != user || c.Namespace != ns {
 		return nil, conflict("the supervisor of %s has its networks elsewhere: in user mode %t, in network namespace %q, not %t and %q",
@@ -230,7 +245,7 @@ func (s *supervisor) do(c *call, files []*os.File) ([]network.Endpoint, error) {
 	if c.Do == "connect" {
 		return s.connect(rec, c, files)
 	}
-	if v == nil {
+	if v == nil || v.box == nil {
 		return nil, conflict("nobody serves the networks of container %s", rec.Name)
 	}
 	var all []network.Endpoint

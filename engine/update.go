@@ -21,6 +21,8 @@ type Update struct {
 	// CPUQuota in each CPUPeriod is another way to say CPUs.
 	CPUQuota, CPUPeriod time.Duration
 	IOWeight            uint16
+	// RestartPolicy, if its Name is not empty, takes the place of the container's.
+	RestartPolicy RestartPolicy
 }
 
 // Update changes the limits of the container that ref names: at once if it runs, and for its next starts.
@@ -28,28 +30,43 @@ func (e *Engine) Update(ctx context.Context, ref string, u *Update) error {
 	if u.CPUs != 0 && (u.CPUQuota != 0 || u.CPUPeriod != 0) {
 		return invalid("Conflicting options: CPUs and a quota or period of CPU time")
 	}
-	return e.edit(ctx, ref, func(c *Container) error {
-		r := u.resources()
-		if err := r.Validate(); err != nil {
-			return &Error{Kind: Invalid, Message: "update", Err: err}
-		}
-		changed := c.Config
-		u.apply(&changed)
-		if err := c.startable(changed); err != nil {
+	if err := u.RestartPolicy.check(); err != nil {
+		return err
+	}
+	if err := e.edit(ctx, ref, func(c *Container) error { return e.update(ctx, c, u) }); err != nil || u.RestartPolicy.Name == "" {
+		return err
+	}
+	return e.policyChanged(ctx, ref)
+}
+
+// update changes a container's document, and the limits of one that runs.
+func (e *Engine) update(ctx context.Context, c *Container, u *Update) error {
+	r := u.resources()
+	if err := r.Validate(); err != nil {
+		return &Error{Kind: Invalid, Message: "update", Err: err}
+	}
+	changed := c.Config
+	u.apply(&changed)
+	if err := e.checkPolicy(ctx, c, &changed); err != nil {
+		return err
+	}
+	if err := c.startable(changed); err != nil {
+		return &Error{Kind: Invalid, Message: "Cannot update container " + c.ShortID(), Err: err}
+	}
+	if c.State.Status == Running {
+		err := e.withAdopted(ctx, c.ID, func(run *Run) error { return run.c.Update(r) })
+		if err != nil && !errors.Is(err, cgroups.ErrNotDelegated) {
 			return &Error{Kind: Invalid, Message: "Cannot update container " + c.ShortID(), Err: err}
 		}
-		if c.State.Status == Running {
-			err := e.withAdopted(ctx, c.ID, func(run *Run) error { return run.c.Update(r) })
-			if err != nil && !errors.Is(err, cgroups.ErrNotDelegated) {
-				return &Error{Kind: Invalid, Message: "Cannot update container " + c.ShortID(), Err: err}
-			}
-			if err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
-		c.Config = changed
-		return nil
-	})
+	}
+	c.Config = changed
+	if p := changed.RestartPolicy; c.State.Restarting && !p.wants(c.State.ExitCode, c.RestartCount) {
+		c.State.Restarting, c.State.RestartDelay = false, 0
+	}
+	return nil
 }
 
 // startable returns what a start with another configuration would be refused for.
@@ -100,6 +117,9 @@ func (u *Update) apply(cfg *Config) {
 	}
 	if u.CpusetMems != "" {
 		cfg.CpusetMems = u.CpusetMems
+	}
+	if u.RestartPolicy.Name != "" {
+		cfg.RestartPolicy = u.RestartPolicy
 	}
 	if u.CPUs == 0 && u.CPUQuota == 0 && u.CPUPeriod == 0 && u.IOWeight == 0 {
 		return

@@ -199,7 +199,12 @@ func (a *app) attachTo(e *engine.Engine, name string, stdin bool) error {
 		return err
 	}
 	cfg := &r.Container().Config
-	if stdin && (cfg.OpenStdin || cfg.TTY) {
+	return a.attachRun(r, log, stdin && (cfg.OpenStdin || cfg.TTY))
+}
+
+// attachRun prints what comes of a log until the container has ended, and copies the standard input to it.
+func (a *app) attachRun(r *engine.Run, log *namespace.LogReader, stdin bool) error {
+	if stdin {
 		done, err := a.typing(r)
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ type runFlags struct {
 	explain     bool
 	quiet       bool
 	pull        string
+	restart     string
 
 	env, envFiles, labels          []string
 	volumes, mounts, tmpfs         []string
@@ -37,6 +38,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVarP(&r.detach, "detach", "d", false, "Run container in background and print container ID")
 	f.BoolVar(&c.Init, "init", false, "Run an init that forwards signals and reaps processes")
 	f.BoolVar(&c.AutoRemove, "rm", false, "Remove the container and its anonymous volumes when it exits")
+	f.StringVar(&r.restart, "restart", "no", "Restart policy to apply when a container exits")
 	f.StringVar(&c.Name, "name", "", "Assign a name to the container")
 	f.BoolVar(&r.explain, "explain", false,
 		"Print what would be made on disk and the system calls that would start the container, and do neither; a missing "+

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -20,6 +21,16 @@ func (r *runFlags) fill() error {
 		return fmt.Errorf(`invalid pull option: '%s': must be one of "always", "missing" or "never"`, r.pull)
 	}
 	c := &r.config
+	if r.flags.Changed("restart") {
+		policy, err := engine.ParseRestartPolicy(r.restart)
+		if err != nil {
+			return err
+		}
+		if policy.Name != engine.RestartNo && c.AutoRemove {
+			return errors.New("conflicting options: cannot specify both --restart and --rm")
+		}
+		c.RestartPolicy = policy
+	}
 	if r.flags.Changed("entrypoint") {
 		c.Entrypoint = []string{r.entrypoint}
 	}

@@ -63,7 +63,7 @@ func (a *app) ps(e *engine.Engine, f *psFlags) error {
 	}
 	shown := 0
 	for _, c := range list {
-		if !all && c.State.Status != engine.Running || !filter.match(c) || f.last >= 0 && shown == f.last {
+		if !all && c.State.Status != engine.Running && !c.State.Restarting || !filter.match(c) || f.last >= 0 && shown == f.last {
 			continue
 		}
 		shown++
@@ -85,6 +85,9 @@ func (a *app) ps(e *engine.Engine, f *psFlags) error {
 func statusWord(s *engine.State) string {
 	if s.Paused {
 		return "paused"
+	}
+	if s.Restarting {
+		return "restarting"
 	}
 	return string(s.Status)
 }

@@ -92,6 +92,18 @@ func (a *app) run(r *runFlags) error {
 
 // foreground starts a container with the command's standard files and waits for its end.
 func (a *app) foreground(e *engine.Engine, c *engine.Container, interactive bool) error {
+	if p := c.Config.RestartPolicy.Name; p != "" && p != engine.RestartNo { // it runs in background, and goes on without this command
+		run, err := e.Start(a.ctx, c.ID, &engine.StartOptions{Detach: true, TTYSize: a.size()})
+		if err != nil {
+			return err
+		}
+		log, err := e.Log(a.ctx, c.ID)
+		if err != nil {
+			return errors.Join(err, run.Leave())
+		}
+		defer log.Close()
+		return a.attachRun(run, log, interactive)
+	}
 	run, done, err := a.start(e, c, interactive)
 	if err != nil {
 		return err
@@ -188,10 +200,11 @@ func (a *app) forward(run *engine.Run) {
 			return
 		case s == syscall.SIGINT || s == syscall.SIGTERM:
 			if stops++; stops == 3 {
-				_ = run.Process().Kill()
-				return
+				s = syscall.SIGKILL
 			}
 		}
-		_ = run.Process().Signal(s)
+		if s, ok := s.(syscall.Signal); ok {
+			_ = run.Signal(context.WithoutCancel(a.ctx), s)
+		}
 	})
 }

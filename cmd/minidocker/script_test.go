@@ -49,7 +49,7 @@ func TestScript(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "untilup": untilUp, "killsupervisor": killSupervisor, "nosupervisor": noSupervisor,
+			"status": status, "untilup": untilUp, "untilexited": untilExited, "killsupervisor": killSupervisor, "nosupervisor": noSupervisor,
 		},
 	})
 }
@@ -78,15 +78,20 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // untilUp waits until the container of that name runs.
-func untilUp(ts *testscript.TestScript, _ bool, args []string) {
-	for range 200 {
-		ts.Check(ts.Exec("minidocker", "ps", "-q", "--filter", "name="+args[0]))
+func untilUp(ts *testscript.TestScript, _ bool, args []string) { untilStatus(ts, args[0], "running") }
+
+// untilExited waits until the container of that name has ended, and is not to be started again.
+func untilExited(ts *testscript.TestScript, _ bool, args []string) { untilStatus(ts, args[0], "exited") }
+
+func untilStatus(ts *testscript.TestScript, name, status string) {
+	for range 400 {
+		ts.Check(ts.Exec("minidocker", "ps", "-q", "--filter", "name="+name, "--filter", "status="+status))
 		if ts.ReadFile("stdout") != "" {
 			return
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
-	ts.Fatalf("%s does not run", args[0])
+	ts.Fatalf("%s is not %s", name, status)
 }
 
 // killSupervisor kills the supervisor of the script's folder.

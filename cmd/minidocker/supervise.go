@@ -30,7 +30,7 @@ func (a *app) superviseCommand() *cobra.Command {
 	notify := -1
 	c := &cobra.Command{
 		Use: "supervise", Hidden: true, Args: cobra.NoArgs,
-		Short: "Serve the networks of containers that run in background, until the last has ended",
+		Short: "Serve the networks of containers that run in background, and start them again, until the last has ended",
 		RunE: func(*cobra.Command, []string) error {
 			if notify < 0 {
 				return a.supervise(func() {})
@@ -69,7 +69,7 @@ func (a *app) supervise(ready func()) error {
 	if err != nil {
 		return err
 	}
-	err = e.Supervise(a.ctx, &engine.SuperviseOptions{Idle: supervisorIdle, Ready: ready})
+	err = e.Supervise(a.ctx, &engine.SuperviseOptions{Idle: supervisorIdle, Ready: ready, LeaveUnit: true})
 	if errors.Is(err, fs.ErrExist) {
 		err = nil // one is as good as another
 	}

@@ -31,13 +31,14 @@ func (a *app) restartCommand() *cobra.Command {
 // updateFlags are the flags of update.
 type updateFlags struct {
 	memory, swap, reservation string
+	restart                   string
 	quota, period             int64 // microseconds
 	engine.Update
 }
 
 func (a *app) updateCommand() *cobra.Command {
 	u := &updateFlags{}
-	c := a.namingCommand("update [OPTIONS]", "Update the limits of one or more containers", func(e *engine.Engine, name string) error {
+	c := a.namingCommand("update [OPTIONS]", "Update the limits and restart policies of one or more containers", func(e *engine.Engine, name string) error {
 		if err := u.fill(); err != nil {
 			return err
 		}
@@ -54,6 +55,7 @@ func (a *app) updateCommand() *cobra.Command {
 	f.StringVar(&u.CpusetCPUs, "cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)")
 	f.StringVar(&u.CpusetMems, "cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)")
 	f.Int64Var(&u.PidsLimit, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
+	f.StringVar(&u.restart, "restart", "", "Restart policy to apply when a container exits")
 	f.Uint16Var(&u.IOWeight, "blkio-weight", 0, "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)")
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -82,6 +84,13 @@ func (u *updateFlags) fill() error {
 			return err
 		}
 		*x.to = n
+	}
+	if u.restart != "" {
+		p, err := engine.ParseRestartPolicy(u.restart)
+		if err != nil {
+			return err
+		}
+		u.RestartPolicy = p
 	}
 	u.CPUQuota, u.CPUPeriod = time.Duration(u.quota)*time.Microsecond, time.Duration(u.period)*time.Microsecond
 	if u.quota == -1 {

@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"errors"
+	"io/fs"
+	"time"
+)
+
+// A pending is a container that is to be started again.
+type pending struct{ stop chan struct{} }
+
+// restartLater starts a container again that is to be, when its moment has come. The caller is one for whom begin was true, or calls it
+// before anybody else can.
+func (s *supervisor) restartLater(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pending[id] != nil {
+		return
+	}
+	p := &pending{make(chan struct{})}
+	s.pending[id] = p
+	s.watching.Go(func() {
+		err := s.restart(id, p)
+		s.mu.Lock()
+		if s.pending[id] == p {
+			delete(s.pending, id)
+		}
+		s.mu.Unlock()
+		s.notify()
+		if err != nil && s.ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) {
+			s.e.log.Warn("container that was to be started again", "id", id, "error", err)
+		}
+	})
+}
+
+// forgetRestart ends the waiting for the moment to start a container again.
+func (s *supervisor) forgetRestart(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.pending[id]; p != nil {
+		close(p.stop)
+		delete(s.pending, id)
+	}
+}
+
+func (s *supervisor) restart(id string, p *pending) error {
+	for {
+		c, err := s.e.load(s.ctx, id)
+		if err != nil || !c.State.Restarting {
+			return err
+		}
+		// The clock may have been set back.
+		wait := min(time.Until(c.State.Finished.Add(c.State.RestartDelay)), c.State.RestartDelay)
+		select {
+		case <-p.stop:
+			return nil
+		case <-s.over:
+			return nil
+		case <-time.After(wait):
+		}
+		if !s.beginStart() {
+			return nil
+		}
+		err = s.e.startAgain(s.ctx, id)
+		s.starts.Done()
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		// Somebody else has started it, or is at it, or has told it to stay ended.
+	}
+}
+
+// beginStart is false when no container is to be started any more. Otherwise the caller calls s.starts.Done.
+func (s *supervisor) beginStart() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.over:
+		return false
+	default:
+	}
+	s.starts.Add(1)
+	return true
+}
+
+// finishStarts waits for the starts that are under way. What waits for its moment is left to the next supervisor.
+func (s *supervisor) finishStarts() {
+	s.mu.Lock()
+	close(s.over)
+	s.mu.Unlock()
+	t := time.AfterFunc(letGoTimeout, s.cancel)
+	defer t.Stop()
+	s.starts.Wait()
+}
