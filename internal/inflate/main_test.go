@@ -1,0 +1,9 @@
+package inflate
+
+import (
+	"testing"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m, nil) }
