@@ -17,11 +17,11 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/internal/inflate"
 )
 
 // Bounds of an archive.
@@ -92,7 +92,7 @@ func decompress(r io.Reader) (io.Reader, func(), error) {
 	done := func() {}
 	switch {
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		z, err = gzip.NewReader(br)
+		z, err = inflate.NewReader(br)
 	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		var d *zstd.Decoder
 		if d, err = zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(32<<20)); err == nil {

@@ -9,7 +9,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
+	"github.com/caisson-engine/caisson/internal/inflate"
 )
 
 // compression is how a layer's stream is compressed.
@@ -95,16 +95,15 @@ type input struct {
 
 // inflate returns a reader of the uncompressed stream, and the function that frees it. ctx bounds waiting for a turn.
 func (d *decoders) inflate(ctx context.Context, in input) (io.Reader, func(), error) {
-	br := bufio.NewReaderSize(in.r, 64<<10)
 	switch in.is {
 	case gzipped:
-		z, err := gzip.NewReader(br)
+		z, err := inflate.NewReader(in.r)
 		if err != nil {
 			return nil, nil, err
 		}
-		return z, func() { _ = z.Close() }, nil
+		return z, func() {}, nil
 	case zstandard:
-		z, err := d.open(ctx, &frameReader{r: br}, in.maxWindow)
+		z, err := d.open(ctx, &frameReader{r: bufio.NewReaderSize(in.r, 64<<10)}, in.maxWindow)
 		if err != nil {
 			return nil, nil, err
 		}

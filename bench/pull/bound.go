@@ -15,9 +15,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/caisson-engine/caisson/internal/inflate"
 )
 
 // straight does what a pull cannot do without, in one thread and as simply as possible, with the layers that are in a
@@ -66,7 +67,7 @@ func straightLayer(path, name string) error {
 	src := io.TeeReader(buffer, io.MultiWriter(out, sum))
 	var z io.Reader
 	if head[0] == 0x1f {
-		z, err = gzip.NewReader(bufio.NewReaderSize(src, 256<<10))
+		z, err = inflate.NewReader(src)
 	} else {
 		z, err = zstd.NewReader(src, zstd.WithDecoderConcurrency(1))
 	}
