@@ -6,10 +6,10 @@
 //
 // Kernels come from Debian's archive by apt-get download, into the user's cache folder (caisson-vm there). For another
 // architecture apt gets lists of its own there, so the machine's stay as they are. Needed are the commands apt-get,
-// dpkg-deb, xz, mkfs.ext4 and qemu-system-x86_64 or qemu-system-aarch64. Nothing needs root.
+// dpkg-deb, xz, mkfs.ext4, mkfs.xfs and qemu-system-x86_64 or qemu-system-aarch64. Nothing needs root.
 //
 // The machine has an initramfs of one Go program and the modules, and an ext4 disk with the test binaries, their
-// packages' folders and busybox. Its mounts are shared, as systemd makes them. What the tests print arrives by the
+// packages' folders, busybox and an empty XFS in the file /xfs.img. Its mounts are shared, as systemd makes them. What the tests print arrives by the
 // serial console. The tests see CAISSON_VM=1.
 //
 // With -systemd the disk has systemd and D-Bus of Debian's packages too, unpacked and not configured. Systemd is the first

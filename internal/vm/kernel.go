@@ -19,7 +19,7 @@ import (
 var wanted = []string{
 	"virtio_pci", "virtio_blk", "overlay", "veth", "bridge", "br_netfilter", "dummy", "tun", "loop",
 	"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_redir", "nft_reject", "nft_reject_inet", "nft_fib_inet",
-	"nft_chain_nat", "nft_log", "nft_limit", "nft_meta_bridge", "macvlan", "ipvlan", "sctp", "quota_v2",
+	"nft_chain_nat", "nft_log", "nft_limit", "nft_meta_bridge", "macvlan", "ipvlan", "sctp", "quota_v2", "xfs",
 }
 
 // A kernel lies unpacked in the cache.

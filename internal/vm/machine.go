@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,6 +102,14 @@ func (m *machine) prepare(ctx context.Context, busybox string) error {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(disk, job.File), text, 0o644); err != nil {
+		return err
+	}
+	xfs := filepath.Join(disk, "xfs.img")
+	if err := os.Remove(xfs); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// Smaller than people make them, but for the tests of volumes, which copy it.
+	if _, err := command(ctx, "", "mkfs.xfs", "-q", "--unsupported", "-d", "file,name="+xfs+",size=48m"); err != nil {
 		return err
 	}
 	_, err = command(ctx, "", "mkfs.ext4", "-q", "-F", "-d", disk, "-E", "root_owner=0:0,lazy_itable_init=1,quotatype=prjquota",
