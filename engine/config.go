@@ -8,6 +8,7 @@ import (
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/network"
+	"github.com/caisson-engine/caisson/volume"
 )
 
 // A Config says what container to make. Image is required; the zero value of every other field is Docker's default.
@@ -76,6 +77,9 @@ type Config struct {
 	EgressLog string          `json:",omitempty"`
 	// Mounts are binds, volumes and tmpfs.
 	Mounts []Mount `json:",omitempty"`
+	// VolumesFrom are containers, by name or id, whose binds and volumes this one gets too, at targets that are not taken; with ":ro" behind,
+	// read-only.
+	VolumesFrom []string `json:",omitempty"`
 	// ReadOnlyRoot makes the root file system read-only.
 	ReadOnlyRoot bool `json:",omitempty"`
 	// ShmSize is the size of /dev/shm in bytes. Zero means 64 MiB.
@@ -142,6 +146,8 @@ type Mount struct {
 	// Recursive says what holds for the mounts below a bind's source: "" and "enabled" take them along, and ReadOnly holds for
 	// them; "writable" leaves them out of ReadOnly; "disabled" does not take them along. "readonly" is as "enabled".
 	Recursive string `json:",omitempty"`
+	// Create says how a volume that is not there is made. Nil means with no labels and options.
+	Create *volume.CreateOptions `json:",omitempty"`
 	// NoCopy leaves a new volume empty. By default it gets what the image has at Target.
 	NoCopy bool `json:",omitempty"`
 	// Options of a tmpfs, as for mount(8): "size=64m,mode=1777,exec".

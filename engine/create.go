@@ -107,7 +107,11 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 	if err := c.merge(&img.Config.Config); err != nil {
 		return nil, nil, err
 	}
-	if err := c.mergeMounts(img.Config.Config.Volumes); err != nil {
+	others, err := e.mountsOf(ctx, cfg.VolumesFrom)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.mergeMounts(others, img.Config.Config.Volumes); err != nil {
 		return nil, nil, err
 	}
 	for i := range c.Mounts {
@@ -137,7 +141,11 @@ func (e *Engine) makeVolumes(c *Container) error {
 	for _, m := range c.Mounts {
 		switch m.Type {
 		case "volume":
-			o := &volume.CreateOptions{Anonymous: slices.Contains(c.AnonymousVolumes, m.Source)}
+			o := &volume.CreateOptions{}
+			if m.Create != nil {
+				*o = *m.Create
+			}
+			o.Anonymous = slices.Contains(c.AnonymousVolumes, m.Source)
 			if _, err := e.volumes.Create(m.Source, o); err != nil && !errors.Is(err, fs.ErrExist) {
 				return err
 			}

@@ -80,8 +80,8 @@ func (c *Container) mergeEnv(image []string) error {
 	return nil
 }
 
-// mergeMounts checks the mounts and adds the image's volumes.
-func (c *Container) mergeMounts(image map[string]struct{}) error {
+// mergeMounts checks the mounts, and adds those of other containers and the image's volumes.
+func (c *Container) mergeMounts(others []Mount, image map[string]struct{}) error {
 	seen := make(map[string]bool)
 	for _, m := range c.Config.Mounts {
 		if err := m.check(); err != nil {
@@ -93,6 +93,12 @@ func (c *Container) mergeMounts(image map[string]struct{}) error {
 		}
 		seen[m.Target] = true
 		c.Mounts = append(c.Mounts, m)
+	}
+	for _, m := range others {
+		if !seen[m.Target] {
+			seen[m.Target] = true
+			c.Mounts = append(c.Mounts, m)
+		}
 	}
 	for _, target := range slices.Sorted(maps.Keys(image)) {
 		clean := path.Clean(target)

@@ -3,10 +3,13 @@ package engine
 import (
 	"errors"
 	"io/fs"
+	"path/filepath"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
+
+	"github.com/caisson-engine/caisson/volume"
 )
 
 func TestMergeArgs(t *testing.T) {
@@ -62,14 +65,14 @@ func TestMergeRest(t *testing.T) {
 
 func TestMergeMounts(t *testing.T) {
 	c := &Container{Config: Config{Mounts: []Mount{{Type: "volume", Source: "mine", Target: "/data/"}}}}
-	require.NoError(t, c.mergeMounts(map[string]struct{}{"/data": {}, "/more": {}}))
+	require.NoError(t, c.mergeMounts(nil, map[string]struct{}{"/data": {}, "/more": {}}))
 	require.Len(t, c.Mounts, 2)
 	require.Equal(t, Mount{Type: "volume", Source: "mine", Target: "/data"}, c.Mounts[0])
 	require.Equal(t, "/more", c.Mounts[1].Target)
 	require.Equal(t, []string{c.Mounts[1].Source}, c.AnonymousVolumes)
 
 	for _, hostile := range []string{"relative", "/", "/..", ""} {
-		require.Error(t, (&Container{}).mergeMounts(map[string]struct{}{hostile: {}}), hostile)
+		require.Error(t, (&Container{}).mergeMounts(nil, map[string]struct{}{hostile: {}}), hostile)
 	}
 }
 
@@ -80,6 +83,7 @@ func TestParseVolume(t *testing.T) {
 		"/b/:/a":        {Type: "bind", Source: "/b", Target: "/a", MakeSource: true},
 		"/b:/a:ro":      {Type: "bind", Source: "/b", Target: "/a", MakeSource: true, ReadOnly: true},
 		"n:/a:nocopy":   {Type: "volume", Source: "n", Target: "/a", NoCopy: true},
+		"/b:/a:cached":  {Type: "bind", Source: "/b", Target: "/a", MakeSource: true},
 		"n:/a:rw":       {Type: "volume", Source: "n", Target: "/a"},
 		"n:/a:ro,rw":    {Type: "volume", Source: "n", Target: "/a", ReadOnly: true},
 		"a.b_c-d:/a:ro": {Type: "volume", Source: "a.b_c-d", Target: "/a", ReadOnly: true},
@@ -88,8 +92,13 @@ func TestParseVolume(t *testing.T) {
 		require.NoError(t, err, spec)
 		require.Equal(t, want, got, spec)
 	}
+	here, err := filepath.Abs("x")
+	require.NoError(t, err)
+	got, err := ParseVolume("./x:/a")
+	require.NoError(t, err)
+	require.Equal(t, Mount{Type: "bind", Source: here, Target: "/a", MakeSource: true}, got)
 	for _, spec := range []string{
-		"", "a", ":/a", "a/b:/c", "./a:/b", "/a:b", "/a:/", "a:/b:c", "a:/b:ro:x", "/a:/b:nocopy", "a:/b:",
+		"", "a", ":/a", "a/b:/c", ".a/b:/c", "/a:b", "/a:/", "a:/b:c", "a:/b:ro:x", "/a:/b:nocopy", "a:/b:",
 	} {
 		_, err := ParseVolume(spec)
 		require.ErrorIs(t, err, fs.ErrInvalid, spec)
@@ -98,13 +107,20 @@ func TestParseVolume(t *testing.T) {
 
 func TestParseMount(t *testing.T) {
 	for spec, want := range map[string]Mount{
-		"target=/a":                                   {Type: "volume", Target: "/a"},
-		"type=bind,src=/b,dst=/a,ro":                  {Type: "bind", Source: "/b", Target: "/a", ReadOnly: true},
-		"type=bind,source=/b,target=/a,readonly=0":    {Type: "bind", Source: "/b", Target: "/a"},
-		"type=tmpfs,dst=/a,tmpfs-size=1k":             {Type: "tmpfs", Target: "/a", Options: "size=1024"},
-		"type=tmpfs,dst=/a,tmpfs-mode=1777":           {Type: "tmpfs", Target: "/a", Options: "mode=1777"},
-		`type=bind,"src=/with,comma",dst=/a`:          {Type: "bind", Source: "/with,comma", Target: "/a"},
-		"type=volume,src=v,dst=/a,volume-nocopy=true": {Type: "volume", Source: "v", Target: "/a", NoCopy: true},
+		"target=/a":                                                  {Type: "volume", Target: "/a"},
+		"type=bind,src=/b,dst=/a,ro":                                 {Type: "bind", Source: "/b", Target: "/a", ReadOnly: true},
+		"type=bind,source=/b,target=/a,readonly=0":                   {Type: "bind", Source: "/b", Target: "/a"},
+		"type=tmpfs,dst=/a,tmpfs-size=1k":                            {Type: "tmpfs", Target: "/a", Options: "size=1024"},
+		"type=tmpfs,dst=/a,tmpfs-mode=1777":                          {Type: "tmpfs", Target: "/a", Options: "mode=1777"},
+		`type=bind,"src=/with,comma",dst=/a`:                         {Type: "bind", Source: "/with,comma", Target: "/a"},
+		"type=volume,src=v,dst=/a,volume-nocopy=true":                {Type: "volume", Source: "v", Target: "/a", NoCopy: true},
+		"type=bind,src=/b,dst=/a,bind-create-src,consistency=cached": {Type: "bind", Source: "/b", Target: "/a", MakeSource: true},
+		`src=v,dst=/a,volume-driver=local,volume-label=a=b,volume-label=c,volume-opt=type=tmpfs,volume-opt=device=tmpfs,"volume-opt=o=size=1m,mode=700"`: {
+			Type: "volume", Source: "v", Target: "/a", Create: &volume.CreateOptions{
+				Labels: map[string]string{"a": "b", "c": ""}, Mount: &volume.Mount{Type: "tmpfs", Device: "tmpfs", Options: "size=1m,mode=700"},
+				Options: map[string]string{"type": "tmpfs", "device": "tmpfs", "o": "size=1m,mode=700"},
+			},
+		},
 	} {
 		got, err := ParseMount(spec)
 		require.NoError(t, err, spec)
@@ -113,6 +129,8 @@ func TestParseMount(t *testing.T) {
 	for _, spec := range []string{
 		"", "type=bind,dst=/a", "type=tmpfs,src=/b,dst=/a", "type=npipe,dst=/a", "dst=/a,ro=perhaps", "type=bind,src=b,dst=/a",
 		"type=tmpfs,dst=/a,tmpfs-size=lots", "type=tmpfs,dst=/a,tmpfs-mode=99", "dst=/a,bind-propagation=shared", `"`,
+		"dst=/a,consistency=x", "type=bind,src=/b,dst=/a,volume-label=a", "dst=/a,volume-opt=size=x", "dst=/a,volume-opt=nosuch=1", "dst=/a,bind-create-src",
+		"type=bind,src=/b,dst=/a,ro,bind-recursive=readonly,bind-propagation=rshared", "dst=/a,bind-create-src=perhaps",
 	} {
 		_, err := ParseMount(spec)
 		require.ErrorIs(t, err, fs.ErrInvalid, spec)

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"encoding/csv"
+	"errors"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -12,7 +14,6 @@ import (
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/namespace"
-	"github.com/caisson-engine/caisson/volume"
 )
 
 func (m *Mount) check() error {
@@ -65,6 +66,12 @@ func (m *Mount) check() error {
 			return invalid("invalid subpath %q: it must be a relative path within the %s", m.Subpath, m.Type)
 		}
 	}
+	if m.Type != "volume" && m.Create != nil {
+		return invalid("a %s at %s takes no labels and options of a volume", m.Type, m.Target)
+	}
+	if m.Recursive == "readonly" && !slices.Contains([]string{"", "private", "rprivate"}, m.Propagation) {
+		return invalid("option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction")
+	}
 	if m.Type != "bind" && m.Propagation+m.Recursive != "" {
 		return invalid("a %s at %s takes neither bind-propagation nor bind-recursive", m.Type, m.Target)
 	}
@@ -91,7 +98,8 @@ func (m *Mount) flags(to *container.Mount) {
 }
 
 // ParseVolume reads a mount as docker run's -v gives it: "/target", "volume:/target" or "/source:/target", the latter two
-// with ":" and options behind, comma-separated: ro, rw, nocopy. A bind's missing source is made.
+// with ":" and options behind, comma-separated: ro, rw, nocopy, a kind of propagation. A source that begins with "./" or "../" is
+// relative to the program's folder. A bind's missing source is made.
 func ParseVolume(spec string) (Mount, error) {
 	parts := strings.Split(spec, ":")
 	m := Mount{Type: "volume"}
@@ -102,6 +110,13 @@ func ParseVolume(spec string) (Mount, error) {
 		m.Source, m.Target = parts[0], parts[1]
 		if m.Source == "" {
 			return m, invalid("invalid volume specification: '%s'", spec)
+		}
+		if m.Source == "." || m.Source == ".." || strings.HasPrefix(m.Source, "./") || strings.HasPrefix(m.Source, "../") {
+			here, err := filepath.Abs(m.Source)
+			if err != nil {
+				return m, err
+			}
+			m.Source = here
 		}
 		if path.IsAbs(m.Source) {
 			m.Type, m.MakeSource = "bind", true
@@ -123,6 +138,11 @@ func ParseVolume(spec string) (Mount, error) {
 				m.NoCopy = true
 			case "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable":
 				m.Propagation = option
+			case "consistent", "cached", "delegated": // for Docker of macOS; here they are all one
+			case "z", "Z": // labels of SELinux, where it is
+				if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
+					return m, &Error{Kind: Invalid, Message: "mode " + option + " in '" + spec + "': relabelling for SELinux", Err: errors.ErrUnsupported}
+				}
 			default:
 				return m, invalid("invalid mode: %s in '%s' (ro, rw, nocopy and kinds of propagation are there)", option, spec)
 			}
@@ -139,7 +159,7 @@ func ParseMount(spec string) (Mount, error) {
 	if err != nil {
 		return m, invalid("invalid mount %q: %v", spec, err)
 	}
-	var options []string
+	var options, labels, driver []string
 	for _, field := range fields {
 		key, value, given := strings.Cut(field, "=")
 		switch strings.ToLower(key) {
@@ -160,10 +180,20 @@ func ParseMount(spec string) (Mount, error) {
 			if alone, err = flag(value, given); alone {
 				m.Recursive = "disabled"
 			}
-		case "volume-driver":
-			if value != "local" {
-				return m, &Error{Kind: Invalid, Message: "error looking up volume plugin " + value + ": plugin not found", Err: volume.ErrDriver}
+		case "bind-create-src":
+			m.MakeSource, err = flag(value, given)
+		case "consistency":
+			if !slices.Contains([]string{"default", "consistent", "cached", "delegated"}, value) {
+				return m, invalid("invalid value for %s: %s", key, value)
 			}
+		case "volume-driver":
+			if _, err := VolumeOptions(value, nil, nil); err != nil {
+				return m, err
+			}
+		case "volume-opt":
+			driver = append(driver, value)
+		case "volume-label":
+			labels = append(labels, value)
 		case "volume-nocopy":
 			m.NoCopy, err = flag(value, given)
 		case "volume-subpath", "image-subpath":
@@ -186,6 +216,16 @@ func ParseMount(spec string) (Mount, error) {
 		}
 	}
 	m.Options = strings.Join(options, ",")
+	if len(labels)+len(driver) > 0 {
+		if m.Create, err = VolumeOptions("", labels, driver); err != nil {
+			return m, err
+		}
+	}
+	if m.Type == "bind" && strings.HasPrefix(m.Source, ".") {
+		if m.Source, err = filepath.Abs(m.Source); err != nil {
+			return m, err
+		}
+	}
 	return m, m.check()
 }
 

@@ -126,6 +126,9 @@ func (s *Store) Clone(ctx context.Context, from, name string, o *CreateOptions) 
 	defer use.Close()
 	if o == nil {
 		o = &CreateOptions{Labels: use.Volume.Labels, Size: use.Volume.Size}
+		if use.Volume.Mount == nil {
+			o.Options = use.Volume.Options
+		}
 	}
 	dir, err := use.Volume.Folder()
 	if err != nil {
@@ -145,11 +148,13 @@ func (s *Store) make(name string, o *CreateOptions, fill func(data string) error
 	}
 	if o != nil {
 		size := 0
-		for k, l := range o.Labels {
-			size += len(k) + len(l)
+		for _, m := range []map[string]string{o.Labels, o.Options} {
+			for k, v := range m {
+				size += len(k) + len(v)
+			}
 		}
 		if size > maxLabels {
-			return Volume{}, fmt.Errorf("create volume %s: labels of %d bytes are above the limit of %d", name, size, maxLabels)
+			return Volume{}, fmt.Errorf("create volume %s: labels and options of %d bytes are above the limit of %d", name, size, maxLabels)
 		}
 		if o.Size < 0 {
 			return Volume{}, fmt.Errorf("create volume %s: size %d is below 0", name, o.Size)
@@ -157,7 +162,7 @@ func (s *Store) make(name string, o *CreateOptions, fill func(data string) error
 		if err := o.checkDriver(); err != nil {
 			return Volume{}, fmt.Errorf("create volume %s: %w", name, err)
 		}
-		v.Labels, v.Anonymous, v.Size, v.Mount = o.Labels, v.Anonymous || o.Anonymous, o.Size, o.Mount
+		v.Labels, v.Options, v.Anonymous, v.Size, v.Mount = o.Labels, o.Options, v.Anonymous || o.Anonymous, o.Size, o.Mount
 	}
 	if err := s.create(v, fill); err != nil {
 		return Volume{}, fmt.Errorf("create volume %s: %w", v.Name, err)

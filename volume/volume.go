@@ -16,6 +16,8 @@ type Volume struct {
 	Anonymous bool `json:"anonymous,omitempty"`
 	// Size bounds the content in bytes, if it is not 0.
 	Size int64 `json:"size,omitempty"`
+	// Options are the driver's options as somebody wrote them: for those who show them, with no meaning here.
+	Options map[string]string `json:"options,omitempty"`
 	// Created is the time of creation.
 	Created time.Time `json:"created"`
 	// Mount is what it is in place of a folder of the store, or nil.
@@ -30,8 +32,8 @@ type CreateOptions struct {
 	Driver string
 	// Mount, if it is not nil, makes a volume that is no folder of the store.
 	Mount *Mount
-	// Labels are kept with the volume, 64 KiB of them at most.
-	Labels map[string]string
+	// Labels are kept with the volume, and so are Options, of which Size and Mount are what has a meaning: 64 KiB of both at most.
+	Labels, Options map[string]string
 	// Anonymous marks the volume as one whose name nobody chose: for those who must know the name before it is made.
 	Anonymous bool
 	// Size bounds the volume's content in bytes, rounded up to 1024, if it is not 0: a write above it fails with ENOSPC. It

@@ -18,6 +18,7 @@ type runFlags struct {
 
 	env, envFiles, labels          []string
 	volumes, mounts, tmpfs         []string
+	volumeDriver                   string
 	entrypoint                     string
 	memory, swap, reservation, shm string
 	security, ulimits, sysctls     []string
@@ -61,6 +62,8 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVarP(&r.volumes, "volume", "v", nil, "Bind mount a volume")
 	f.StringArrayVar(&r.mounts, "mount", nil, "Attach a filesystem mount to the container")
 	f.StringArrayVar(&r.tmpfs, "tmpfs", nil, "Mount a tmpfs directory")
+	f.StringVar(&r.volumeDriver, "volume-driver", "", "Volume driver for the container's volumes: local is the only one")
+	f.StringArrayVar(&c.VolumesFrom, "volumes-from", nil, "Mount volumes from the specified container(s)")
 	f.BoolVar(&c.ReadOnlyRoot, "read-only", false, "Mount the container's root filesystem as read only")
 	f.StringVar(&r.shm, "shm-size", "", "Size of /dev/shm")
 

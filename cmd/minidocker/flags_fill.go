@@ -160,6 +160,9 @@ func (r *runFlags) fillSizes() error {
 }
 
 func (r *runFlags) fillMounts() error {
+	if _, err := engine.VolumeOptions(r.volumeDriver, nil, nil); err != nil {
+		return err
+	}
 	for _, list := range []struct {
 		specs []string
 		parse func(string) (engine.Mount, error)

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
@@ -25,77 +27,133 @@ func (a *app) volumeCommand() *cobra.Command {
 	return c
 }
 
+// A volumeRow is a volume in a list, for templates.
+type volumeRow struct {
+	Availability, Driver, Group string
+	labels                      map[string]string
+	Labels, Links, Mountpoint   string
+	Name, Scope, Size, Status   string
+}
+
+// Label returns the value of a label.
+func (r volumeRow) Label(name string) string { return r.labels[name] }
+
+var volumeHeadings = volumeRow{
+	Availability: "AVAILABILITY", Driver: "DRIVER", Group: "GROUP", Labels: "LABELS", Links: "LINKS", Mountpoint: "MOUNTPOINT", Name: "VOLUME NAME",
+	Scope: "SCOPE", Size: "SIZE", Status: "STATUS",
+}
+
 func (a *app) volumeListCommand() *cobra.Command {
 	var quiet bool
+	var format string
 	var filters []string
 	c := &cobra.Command{
 		Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List volumes", Args: cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
+			switch {
+			case quiet && format == "":
+				format = "{{.Name}}"
+			case format == "" || format == "table":
+				format = "table {{.Driver}}\t{{.Name}}"
+			}
+			p, err := newFormatter(format)
+			if err != nil {
+				return err
+			}
+			filter, err := parseVolumeFilters(filters, "name", "driver", "label", "dangling")
+			if err != nil {
+				return err
+			}
 			return a.withEngine(func(e *engine.Engine) error {
 				list, err := e.Volumes().List()
 				if err != nil {
 					return err
 				}
-				w := table(a.stdout)
-				if !quiet {
-					fmt.Fprintln(w, "DRIVER\tVOLUME NAME")
-				}
+				var rows []any
 				for _, v := range list {
-					fits, err := volumeFits(e, v, filters)
+					fits, err := filter.fits(e, &v)
 					if err != nil {
 						return err
 					}
-					switch {
-					case !fits:
-					case quiet:
-						fmt.Fprintln(w, v.Name)
-					default:
-						fmt.Fprintln(w, "local\t"+v.Name)
+					if fits {
+						rows = append(rows, newVolumeRow(&v))
 					}
 				}
-				return w.Flush()
+				return p.print(a.stdout, volumeHeadings, rows)
 			})
 		},
 	}
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Only display volume names")
-	c.Flags().StringArrayVarP(&filters, "filter", "f", nil, "Provide filter values: name=, label=, driver=, dangling=true|false")
+	c.Flags().StringVar(&format, "format", "", "Format output by a Go template: 'table', 'table TEMPLATE', 'json' or a TEMPLATE")
+	c.Flags().StringArrayVarP(&filters, "filter", "f", nil, "Provide filter values: name=, label=name[=value], driver=, dangling=true|false")
 	return c
 }
 
-// volumeFits tells whether a volume fits the filters: all keys, and of each one of its values.
-func volumeFits(e *engine.Engine, v volume.Volume, filters []string) (bool, error) {
-	fits := make(map[string]bool)
-	for _, f := range filters {
-		key, value, _ := strings.Cut(f, "=")
-		var one bool
-		switch key {
-		case "name":
-			one = strings.Contains(v.Name, value)
-		case "driver":
-			one = value == "local"
-		case "label":
-			name, want, given := strings.Cut(value, "=")
-			have, there := v.Labels[name]
-			one = there && (!given || have == want)
-		case "dangling":
-			want, err := strconv.ParseBool(value)
-			if err != nil {
-				return false, fmt.Errorf("invalid filter 'dangling=%s'", value)
-			}
-			user, err := e.VolumeUser(v.Name)
-			if err != nil {
-				return false, err
-			}
-			one = want == (user == "")
-		default:
-			return false, fmt.Errorf("invalid filter '%s'", key)
-		}
-		fits[key] = fits[key] || one
+func newVolumeRow(v *volume.Volume) volumeRow {
+	d := engine.NewVolumeDocument(v)
+	var labels []string
+	for _, name := range slices.Sorted(maps.Keys(d.Labels)) {
+		labels = append(labels, name+"="+d.Labels[name])
 	}
-	for _, one := range fits {
-		if !one {
-			return false, nil
+	return volumeRow{
+		Availability: "N/A", Driver: d.Driver, Group: "N/A", labels: d.Labels, Labels: strings.Join(labels, ","), Links: "N/A",
+		Mountpoint: d.Mountpoint, Name: d.Name, Scope: d.Scope, Size: "N/A", Status: "N/A",
+	}
+}
+
+// A volumeFilter is what a volume has to fit: all keys, and of each one of its values, but none of those that end in "!".
+type volumeFilter map[string][]string
+
+func parseVolumeFilters(list []string, known ...string) (volumeFilter, error) {
+	f := make(volumeFilter)
+	for _, text := range list {
+		key, value, given := strings.Cut(text, "=")
+		if !given {
+			return nil, fmt.Errorf("invalid argument %q for \"--filter\" flag: invalid filter '%s'", text, text)
+		}
+		if !slices.Contains(known, key) {
+			return nil, fmt.Errorf("invalid filter '%s'", key)
+		}
+		if key == "dangling" || key == "all" {
+			if _, err := strconv.ParseBool(value); err != nil {
+				return nil, fmt.Errorf("invalid filter '%s=%s'", key, value)
+			}
+		}
+		f[key] = append(f[key], value)
+	}
+	return f, nil
+}
+
+func (f volumeFilter) fits(e *engine.Engine, v *volume.Volume) (bool, error) {
+	d := engine.NewVolumeDocument(v)
+	labelled := func(value string) bool {
+		name, want, given := strings.Cut(value, "=")
+		have, there := d.Labels[name]
+		return there && (!given || have == want)
+	}
+	for key, values := range f {
+		var err error
+		one := slices.ContainsFunc(values, func(value string) bool {
+			switch key {
+			case "name":
+				return strings.Contains(v.Name, value)
+			case "driver":
+				return value == d.Driver
+			case "label":
+				return labelled(value)
+			case "label!":
+				return !labelled(value)
+			case "dangling":
+				want, _ := strconv.ParseBool(value)
+				user, e := e.VolumeUser(v.Name)
+				err = errors.Join(err, e)
+				return want == (user == "")
+			}
+			return true
+		})
+		if err != nil || !one {
+			return false, err
 		}
 	}
 	return true, nil
@@ -116,35 +174,11 @@ func (f *volumeFlags) add(c *cobra.Command) {
 
 // parse returns nil if no flag says anything.
 func (f *volumeFlags) parse() (*volume.CreateOptions, error) {
-	if f.driver != "local" {
-		return nil, fmt.Errorf("error looking up volume plugin %s: plugin not found: %w", f.driver, volume.ErrDriver)
+	o, err := engine.VolumeOptions(f.driver, f.labels, f.options)
+	if err != nil || len(f.labels)+len(f.options) == 0 {
+		return nil, err
 	}
-	if len(f.labels)+len(f.options) == 0 {
-		return nil, nil
-	}
-	o := &volume.CreateOptions{Labels: make(map[string]string)}
-	for _, l := range f.labels {
-		name, value, _ := strings.Cut(l, "=")
-		o.Labels[name] = value
-	}
-	mount := make(map[string]string)
-	for _, option := range f.options {
-		switch name, value, _ := strings.Cut(option, "="); name {
-		case "size":
-			size, err := units.RAMInBytes(value)
-			if err != nil || size <= 0 {
-				return nil, fmt.Errorf("invalid size: '%s'", value)
-			}
-			o.Size = size
-		case "type", "o", "device":
-			mount[name] = value
-		default:
-			return nil, fmt.Errorf("invalid option: %q", name)
-		}
-	}
-	var err error
-	o.Mount, err = volume.NewMount(mount["type"], mount["o"], mount["device"])
-	return o, err
+	return o, nil
 }
 
 func (a *app) volumeCreateCommand() *cobra.Command {
@@ -179,7 +213,7 @@ func inherit(o *volume.CreateOptions, from volume.Volume) {
 	if len(o.Labels) == 0 {
 		o.Labels = from.Labels
 	}
-	if o.Size == 0 {
+	if o.Size == 0 && o.Mount == nil {
 		o.Size = from.Size
 	}
 }
@@ -260,6 +294,16 @@ func (a *app) volumePruneCommand() *cobra.Command {
 		Use: "prune [OPTIONS]", Short: "Remove unused local volumes", Args: cobra.NoArgs, DisableFlagsInUseLine: true,
 		Long: "Remove the volumes that no container names: those that were made without a name, or all.",
 		RunE: func(*cobra.Command, []string) error {
+			filter, err := parseVolumeFilters(filters, "name", "label", "label!", "all")
+			if err != nil {
+				return err
+			}
+			if values := filter["all"]; len(values) > 0 {
+				if all {
+					return errors.New("conflicting options: cannot specify both --all and --filter all=1")
+				}
+				all, _ = strconv.ParseBool(values[0])
+			}
 			what := "anonymous local volumes not used by at least one container"
 			if all {
 				what = "all local volumes not used by at least one container"
@@ -269,36 +313,50 @@ func (a *app) volumePruneCommand() *cobra.Command {
 			}
 			return a.withEngine(func(e *engine.Engine) error {
 				var wrong error
+				sizes := make(map[string]int64)
 				keep := func(v volume.Volume) bool {
-					fits, err := volumeFits(e, v, filters)
+					fits, err := filter.fits(e, &v)
+					if fits && err == nil {
+						sizes[v.Name], err = e.VolumeSize(a.ctx, v.Name)
+					}
 					wrong = errors.Join(wrong, err)
 					return !fits
 				}
 				removed, err := e.PruneVolumes(a.ctx, &volume.PruneOptions{All: all, Keep: keep})
+				var size int64
 				if len(removed) > 0 {
 					say(a.stdout, "Deleted Volumes:")
 				}
 				for _, v := range removed {
 					say(a.stdout, "%s", v.Name)
+					size += sizes[v.Name]
 				}
+				if len(removed) > 0 {
+					say(a.stdout, "")
+				}
+				say(a.stdout, "Total reclaimed space: %s", units.HumanSize(float64(size)))
 				return errors.Join(wrong, err)
 			})
 		},
 	}
 	c.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused volumes, not just anonymous ones")
 	c.Flags().BoolVarP(&force, "force", "f", false, "Do not prompt for confirmation")
-	c.Flags().StringArrayVar(&filters, "filter", nil, "Provide filter values: name=, label=")
+	c.Flags().StringArrayVar(&filters, "filter", nil, "Provide filter values: label=name[=value], label!=name[=value], all=true, name=")
 	return c
 }
 
 func (a *app) volumeRemoveCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "rm VOLUME [VOLUME...]", Aliases: []string{"remove"}, Short: "Remove one or more volumes",
-		Args: cobra.MinimumNArgs(1),
+	var force bool
+	c := &cobra.Command{
+		Use: "rm [OPTIONS] VOLUME [VOLUME...]", Aliases: []string{"remove"}, Short: "Remove one or more volumes",
+		Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
 					err := e.RemoveVolume(a.ctx, name)
+					if force && errors.Is(err, fs.ErrNotExist) {
+						err = nil
+					}
 					if err == nil {
 						say(a.stdout, "%s", name)
 					}
@@ -307,44 +365,29 @@ func (a *app) volumeRemoveCommand() *cobra.Command {
 			})
 		},
 	}
-}
-
-// A volumeView is a volume in the form in which Docker shows it.
-type volumeView struct {
-	CreatedAt  time.Time
-	Driver     string
-	Labels     map[string]string
-	Mountpoint string
-	Name       string
-	Options    map[string]string
-	Scope      string
+	c.Flags().BoolVarP(&force, "force", "f", false, "Say nothing of volumes that are not there. One in use stays")
+	return c
 }
 
 func (a *app) volumeInspectCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "inspect VOLUME [VOLUME...]", Short: "Print what is known of volumes, as JSON", Args: cobra.MinimumNArgs(1),
+	var format string
+	c := &cobra.Command{
+		Use: "inspect [OPTIONS] VOLUME [VOLUME...]", Short: "Display detailed information on one or more volumes", Args: cobra.MinimumNArgs(1),
+		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
-				list := []volumeView{}
+				list := []any{}
 				err := a.each(args, func(name string) error {
 					v, err := e.Volumes().Get(name)
 					if err == nil {
-						var options map[string]string
-						if v.Size > 0 {
-							options = map[string]string{"size": strconv.FormatInt(v.Size, 10)}
-						}
-						if m := v.Mount; m != nil {
-							options = map[string]string{"type": m.Type, "o": m.Options, "device": m.Device}
-						}
-						list = append(list, volumeView{v.Created, "local", v.Labels, v.Path, v.Name, options, "local"})
+						list = append(list, engine.NewVolumeDocument(&v))
 					}
 					return err
 				})
-				if e := a.printJSON(list); e != nil {
-					return e
-				}
-				return err
+				return errors.Join(a.printDocuments(format, list), err)
 			})
 		},
 	}
+	c.Flags().StringVarP(&format, "format", "f", "", "Format output by a Go template, or 'json'")
+	return c
 }

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"context"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/docker/go-units"
+
+	"github.com/caisson-engine/caisson/internal/diskusage"
+	"github.com/caisson-engine/caisson/volume"
+)
+
+// VolumeOptions reads how a volume is made as docker volume create gives it: the driver, labels as "name=value", and options of the
+// driver "local" as "name=value": size ("10G"), or type, o and device; see [volume.NewMount].
+func VolumeOptions(driver string, labels, options []string) (*volume.CreateOptions, error) {
+	if driver != "" && driver != "local" {
+		return nil, &Error{Kind: Invalid, Message: "error looking up volume plugin " + driver + ": plugin not found", Err: volume.ErrDriver}
+	}
+	o := &volume.CreateOptions{Labels: pairs(labels), Options: pairs(options)}
+	for _, name := range slices.Sorted(maps.Keys(o.Options)) {
+		switch value := o.Options[name]; name {
+		case "size":
+			size, err := units.RAMInBytes(value)
+			if err != nil || size <= 0 {
+				return nil, invalid("invalid size: '%s'", value)
+			}
+			o.Size = size
+		case "type", "o", "device":
+		default:
+			return nil, invalid("invalid option: %q", name)
+		}
+	}
+	var err error
+	if o.Mount, err = volume.NewMount(o.Options["type"], o.Options["o"], o.Options["device"]); err != nil {
+		return nil, &Error{Kind: Invalid, Message: "volume", Err: err}
+	}
+	return o, nil
+}
+
+// pairs returns nil for none.
+func pairs(list []string) map[string]string {
+	if len(list) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(list))
+	for _, p := range list {
+		name, value, _ := strings.Cut(p, "=")
+		m[name] = value
+	}
+	return m
+}
+
+// AnonymousLabel is the label by which Docker tells the volumes whose names nobody chose.
+const AnonymousLabel = "com.docker.volume.anonymous"
+
+// A VolumeDocument is a volume as Docker shows it.
+type VolumeDocument struct {
+	CreatedAt  string // as RFC 3339 has it, in seconds
+	Driver     string
+	Labels     map[string]string
+	Mountpoint string
+	Name       string
+	Options    map[string]string
+	Scope      string
+}
+
+// NewVolumeDocument describes a volume.
+func NewVolumeDocument(v *volume.Volume) VolumeDocument {
+	d := VolumeDocument{
+		CreatedAt: v.Created.UTC().Format("2006-01-02T15:04:05Z"), Driver: "local", Labels: v.Labels, Name: v.Name, Options: v.Options, Scope: "local",
+		Mountpoint: v.Path,
+	}
+	if v.Anonymous {
+		d.Labels = maps.Clone(v.Labels)
+		if d.Labels == nil {
+			d.Labels = make(map[string]string)
+		}
+		d.Labels[AnonymousLabel] = ""
+	}
+	if d.Options != nil {
+		return d
+	}
+	if v.Size > 0 {
+		d.Options = map[string]string{"size": strconv.FormatInt(v.Size, 10)}
+	}
+	if m := v.Mount; m != nil {
+		d.Options = map[string]string{"type": m.Type, "device": m.Device}
+		options := m.Options
+		if m.Type == "bind" {
+			d.Options["type"], options = "none", strings.TrimSuffix("bind,"+options, ",")
+		}
+		if options != "" {
+			d.Options["o"] = options
+		}
+	}
+	return d
+}
+
+// mountsOf returns the binds and volumes of other containers.
+func (e *Engine) mountsOf(ctx context.Context, refs []string) (all []Mount, err error) {
+	for _, ref := range refs {
+		name, mode, given := strings.Cut(ref, ":")
+		if given && mode != "ro" && mode != "rw" {
+			return nil, invalid("invalid mode for volumes-from: %s", mode)
+		}
+		c, err := e.Inspect(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range c.Mounts {
+			if m.Type != "bind" && m.Type != "volume" {
+				continue
+			}
+			m.ReadOnly = m.ReadOnly || mode == "ro"
+			m.NoCopy = m.Type == "volume" // it is as the other one has it
+			all = append(all, m)
+		}
+	}
+	return all, nil
+}
+
+// VolumeSize returns what a volume takes on disk, in bytes, as du(1) counts.
+func (e *Engine) VolumeSize(ctx context.Context, name string) (int64, error) {
+	if err := volume.CheckName(name); err != nil {
+		return 0, err
+	}
+	var m diskusage.Meter
+	return m.Tree(ctx, filepath.Join(e.dir, "volumes", name))
+}
