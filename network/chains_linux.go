@@ -137,11 +137,13 @@ func (r *rules) bridgeChains() []chainSpec {
 	return []chainSpec{
 		{
 			name: "prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: -200,
-			rules: [][]expr.Any{rule(r.lookup("pinned", port), jump("pins"))},
+			rules: [][]expr.Any{
+				rule(protocol(unix.ETH_P_IP), r.lookup("addrs4", port, source, saddr4), accept), // most of all that comes
+				rule(r.lookup("pinned", port), jump("pins")),
+			},
 		},
 		{name: "pins", rules: [][]expr.Any{
 			rule(invert(r.lookup("macs", port, source)), drop),
-			rule(protocol(unix.ETH_P_IP), r.lookup("addrs4", port, saddr4), accept),
 			rule(protocol(unix.ETH_P_IPV6), jump("pins6")),
 			rule(protocol(unix.ETH_P_ARP), jump("pinsarp")),
 			rule(drop),
@@ -155,9 +157,8 @@ func (r *rules) bridgeChains() []chainSpec {
 			rule(drop),
 		}},
 		{name: "pinsarp", rules: [][]expr.Any{
-			rule(invert(r.lookup("macs", port, arpMAC)), drop),
-			rule(r.lookup("addrs4", port, arpIP), accept),
-			rule(arpIP.equals(none4), accept), // looking for duplicates
+			rule(r.lookup("addrs4", port, arpMAC, arpIP), accept),
+			rule(arpIP.equals(none4), r.lookup("macs", port, arpMAC), accept), // looking for duplicates
 			rule(drop),
 		}},
 	}

@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
@@ -30,7 +28,7 @@ const (
 var dnsAddr = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 
 // A resolver answers a sandbox's questions for names. It listens inside the sandbox, on ports that were free, and port 53 of
-// 127.0.0.11 is translated to them there, so that the container may use port 53 for itself.
+// 127.0.0.11 is written over with them there, so that the container may use port 53 for itself.
 type resolver struct {
 	b      *Sandbox
 	packet net.PacketConn
@@ -105,54 +103,6 @@ func (r *resolver) close() {
 	r.conns = nil
 	r.mu.Unlock()
 	r.group.Wait()
-}
-
-// redirect translates port 53 in the calling thread's namespace, the sandbox's.
-func (r *resolver) redirect() error {
-	err := r.translate(false)
-	if err != nil { // what is there has the table's name
-		err = r.translate(true)
-	}
-	if err != nil {
-		return fmt.Errorf("translate port 53: %w", explain(err, "nf_tables with nat"))
-	}
-	return nil
-}
-
-// translate makes the table, in place of an earlier resolver's. To delete a table that is not there yet has the socket's end
-// wait for all processors, which takes several times as long as everything else about an attachment.
-func (r *resolver) translate(anew bool) error {
-	conn, err := nftables.New(nftables.AsLasting())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.CloseLasting() }()
-	t := &nftables.Table{Name: "caisson-dns", Family: nftables.TableFamilyIPv4}
-	conn.AddTable(t)
-	if anew {
-		conn.DelTable(t)
-		conn.AddTable(t)
-	}
-	priority, policy := dstnatOut, nftables.ChainPolicyAccept
-	chain := conn.AddChain(&nftables.Chain{
-		Name: "output", Table: t, Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookOutput, Priority: &priority,
-		Policy: &policy,
-	})
-	conn.FlushChain(chain)
-	_, udp, _ := net.SplitHostPort(r.packet.LocalAddr().String())
-	_, tcp, _ := net.SplitHostPort(r.stream.Addr().String())
-	for proto, port := range map[byte]string{unix.IPPROTO_UDP: udp, unix.IPPROTO_TCP: tcp} {
-		to, _ := parsePort(port)
-		conn.AddRule(&nftables.Rule{Table: t, Chain: chain, Exprs: rule(
-			daddr4.equals(dnsAddr.AsSlice()), meta(expr.MetaKeyL4PROTO, proto), dport.equals(port16(53)),
-			[]expr.Any{
-				&expr.Immediate{Register: 1, Data: dnsAddr.AsSlice()},
-				&expr.Immediate{Register: 2, Data: port16(to)},
-				&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2, Specified: true},
-			},
-		)})
-	}
-	return conn.Flush()
 }
 
 // packets answers datagrams.

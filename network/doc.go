@@ -49,7 +49,7 @@
 // # Names
 //
 // A sandbox asks the resolver at 127.0.0.11 for names. It listens inside the sandbox, on ports that were free; port 53 of that
-// address is translated to them there, so that a container may use port 53. It knows the names of all endpoints on the
+// address is written over with them there, so that a container may use port 53, and nothing of its traffic is tracked. It knows the names of all endpoints on the
 // sandbox's networks, whichever process attached them, alone or followed by a dot and the network's name, and the names of their
 // addresses. Other questions are forwarded as they come, by udp or tcp, from the host to its own servers; none is where
 // all networks are internal. The process that made the [Sandbox] serves it.

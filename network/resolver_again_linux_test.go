@@ -1,13 +1,20 @@
 package network
 
 import (
+	"bytes"
+	"errors"
 	"io/fs"
+	"net"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
@@ -22,8 +29,8 @@ func TestResolverAgain(t *testing.T) {
 	require.NoError(t, err)
 	m, pid := newBox(t)
 	for _, before := range []string{
-		"", "delete table ip caisson-dns; add table ip caisson-dns { chain output { type filter hook output priority 0; drop; }; }",
-		"flush chain ip caisson-dns output", "add rule ip caisson-dns output drop", "add chain ip caisson-dns other",
+		"", "delete table ip caisson-dns; add table ip caisson-dns { chain questions { type nat hook output priority 0; drop; }; }",
+		"flush chain ip caisson-dns questions", "add rule ip caisson-dns questions drop", "add chain ip caisson-dns other",
 	} {
 		if before != "" {
 			m.command("nft", before)
@@ -33,9 +40,88 @@ func TestResolverAgain(t *testing.T) {
 		e := attach(t, b, "net", &EndpointOptions{Names: []string{"box"}})
 		require.Equal(t, e.IPv4.Addr().String()+"\n", m.dig("box"), before)
 		require.Equal(t, e.IPv4.Addr().String()+"\n", m.dig("+tcp", "box"), before)
-		require.Equal(t, 2, strings.Count(m.command("nft", "list", "chain", "ip", "caisson-dns", "output"), "dnat to"))
+		require.Equal(t, 3, strings.Count(m.command("nft", "list", "chain", "ip", "caisson-dns", "questions"), "dport set"))
 		require.NoError(t, b.Close())
 	}
+}
+
+// TestResolverTracksNothing: the resolver's port costs the sandbox's other connections nothing; beside rules of the container's own that
+// track and translate it is reached too, also by datagrams without a checksum, and when it is gone the sender hears of it.
+func TestResolverTracksNothing(t *testing.T) {
+	host := newMachine(t)
+	s := newStore(t, host)
+	_, err := s.Create(t.Context(), "net", nil)
+	require.NoError(t, err)
+	m, pid := newBox(t)
+	b, err := s.Sandbox(pid, &SandboxOptions{ID: "box"})
+	require.NoError(t, err)
+	query := []byte("\x00\x07\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03box\x00\x00\x01\x00\x01")
+	ask := func(network string, option int) (answer []byte, err error) {
+		m.in(func() error {
+			d := net.Dialer{Timeout: enough, Control: func(_, _ string, c syscall.RawConn) (err error) {
+				if option != 0 {
+					e := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, option, 1) })
+					err = errors.Join(e, err)
+				}
+				return err
+			}}
+			var c net.Conn
+			if c, err = d.Dial(network, "127.0.0.11:53"); err != nil {
+				return nil
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(enough))
+			if network == "tcp" {
+				if err = writeMessage(c, query); err == nil {
+					answer, err = readMessage(c)
+				}
+				return nil
+			}
+			if _, err = c.Write(query); err != nil {
+				return nil
+			}
+			answer = make([]byte, 512)
+			var n int
+			n, err = c.Read(answer)
+			answer = answer[:n]
+			return nil
+		})
+		return answer, err
+	}
+	e := attach(t, b, "net", &EndpointOptions{Names: []string{"box"}})
+	answered := func() {
+		for _, way := range []struct {
+			network string
+			option  int
+		}{{"tcp", 0}, {"udp", 0}, {"udp", unix.SO_NO_CHECK}} {
+			answer, err := ask(way.network, way.option)
+			require.NoError(t, err, way)
+			require.True(t, bytes.HasSuffix(answer, e.IPv4.Addr().AsSlice()), "%v %q", way, answer)
+		}
+	}
+	answered()
+	tracked := func() string {
+		text := m.command("cat", "/proc/sys/net/netfilter/nf_conntrack_count")
+		return strings.TrimSpace(text)
+	}
+	require.Equal(t, "0", tracked())
+	if _, err := exec.LookPath("nft"); err == nil {
+		m.command("nft", `add table ip own; add chain ip own nat { type nat hook output priority -100; };
+			add chain ip own in { type filter hook input priority 0; }; add rule ip own in ct state invalid drop;
+			add chain ip own out { type filter hook output priority 0; policy drop; };
+			add rule ip own out ct state new,established accept`)
+		answered()
+		require.NotEqual(t, "0", tracked())
+		m.command("nft", "delete", "table", "ip", "own")
+	}
+	b.Forget()
+	for _, network := range []string{"tcp", "udp"} {
+		_, err := ask(network, 0)
+		require.ErrorIs(t, err, unix.ECONNREFUSED, network)
+	}
+	b, err = s.Sandbox(pid, &SandboxOptions{ID: "box"})
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
 }
 
 // TestParameters: kernel parameters are set by a mount of proc of their own, and by the machine's where there is none.

@@ -78,7 +78,7 @@ var (
 	bridgeSets = []setSpec{
 		{name: "pinned", key: []nftables.SetDatatype{typeIfname}},
 		{name: "macs", key: []nftables.SetDatatype{typeIfname, nftables.TypeEtherAddr}},
-		{name: "addrs4", key: []nftables.SetDatatype{typeIfname, nftables.TypeIPAddr}},
+		{name: "addrs4", key: []nftables.SetDatatype{typeIfname, nftables.TypeEtherAddr, nftables.TypeIPAddr}},
 		{name: "addrs6", key: []nftables.SetDatatype{typeIfname, nftables.TypeIP6Addr}},
 	}
 )
@@ -172,7 +172,7 @@ func endpointElements(e *Endpoint) []element {
 	name, mac := ifname(e.HostInterface), e.mac()
 	all := []element{{set: "pinned", key: name}, {set: "macs", key: join(name, mac)}}
 	if a := e.IPv4.Addr(); a.IsValid() {
-		all = append(all, element{set: "addrs4", key: join(name, a.AsSlice())})
+		all = append(all, element{set: "addrs4", key: join(name, mac, a.AsSlice())})
 	}
 	if a := e.IPv6.Addr(); a.IsValid() {
 		all = append(all, element{set: "addrs6", key: join(name, a.AsSlice())},

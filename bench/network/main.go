@@ -2,9 +2,9 @@
 
 // Command network measures networks, in a network namespace of its own: attaching and publishing the first, the hundredth and the
 // thousandth container of a network (within 1.5 of each other, and 3 ms at most); the resolver's answers (100 µs); the throughput
-// of a bridge and of a published port beside that of a veth pair, a bridge and iptables made by hand; and that of a network
-// without root beside slirp4netns's and pasta's. It takes root, iperf3, and for the peers iptables, slirp4netns and pasta; one that is not
-// there is left out.
+// of a bridge and of a published port beside dockerd's (at least as much), and beside that of a veth pair, a bridge and iptables made by
+// hand; and that of a network without root beside slirp4netns's and pasta's. It takes root, iperf3, and for the peers dockerd with
+// docker and busybox, iptables, slirp4netns and pasta; one that is not there is left out.
 //
 //	go run ./bench/network -n 1000 -seconds 3 -rounds 3
 package main
@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,11 +28,15 @@ import (
 )
 
 func main() {
+	runtime.LockOSThread() // the programs that are started end with the thread that did
 	b := &bench{}
 	flag.IntVar(&b.n, "n", 1000, "containers on one network")
 	flag.IntVar(&b.seconds, "seconds", 3, "seconds of each transfer")
+	flag.StringVar(&b.size, "size", "", "bytes of each transfer, as 500M, in place of seconds")
 	flag.IntVar(&b.rounds, "rounds", 3, "transfers of each kind")
-	only := flag.String("only", "", "attach, dns, bridge or user")
+	only := flag.String("only", "", "attach, dns, bridge, docker or user")
+	flag.StringVar(&b.match, "match", "", "compare only where the title begins with this")
+	flag.StringVar(&b.filtered, "filtered", "0", "1: the hosts filter bridged frames as packets, as with net.bridge.bridge-nf-call-iptables=1")
 	inside := flag.Bool("inside", false, "it is in namespaces of its own already")
 	flag.Parse()
 	if !*inside {
@@ -48,7 +53,7 @@ func main() {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"attach", b.attach}, {"dns", b.dns}, {"bridge", b.bridge}, {"user", b.user}} {
+	}{{"attach", b.attach}, {"dns", b.dns}, {"bridge", b.bridge}, {"docker", b.docker}, {"user", b.user}} {
 		if err == nil && (*only == "" || *only == part.name) {
 			err = part.run()
 		}
@@ -66,8 +71,11 @@ func exit(err error) {
 
 type bench struct {
 	n, seconds, rounds int
-	undo               []func() error
-	peer               int // a machine beside the host: 10.1.0.1, the host's own address is 10.1.0.2
+
+	size, filtered, match string
+
+	undo []func() error
+	peer int // a machine beside the host: 10.1.0.1, the host's own address is 10.1.0.2
 }
 
 func (b *bench) defers(f func() error) { b.undo = append(b.undo, f) }
@@ -121,9 +129,9 @@ func (b *bench) world() (err error) {
 	if b.peer, err = b.box(); err != nil {
 		return err
 	}
-	// As on a host without br_netfilter. /proc/sys is this process's network namespace's.
+	// "0" is as on a host without br_netfilter. /proc/sys is this process's network namespace's.
 	for _, name := range []string{"iptables", "ip6tables"} {
-		err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-"+name, []byte("0"), 0)
+		err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-"+name, []byte(b.filtered), 0)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
@@ -305,19 +313,38 @@ func (b *bench) serve(pid int) error {
 		_ = cmd.Wait()
 		return nil
 	})
-	time.Sleep(300 * time.Millisecond)
-	return nil
+	at := "self"
+	if pid != 0 {
+		at = strconv.Itoa(pid)
+	}
+	for range 100 {
+		time.Sleep(100 * time.Millisecond)
+		sockets, err := os.ReadFile("/proc/" + at + "/net/tcp6")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(string(sockets), ":1451 00000000000000000000000000000000:0000 0A") { // 5201, listening
+			return nil
+		}
+	}
+	return errors.New("iperf3 -s does not listen")
 }
 
 var errFailed = errors.New("no transfer")
 
-// transfer returns the speed and what a gigabyte takes of the time of whoever passes it on.
+// transfer returns the speed, and what a gigabyte takes of the time of the processors for whoever passes it on, or, where the kernel
+// does, for both ends.
 func (b *bench) transfer(w way, reverse bool) (gbit float64, cost time.Duration, err error) {
 	begin, err := processors(w.by)
 	if err != nil {
 		return 0, 0, err
 	}
-	args := []string{"iperf3", "-J", "-c", w.address, "-p", w.port, "-t", strconv.Itoa(b.seconds), "--connect-timeout", "3000"}
+	args := []string{"iperf3", "-J", "-c", w.address, "-p", w.port, "--connect-timeout", "3000"}
+	if b.size != "" {
+		args = append(args, "-n", b.size)
+	} else {
+		args = append(args, "-t", strconv.Itoa(b.seconds))
+	}
 	if reverse {
 		args = append(args, "-R")
 	}
@@ -332,21 +359,33 @@ func (b *bench) transfer(w way, reverse bool) (gbit float64, cost time.Duration,
 		Error string `json:"error"`
 		End   struct {
 			Received struct {
-				Bytes float64 `json:"bytes"`
-				Bits  float64 `json:"bits_per_second"`
+				Bytes   float64 `json:"bytes"`
+				Bits    float64 `json:"bits_per_second"`
+				Seconds float64 `json:"seconds"`
 			} `json:"sum_received"`
+			CPU struct {
+				Host   float64 `json:"host_total"`
+				Remote float64 `json:"remote_total"`
+			} `json:"cpu_utilization_percent"`
 		} `json:"end"`
 	}
 	if e := json.Unmarshal(out, &r); e != nil || err != nil || r.Error != "" {
 		return 0, 0, fmt.Errorf("%s: iperf3: %s: %w", w.name, r.Error+stderr.String(), errors.Join(errFailed, err, e))
 	}
 	end, err := processors(w.by)
-	return r.End.Received.Bits / 1e9, time.Duration(float64(end-begin) * 1e9 / r.End.Received.Bytes), err
+	took := (end - begin).Seconds()
+	if w.by == 0 {
+		took = (r.End.CPU.Host + r.End.CPU.Remote) / 100 * r.End.Received.Seconds
+	}
+	return r.End.Received.Bits / 1e9, time.Duration(took * 1e9 / r.End.Received.Bytes * 1e9), err
 }
 
-// compare has all ways take turns, and prints each one's median, the median of its part of the first one's, and what a gigabyte costs whoever
-// passes it on, which other load on the machine changes less.
+// compare has all ways take turns, and prints each one's median, the median of its part of the first one's, and what a gigabyte costs,
+// which other load on the machine changes less.
 func (b *bench) compare(title string, reverse bool, ways ...way) error {
+	if !strings.HasPrefix(title, b.match) {
+		return nil
+	}
 	got, parts, costs := make([][]float64, len(ways)), make([][]float64, len(ways)), make([][]time.Duration, len(ways))
 	for range b.rounds {
 		var first float64
@@ -370,11 +409,8 @@ func (b *bench) compare(title string, reverse bool, ways ...way) error {
 		slices.Sort(parts[i])
 		slices.Sort(costs[i])
 		mid := len(got[i]) / 2
-		fmt.Printf("%-28s %-24s %6.2f Gbit/s, %.2f", title, w.name, got[i][mid], parts[i][mid])
-		if w.by != 0 {
-			fmt.Printf("; processors' time a GB %.2f s", costs[i][mid].Seconds())
-		}
-		fmt.Println()
+		fmt.Printf("%-28s %-24s %6.2f Gbit/s, %.2f; processors' time a GB %.2f s\n", title, w.name, got[i][mid], parts[i][mid],
+			costs[i][mid].Seconds())
 	}
 	return nil
 }
