@@ -14,6 +14,7 @@ import (
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/layer"
 	"github.com/caisson-engine/caisson/network"
 	"github.com/caisson-engine/caisson/registry"
 	"github.com/caisson-engine/caisson/volume"
@@ -38,6 +39,9 @@ type Options struct {
 	// UserNetworks has networks in this process, by package network/usernet, in place of bridges of the host. For a program that
 	// root does not run it is so anyway.
 	UserNetworks bool
+	// LayerFormat is how layers of images that are pulled, loaded or committed are kept; those that are there stay as they are.
+	// An Open where it cannot be had fails.
+	LayerFormat layer.Format
 	// StartSupervisor starts a process that calls [Engine.Supervise] with the same folder and options, if none does, and returns when that
 	// answers. It is called where a supervisor is needed: for the networks of detached containers, and in user mode of all containers
 	// but those with StartOptions.Audit; for containers with a [RestartPolicy]; and by Open if there are such containers and their
@@ -117,6 +121,11 @@ func open(ctx context.Context, dir string, o *Options) (*Engine, error) {
 	}
 	if e.images, err = image.Open(dir); err != nil {
 		return nil, err
+	}
+	if o.LayerFormat != layer.Folder {
+		if err := e.images.Layers().Use(o.LayerFormat); err != nil {
+			return nil, err
+		}
 	}
 	if e.volumes, err = volume.Open(filepath.Join(dir, "volumes")); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -142,7 +143,7 @@ func (s *Store) diskUsage(ctx context.Context, inUse func(*Image) string) (*Disk
 		return nil, err
 	}
 	for _, l := range layers {
-		n, err := meter.Tree(ctx, filepath.Dir(l.Dir))
+		n, err := meter.Tree(ctx, filepath.Dir(cmp.Or(l.Dir, l.Image)))
 		if err != nil {
 			return nil, err
 		}

@@ -229,22 +229,6 @@ func TestVerbsKilled(t *testing.T) {
 	require.Empty(t, list)
 }
 
-// newSmallDisk mounts a small ext4 file system.
-func newSmallDisk(t *testing.T, mib int) string {
-	testenv.RequireRoot(t)
-	testenv.RequireCommand(t, "mkfs.ext4", "mount")
-	file, at := filepath.Join(t.TempDir(), "disk"), t.TempDir()
-	require.NoError(t, os.WriteFile(file, nil, 0o600))
-	require.NoError(t, os.Truncate(file, int64(mib)<<20))
-	out, err := exec.Command("mkfs.ext4", "-q", "-O", "^has_journal", "-m", "0", "-i", "4096", file).CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	if out, err := exec.Command("mount", "-o", "loop", file, at).CombinedOutput(); err != nil {
-		testenv.Skip(t, "a loop device: "+string(out))
-	}
-	t.Cleanup(func() { require.NoError(t, syscall.Unmount(at, 0)) })
-	return at
-}
-
 // fill leaves so many KiB of a file system, and returns a function that makes space again.
 func fill(t *testing.T, at string, leave int64) func() {
 	t.Helper()
@@ -276,7 +260,7 @@ func fill(t *testing.T, at string, leave int64) func() {
 // TestVerbsFullDisk is every verb on a file system that is nearly full: the error says so, nothing is left behind, and it
 // works when there is space again.
 func TestVerbsFullDisk(t *testing.T) {
-	at := newSmallDisk(t, 12)
+	at := testenv.NewDisk(t, 12)
 	args := verbSources(t, filepath.Join(at, "store"))
 	v, err := newVerbs(args)
 	require.NoError(t, err)

@@ -21,7 +21,11 @@ func (s *Store) whole(t *temp) (*Pending, bool) {
 	if json.Unmarshal(data, &r) != nil || r.DiffID.Validate() != nil || r.Boot == "" || r.Boot != kernel.BootID() {
 		return nil, false
 	}
-	if fi, err := os.Lstat(filepath.Join(t.path, contentName)); err != nil || !fi.IsDir() {
+	content := contentName
+	if r.Format != "" {
+		content = imageName
+	}
+	if fi, err := os.Lstat(filepath.Join(t.path, content)); err != nil || fi.IsDir() != (r.Format == "") {
 		return nil, false
 	}
 	return &Pending{DiffID: r.DiffID, Size: r.Size, record: r, temp: t}, true

@@ -158,9 +158,9 @@ func (c *chainMaker) add(l Layer) error {
 			implied[path] = struct{}{}
 		}
 	}
-	fd, err := c.owners.open(unix.AT_FDCWD, l.Dir, openDir)
+	fd, err := l.open(c.owners)
 	if err != nil {
-		return fmt.Errorf("open %s: %w", l.Dir, err)
+		return err
 	}
 	c.layers = append(c.layers, chainLayer{c.owners, fd, implied})
 	return nil

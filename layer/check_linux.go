@@ -55,7 +55,12 @@ func (s *Store) check(ctx context.Context, id digest.Digest) error {
 	}
 	c := census{ctx: ctx, owners: newOwners(ctx), seen: map[inode]struct{}{}}
 	defer func() { _ = c.owners.close() }()
-	if err := c.walk(unix.AT_FDCWD, l.Dir); err != nil {
+	root, err := l.open(c.owners)
+	if err != nil {
+		return fmt.Errorf("layer %s: %w", id, err)
+	}
+	defer unix.Close(root)
+	if err := c.walk(root, "."); err != nil {
 		return fmt.Errorf("layer %s: %w", id, err)
 	}
 	if c.names != l.Names || c.size != l.Size {

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,7 +92,7 @@ func mountCopy(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespa
 	}
 	f := os.NewFile(uintptr(fd), "copy")
 	if o.Target == "" {
-		return namespace.Detached(f, "copy of "+layers[len(layers)-1].Dir, made.run), nil
+		return namespace.Detached(f, "copy of "+cmp.Or(layers[len(layers)-1].Dir, layers[len(layers)-1].Image), made.run), nil
 	}
 	defer f.Close()
 	if err := attach(fd, o.Target); err != nil {

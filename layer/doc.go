@@ -24,7 +24,8 @@
 //
 // On disk, a store is a folder:
 //
-//	<algorithm>/<hex>/fs         the content, usable as a lower directory of an overlay
+//	<algorithm>/<hex>/fs         the content, usable as a lower directory of an overlay; or
+//	<algorithm>/<hex>/fs.erofs   the content as a file system: see [EROFS]
 //	<algorithm>/<hex>/layer.json its sizes and counts
 //	<algorithm>/<hex>/implied    the folders that the stream has no entry for
 //	chains/<hex>/                the owners and modes that those folders would hide, for a list of layers

@@ -103,6 +103,11 @@ func (s *Store) extract(ctx context.Context, r io.Reader, o ExtractOptions) (_ *
 	p.record = record{
 		DiffID: p.DiffID, Size: w.size, Usage: w.usage, Names: w.names, Opaque: w.opaque, Boot: kernel.BootID(),
 	}
+	if s.format == EROFS {
+		if err := s.pack(ctx, t.path, &p.record); err != nil {
+			return nil, err
+		}
+	}
 	return p, s.writeRecord(t.path, p.record, w.impliedPaths())
 }
 

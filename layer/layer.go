@@ -14,8 +14,11 @@ type Layer struct {
 	DiffID digest.Digest
 
 	// Dir is the folder with the layer's content, usable as a lower directory of an overlay. Nothing may be
-	// changed in it.
+	// changed in it. "" when Image is set.
 	Dir string
+
+	// Image is the file with the layer's content as a file system: see [EROFS]. "" for a folder.
+	Image string
 
 	// Size is the sum of the sizes of the layer's regular files in bytes, as Docker counts it: a file with several
 	// names in the layer counts once, a hole counts in full.

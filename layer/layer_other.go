@@ -32,6 +32,9 @@ func (s *Store) Get(digest.Digest) (Layer, error) { return Layer{}, unsupported(
 // List returns errors.ErrUnsupported on this system.
 func (s *Store) List() ([]Layer, error) { return nil, unsupported("list layers") }
 
+// Use returns errors.ErrUnsupported on this system.
+func (s *Store) Use(Format) error { return unsupported("use a format") }
+
 // Digests returns errors.ErrUnsupported on this system.
 func (s *Store) Digests() ([]digest.Digest, error) { return nil, unsupported("list layers") }
 

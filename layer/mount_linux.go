@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +80,7 @@ func mountOverlay(ctx context.Context, layers []Layer, o *MountOptions) (_ *name
 		}
 		defer func() { err = errors.Join(err, v.user.close()) }()
 	}
+	defer v.closeImages()
 	if err := v.stack(ctx, layers); err != nil {
 		return nil, err
 	}
@@ -154,7 +156,8 @@ func (u *undo) run() error {
 type overlay struct {
 	name               string   // for messages
 	lower              []string // the topmost first, absolute
-	upper, work        string   // "" when read-only
+	images             []lowerImage
+	upper, work        string // "" when read-only
 	readOnly           bool
 	ownerUID, ownerGID uint32   // its root
 	owners             *os.File // the user namespace whose ids the files show, or nil
@@ -188,7 +191,7 @@ func (v *overlay) stack(ctx context.Context, layers []Layer) error {
 		if i == len(used)-len(own) && top != "" {
 			v.lower = append(v.lower, top)
 		}
-		dir, err := filepath.Abs(l.Dir)
+		dir, err := v.lowerPath(&l)
 		if err != nil {
 			return err
 		}
@@ -197,7 +200,7 @@ func (v *overlay) stack(ctx context.Context, layers []Layer) error {
 	if len(v.lower) > maxLayers {
 		return fmt.Errorf("%d are too many: overlayfs takes %d", len(v.lower), maxLayers)
 	}
-	v.name = "overlay of " + v.lower[0]
+	v.name = "overlay of " + cmp.Or(used[0].Image, v.lower[0])
 	return nil
 }
 

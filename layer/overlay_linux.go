@@ -33,7 +33,7 @@ func (v *overlay) mount() (fd int, err error) {
 	}
 	if appends && !oldMount && v.owners == nil {
 		fd, err = v.mountNew()
-		if v.memory != 0 && errors.Is(err, unix.EINVAL) { // Linux < 6.15 takes no upper that is attached nowhere
+		if (v.memory != 0 || len(v.images) > 0) && errors.Is(err, unix.EINVAL) { // Linux < 6.15 takes nothing that is attached nowhere
 			fd, err = v.mountOld()
 		}
 	} else {
@@ -197,6 +197,9 @@ func (v *overlay) mountHere() (int, error) {
 	}
 	link := func(i int, dir string) (string, error) {
 		name := strconv.FormatInt(int64(i), 36)
+		if is, err := v.attachImage(tmp, name, dir); is {
+			return name, err
+		}
 		if v.owners != nil {
 			return name, v.attachOwned(tmp, name, dir)
 		}

@@ -29,6 +29,7 @@ const (
 type Store struct {
 	dir      string
 	decoders *decoders
+	format   Format
 	fault    func(step string) error // in tests: fails a step; nil otherwise
 }
 
@@ -39,7 +40,8 @@ type record struct {
 	Usage  int64         `json:"usage"`
 	Names  int64         `json:"names"`
 	Opaque bool          `json:"opaque,omitempty"`
-	Boot   string        `json:"boot,omitempty"` // kernel.BootID when it was extracted
+	Format string        `json:"format,omitempty"` // "" for a folder
+	Boot   string        `json:"boot,omitempty"`   // kernel.BootID when it was extracted
 }
 
 // Open opens the store at dir, which it makes if need be, and deletes what killed processes left half made in it. Layers
@@ -100,15 +102,23 @@ func (s *Store) Get(diffID digest.Digest) (Layer, error) {
 	if r.DiffID != diffID {
 		return Layer{}, fmt.Errorf("layer %s: %s says it is %s", diffID, recordName, r.DiffID)
 	}
+	if r.Format != "" && r.Format != EROFS.String() {
+		return Layer{}, fmt.Errorf("layer %s: format %.40q: %w", diffID, r.Format, errors.ErrUnsupported)
+	}
 	return s.layer(path, r), nil
 }
 
 func (s *Store) layer(path string, r record) Layer {
-	return Layer{
-		DiffID: r.DiffID, Dir: filepath.Join(path, contentName),
-		Size: r.Size, Usage: r.Usage, Names: r.Names, Opaque: r.Opaque,
+	l := Layer{
+		DiffID: r.DiffID, Size: r.Size, Usage: r.Usage, Names: r.Names, Opaque: r.Opaque,
 		scratch: s.dir, implied: filepath.Join(path, impliedName),
 	}
+	if r.Format == "" {
+		l.Dir = filepath.Join(path, contentName)
+	} else {
+		l.Image = filepath.Join(path, imageName)
+	}
+	return l
 }
 
 // List returns the layers of the store, in the order of their digests.

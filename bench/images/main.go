@@ -7,6 +7,7 @@
 //
 //	go run ./bench/images           # 10 runs of each, a push of 300 MB
 //	go run ./bench/images -n 30 -push 1000
+//	go run ./bench/images -formats    # layers as folders and as EROFS images: extraction, mount, reading, deletion, size
 //
 // The limits: at most half of podman's time, 1.2 of crane's, 20 ms for the list.
 package main
@@ -31,8 +32,9 @@ import (
 func main() {
 	n := flag.Int("n", 10, "runs of each")
 	push := flag.Int64("push", 300, "size of the image that is pushed, in MB")
+	layers := flag.Bool("formats", false, "only the two ways to hold a layer, with one of the size of -push")
 	flag.Parse()
-	if err := run(*n, *push*1e6); err != nil {
+	if err := run(*n, *push*1e6, *layers); err != nil {
 		fmt.Fprintln(os.Stderr, "images:", err)
 		os.Exit(1)
 	}
@@ -46,7 +48,7 @@ type setting struct {
 	host     string
 }
 
-func run(n int, push int64) (err error) {
+func run(n int, push int64, layers bool) (err error) {
 	top, err := os.MkdirTemp("", "caisson-bench-images-")
 	if err != nil {
 		return err
@@ -58,6 +60,10 @@ func run(n int, push int64) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.rest(), remove()) }()
+	if layers {
+		fmt.Printf("%s, %d runs of each\n", bench.Machine(), n)
+		return s.formats(n, push)
+	}
 	if err := s.build(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -77,7 +78,7 @@ func newImageDocument(img *image.Image) (*imageDocument, error) {
 	d.GraphDriver.Name, d.GraphDriver.Data = "overlay", map[string]string{}
 	var dirs []string
 	for _, l := range slices.Backward(img.Layers) {
-		dirs = append(dirs, l.Dir)
+		dirs = append(dirs, cmp.Or(l.Dir, l.Image))
 	}
 	if len(dirs) > 0 {
 		d.GraphDriver.Data["LowerDir"] = strings.Join(dirs, ":")

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+
+	"github.com/caisson-engine/caisson/layer"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -31,6 +33,7 @@ type app struct {
 	signals        signals
 
 	root      string
+	format    layer.Format
 	noHello   bool
 	netns     string
 	mirrors   []string
@@ -91,6 +94,7 @@ func (a *app) command() *cobra.Command {
 	f.StringVar(&a.root, "root", defaultRoot(), "The folder that images and containers are kept in ($CAISSON_ROOT)")
 	f.StringVar(&a.netns, "network-namespace", os.Getenv("CAISSON_NETWORK_NAMESPACE"),
 		"The network namespace, a path, that bridges and published ports are in ($CAISSON_NETWORK_NAMESPACE)")
+	f.TextVar(&a.format, "layer-format", layer.Folder, "How layers of new images are kept: \"folder\", or \"erofs\" for images of file systems")
 	f.BoolVar(&a.noHello, "no-hello-world", false,
 		"Ask Docker Hub for hello-world:latest, not the registry carried in this program")
 	f.StringArrayVar(&a.mirrors, "registry-mirror", nil, "Ask this URL first for images of Docker Hub")

@@ -17,7 +17,7 @@ import (
 
 // wanted are the modules that the tests need, by name. One that is built into the kernel is passed over.
 var wanted = []string{
-	"virtio_pci", "virtio_blk", "overlay", "veth", "bridge", "br_netfilter", "dummy", "tun", "loop",
+	"virtio_pci", "virtio_blk", "overlay", "erofs", "veth", "bridge", "br_netfilter", "dummy", "tun", "loop",
 	"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_redir", "nft_reject", "nft_reject_inet", "nft_fib_inet",
 	"nft_chain_nat", "nft_log", "nft_limit", "nft_meta_bridge", "macvlan", "ipvlan", "sctp", "quota_v2", "xfs",
 }
