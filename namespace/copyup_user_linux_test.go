@@ -117,7 +117,7 @@ func TestCopyUpInUserFails(t *testing.T) {
 			require.NoError(t, os.Chown(v+"/a/b/file", 5, 6))
 		},
 		`open /var: mount 3 at /var: copy up "big": write big: no space left on device`: func(_ *Launch, v string) {
-			require.NoError(t, os.WriteFile(v+"/big", make([]byte, 1<<20), 0o644))
+			require.NoError(t, os.WriteFile(v+"/big", make([]byte, 2<<20), 0o644))
 			require.NoError(t, os.Chown(v+"/big", 100000, 100000))
 		},
 		"open /var: mount 3 at /var: fsconfig size=x: invalid argument": func(l *Launch, _ string) { l.Mounts[len(l.Mounts)-2].Data = "size=x" },
