@@ -36,6 +36,9 @@ type ScopeOptions struct {
 type Scope struct {
 	Name  string
 	Group string // "/system.slice/caisson-4f1c.scope": groups are made below it by Manager.Create(Group + "/job", …)
+	// Invocation is systemd's number for this run of the unit, in hexadecimal digits: another scope that has the name later has
+	// another one. Empty before systemd 232.
+	Invocation string
 
 	address string
 	private bool

@@ -34,17 +34,27 @@ func (c *systemdConn) withBandwidth(ctx context.Context, unit string, r *Resourc
 
 // duration reads a property in microseconds. It is 0 if there is none, or it is without end.
 func (c *systemdConn) duration(ctx context.Context, unit, property string) (time.Duration, error) {
+	n, err := c.number(ctx, unit, property)
+	if err != nil || n > math.MaxInt64/1000 {
+		return 0, err
+	}
+	return time.Duration(n) * time.Microsecond, nil
+}
+
+// number reads a property of a scope. It is the greatest number if there is none.
+func (c *systemdConn) number(ctx context.Context, unit, property string) (uint64, error) {
 	path, err := c.unit(ctx, unit)
 	if err != nil {
 		return 0, err
 	}
-	v, err := c.scopeProperty(ctx, path, property)
+	v, err := c.property(ctx, path, systemdScope, property)
 	var de dbus.Error
 	if errors.As(err, &de) { // an older version
-		return 0, nil
+		return math.MaxUint64, nil
 	}
-	if n, ok := v.Value().(uint64); ok && n <= math.MaxInt64/1000 {
-		return time.Duration(n) * time.Microsecond, err
+	n, ok := v.Value().(uint64)
+	if !ok {
+		n = math.MaxUint64
 	}
-	return 0, err
+	return n, err
 }

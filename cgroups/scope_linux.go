@@ -20,6 +20,8 @@ const (
 	systemdName    = "org.freedesktop.systemd1"
 	systemdPath    = dbus.ObjectPath("/org/freedesktop/systemd1")
 	systemdManager = "org.freedesktop.systemd1.Manager"
+	systemdUnit    = "org.freedesktop.systemd1.Unit"
+	systemdScope   = "org.freedesktop.systemd1.Scope"
 )
 
 // CreateScope has systemd make a scope with the processes in it, and waits until it is there. ctx bounds that: when it
@@ -38,7 +40,7 @@ func CreateScope(ctx context.Context, o *ScopeOptions) (*Scope, error) {
 	}
 	defer c.close()
 	s := &Scope{Name: o.Name, address: c.address, private: c.private}
-	if s.Group, err = c.startScope(ctx, o); err != nil {
+	if err = c.startScope(ctx, o, s); err != nil {
 		return nil, fmt.Errorf("create scope %s: %w", o.Name, adviseSystemd(err))
 	}
 	return s, nil
@@ -59,15 +61,15 @@ func OpenScope(ctx context.Context, o *ScopeOptions) (*Scope, error) {
 	}
 	defer c.close()
 	s := &Scope{Name: o.Name, address: c.address, private: c.private}
-	if s.Group, err = c.controlGroup(ctx, o.Name); err != nil {
+	if err = c.describe(ctx, s); err != nil {
 		return nil, fmt.Errorf("open scope %s: %w", o.Name, adviseSystemd(err))
 	}
 	return s, nil
 }
 
 // Update changes the limits among the scope's properties until it ends, those of [ScopeOptions].Resources: systemd writes them to
-// the files of the scope's own group. Fields that are zero leave what is in force: CPUQuota alone is for the period in force, and
-// CPUPeriod alone changes what share the quota in force is.
+// the files of the scope's own group. Fields that are zero leave what is in force: CPUQuota alone is for the period in force,
+// CPUPeriod alone changes what share the quota in force is, and Memory alone how much of MemorySwap in force is swap.
 func (s *Scope) Update(ctx context.Context, r *Resources) error {
 	if err := r.Validate(); err != nil {
 		return fmt.Errorf("update scope %s: %w", s.Name, err)
@@ -79,6 +81,9 @@ func (s *Scope) Update(ctx context.Context, r *Resources) error {
 	defer c.close()
 	var limits []unitProperty
 	if r, err = c.withBandwidth(ctx, s.Name, r); err == nil {
+		r, err = c.withSwap(ctx, s.Name, r)
+	}
+	if err == nil {
 		limits, err = c.limits(ctx, r)
 	}
 	if err == nil && len(limits) > 0 {
@@ -127,25 +132,6 @@ func (c *systemdConn) version(ctx context.Context) (int, error) {
 		return 0, nil
 	}
 	return n, nil
-}
-
-// Stop has systemd end the scope: its processes get SIGTERM, and SIGKILL 90 seconds later. It waits for that, until ctx
-// ends. A scope that has ended is no error.
-func (s *Scope) Stop(ctx context.Context) error {
-	c, err := dialAddress(ctx, s.address, s.private)
-	if err != nil {
-		return fmt.Errorf("stop scope %s: %w", s.Name, err)
-	}
-	defer c.close()
-	_, err = c.job(ctx, 0, "StopUnit", s.Name, "replace")
-	var de dbus.Error
-	if errors.As(err, &de) && de.Name == "org.freedesktop.systemd1.NoSuchUnit" {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("stop scope %s: %w", s.Name, adviseSystemd(err))
-	}
-	return nil
 }
 
 // A systemdConn is a connection to systemd, by a bus or by its private socket.
@@ -274,8 +260,8 @@ type (
 	}
 )
 
-// startScope makes the scope and returns its control group.
-func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions) (string, error) {
+// startScope makes the scope and describes it.
+func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions, s *Scope) error {
 	pids := make([]uint32, len(o.PIDs))
 	for i, pid := range o.PIDs {
 		pids[i] = uint32(pid)
@@ -293,35 +279,34 @@ func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions) (string, 
 	}
 	limits, err := c.limits(ctx, o.Resources)
 	if err != nil {
-		return "", err
+		return err
 	}
 	properties = append(properties, limits...)
 	if o.Slice != "" {
 		properties = append(properties, unitProperty{"Slice", dbus.MakeVariant(o.Slice)})
 	}
-	began, err := c.job(ctx, undoWait, "StartTransientUnit", o.Name, "fail", properties, []auxUnit{})
+	began, err := c.job(ctx, undoWait, c.manager(), systemdManager+".StartTransientUnit", o.Name, "fail", properties, []auxUnit{})
 	if err != nil {
 		if began && ctx.Err() != nil { // it may come into being yet
 			c.undo(o.Name)
 		}
-		return "", err
+		return err
 	}
-	group, err := c.controlGroup(ctx, o.Name)
-	if err != nil {
+	if err := c.describe(ctx, s); err != nil {
 		c.undo(o.Name)
-		return "", err
+		return err
 	}
-	return group, nil
+	return nil
 }
 
-// job calls a method that returns a job, and waits for the job's end. began says whether there is one: when ctx ends
+// job calls a method of an object that returns a job, and waits for the job's end. began says whether there is one: when ctx ends
 // before the answer, that is waited for a while longer to know it. What is not begun must not be undone: the unit may be
 // another's.
-func (c *systemdConn) job(ctx context.Context, longer time.Duration, method string, args ...any) (began bool, err error) {
+func (c *systemdConn) job(ctx context.Context, longer time.Duration, of dbus.BusObject, method string, args ...any) (began bool, err error) {
 	if err := c.manager().CallWithContext(ctx, systemdManager+".Subscribe", 0).Err; err != nil {
 		return false, fmt.Errorf("subscribe: %w", err)
 	}
-	call := c.manager().Go(systemdManager+"."+method, 0, make(chan *dbus.Call, 1), args...)
+	call := of.Go(method, 0, make(chan *dbus.Call, 1), args...)
 	select {
 	case <-call.Done:
 	case <-ctx.Done():
@@ -375,29 +360,12 @@ func (c *systemdConn) unit(ctx context.Context, name string) (path dbus.ObjectPa
 	return path, err
 }
 
-func (c *systemdConn) scopeProperty(ctx context.Context, path dbus.ObjectPath, name string) (v dbus.Variant, err error) {
-	err = c.Object(systemdName, path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0,
-		"org.freedesktop.systemd1.Scope", name).Store(&v)
+func (c *systemdConn) property(ctx context.Context, path dbus.ObjectPath, of, name string) (v dbus.Variant, err error) {
+	err = c.Object(systemdName, path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, of, name).Store(&v)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", name, err)
 	}
 	return v, err
-}
-
-func (c *systemdConn) controlGroup(ctx context.Context, unit string) (string, error) {
-	path, err := c.unit(ctx, unit)
-	if err != nil {
-		return "", err
-	}
-	v, err := c.scopeProperty(ctx, path, "ControlGroup")
-	if err != nil {
-		return "", err
-	}
-	group, ok := v.Value().(string)
-	if _, absolute, err := splitPath(group); !ok || err != nil || !absolute {
-		return "", fmt.Errorf("ControlGroup is %.300q: %w", fmt.Sprint(v.Value()), errors.ErrUnsupported)
-	}
-	return group, nil
 }
 
 // adviseSystemd makes of errors of D-Bus what they are here.

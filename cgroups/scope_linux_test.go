@@ -2,7 +2,9 @@ package cgroups
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,6 +57,7 @@ type fakeSystemd struct {
 	result  string // of the next job; empty never ends it
 	slow    time.Duration
 	scopes  map[string]*Group
+	run     byte // the number of units' runs, which is their ids
 	asked   map[string]dbus.Variant
 	stopped []string
 }
@@ -67,6 +70,7 @@ func newSystemd(t testing.TB, address string, m *Manager) *fakeSystemd {
 	require.NoError(t, conn.Export(s, systemdPath, systemdManager))
 	require.NoError(t, conn.ExportSubtreeMethodTable(map[string]any{"Get": s.get}, systemdPath+"/unit",
 		"org.freedesktop.DBus.Properties"))
+	require.NoError(t, conn.ExportSubtreeMethodTable(map[string]any{"Stop": s.stop}, systemdPath+"/unit", systemdUnit))
 	require.NoError(t, conn.ExportMethodTable(map[string]any{"Get": s.get}, systemdPath, "org.freedesktop.DBus.Properties"))
 	_, err = conn.RequestName(systemdName, 0)
 	require.NoError(t, err)
@@ -126,6 +130,7 @@ func (s *fakeSystemd) StartTransientUnit(name, mode string, properties []unitPro
 		return "", dbus.MakeFailedError(err)
 	}
 	s.scopes[name] = g
+	s.run++
 	for _, pid := range s.asked["PIDs"].Value().([]uint32) {
 		if err := g.Add(int(pid)); err != nil {
 			return "", dbus.MakeFailedError(err)
@@ -166,6 +171,25 @@ func (s *fakeSystemd) StopUnit(name, mode string) (dbus.ObjectPath, *dbus.Error)
 	return s.job(name), nil
 }
 
+// id is that of a unit's run, of which the last one's is known.
+func (s *fakeSystemd) id() []byte { return bytes.Repeat([]byte{s.run}, 16) }
+
+func (s *fakeSystemd) GetUnitByInvocationID(id []byte) (dbus.ObjectPath, *dbus.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !bytes.Equal(id, s.id()) {
+		return "", dbus.NewError("org.freedesktop.systemd1.NoUnitForInvocationID", nil)
+	}
+	return systemdPath + "/unit/" + dbus.ObjectPath(hex.EncodeToString(id)), nil
+}
+
+func (s *fakeSystemd) stop(m dbus.Message, mode string) (dbus.ObjectPath, *dbus.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = append(s.stopped, filepath.Base(string(m.Headers[dbus.FieldPath].Value().(dbus.ObjectPath))))
+	return s.job("the unit's"), nil
+}
+
 func (s *fakeSystemd) GetUnit(name string) (dbus.ObjectPath, *dbus.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +211,10 @@ func (s *fakeSystemd) get(m dbus.Message, iface, property string) (dbus.Variant,
 	if v, ok := s.asked[property]; ok && strings.HasPrefix(property, "CPUQuota") {
 		return v, nil
 	}
-	if s.scopes[name] == nil || iface != "org.freedesktop.systemd1.Scope" || property != "ControlGroup" {
+	if iface == systemdUnit && property == "InvocationID" && s.version != "220" {
+		return dbus.MakeVariant(s.id()), nil
+	}
+	if s.scopes[name] == nil || iface != systemdScope || property != "ControlGroup" {
 		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", nil)
 	}
 	return dbus.MakeVariant(s.top + "/" + name), nil
@@ -257,7 +284,17 @@ func TestScope(t *testing.T) {
 	require.NoError(t, g.Remove())
 
 	require.NoError(t, scope.Stop(t.Context()))
-	require.Equal(t, []string{o.Name}, s.stops())
+	require.Equal(t, []string{strings.Repeat("01", 16)}, s.stops())
+	s.set(func() { s.run++ })
+	require.NoError(t, scope.Stop(t.Context()), "its name is another's")
+	require.Len(t, s.stops(), 1)
+	scope.Invocation = "x"
+	require.ErrorContains(t, scope.Stop(t.Context()), `Invocation "x"`)
+	opened, err = OpenScope(t.Context(), &ScopeOptions{Name: o.Name, Address: address}) // version 220 has no numbers
+	require.NoError(t, err)
+	require.Empty(t, opened.Invocation)
+	require.NoError(t, opened.Stop(t.Context()))
+	require.Equal(t, o.Name, s.stops()[1])
 	require.NoError(t, (&Scope{Name: "ended.scope", address: address}).Stop(t.Context()), "it has ended")
 }
 
@@ -388,6 +425,16 @@ func TestSystemdScope(t *testing.T) {
 				}
 				require.NoError(t, s.Stop(t.Context()))
 				require.NoError(t, s.Stop(t.Context()), "it has ended")
+				if i == 0 {
+					o.PIDs = []int{newHelper(t, nil, "cg-sleep").pid()}
+					second, err := CreateScope(t.Context(), o)
+					require.NoError(t, err)
+					require.Len(t, second.Invocation, 32)
+					require.NoError(t, s.Stop(t.Context()))
+					_, err = OpenScope(t.Context(), o)
+					require.NoError(t, err, "it has the name only")
+					require.NoError(t, second.Stop(t.Context()))
+				}
 				_, err = OpenScope(t.Context(), o)
 				require.ErrorIs(t, err, fs.ErrNotExist)
 			}

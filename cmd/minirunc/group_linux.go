@@ -167,7 +167,7 @@ func (m *making) scopeGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 	if err != nil {
 		return nil, err
 	}
-	m.Scope, m.Config.Cgroups.Systemd = m.scope.Name, true
+	m.Scope, m.ScopeInvocation, m.Config.Cgroups.Systemd = m.scope.Name, m.scope.Invocation, true
 	if err := m.noteGroup(manager, m.scope.Group); err != nil { // before there is a process in it that outlives this one
 		return nil, err
 	}
@@ -207,7 +207,11 @@ func (m *making) leaveScope() error {
 
 // openScope finds the scope of a container that systemd made the group of.
 func (k *container) openScope(ctx context.Context) (*cgroups.Scope, error) {
-	return cgroups.OpenScope(ctx, &cgroups.ScopeOptions{Name: k.Scope, User: os.Geteuid() != 0})
+	s, err := cgroups.OpenScope(ctx, &cgroups.ScopeOptions{Name: k.Scope, User: os.Geteuid() != 0})
+	if err == nil && k.ScopeInvocation != "" && k.ScopeInvocation != s.Invocation {
+		return nil, fmt.Errorf("scope %s is another one now: %w", k.Scope, fs.ErrNotExist)
+	}
+	return s, err
 }
 
 // updateScope has systemd show other limits, and write them again when it reads its configuration anew.

@@ -67,9 +67,27 @@ func TestSystemdLife(t *testing.T) {
 	look("67108864", "2")
 	l.ok(t, "update", "--memory", "96m", "--memory-swap", "96m", "--pids-limit", "40", "c1")
 	look("100663296", "40")
-	out, err := exec.Command("systemctl", "daemon-reload").CombinedOutput()
-	require.NoError(t, err, string(out))
+	reload := func() {
+		t.Helper()
+		out, err := exec.Command("systemctl", "daemon-reload").CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	reload()
 	look("100663296", "40")
+	// On v2 the limit on swap alone is systemd's, and the group's.
+	if m.Mode() == cgroups.V2 {
+		l.ok(t, "update", "--memory-swap", "128m", "c1")
+		l.ok(t, "update", "--memory", "80m", "c1")
+		reload()
+		require.Equal(t, "50331648", testenv.UnitProperties(t, unit, "MemorySwapMax")["MemorySwapMax"])
+		require.Equal(t, "50331648", read("memory.swap.max"))
+		l.ok(t, "update", "--memory", "96m", "c1")
+		look("100663296", "40")
+		require.Equal(t, "33554432", testenv.UnitProperties(t, unit, "MemorySwapMax")["MemorySwapMax"])
+	} else {
+		require.NotContains(t, read("devices.list"), "a *:*", "systemd leaves the devices as they are")
+		require.Contains(t, read("devices.list"), "c 1:3 rwm")
+	}
 
 	l.ok(t, "start", "c1")
 	l.ok(t, "pause", "c1")
@@ -97,7 +115,7 @@ func TestSystemdLife(t *testing.T) {
 	require.Equal(t, "not-found", loaded(t, unit))
 	l.ok(t, "--systemd-cgroup", "create", "--bundle", l.dir, "c1")
 	require.Equal(t, "loaded", loaded(t, unit))
-	out, _ = exec.Command("systemctl", "kill", "-s", "KILL", unit).CombinedOutput()
+	out, _ := exec.Command("systemctl", "kill", "-s", "KILL", unit).CombinedOutput()
 	l.ok(t, "delete", "--force", "c1")
 	require.Equal(t, "not-found", loaded(t, unit), string(out))
 

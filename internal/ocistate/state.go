@@ -43,6 +43,8 @@ type State struct {
 	Group []string `json:"group,omitempty"`
 	// Scope is systemd's unit, if it made the group.
 	Scope string `json:"scope,omitempty"`
+	// ScopeInvocation is systemd's number for this run of the unit, that of cgroups.Scope.
+	ScopeInvocation string `json:"scope_invocation,omitempty"`
 	// Poststop are hooks that delete runs, when the configuration may be gone.
 	Poststop []specs.Hook `json:"poststop,omitempty"`
 
