@@ -136,8 +136,10 @@ type Container struct {
 	// stops, with the limits as properties, and on cgroup v2 nobody else writes to its groups. Name empty means
 	// "caisson-" and twelve random hexadecimal digits; PIDs and Resources must be empty. The container's own group is
 	// "container" in the scope's. Cgroup must be empty. The scope ends with the container. The error of Start is
-	// [cgroups.ErrNoSystemd] where systemd does not run. With Keep the scope needs a Name, is the keeper's too, and
-	// does not show limits of memory and processes; nor does it show that of processes on v1.
+	// [cgroups.ErrNoSystemd] where systemd does not run. A process of ours in it, which its limit of processes counts, keeps it until
+	// what the group has counted is read. With Keep the scope needs a Name, is the keeper's too, and does not show limits of memory and
+	// processes; and systemd removes it with its groups as soon as the keeper has ended, so that State.Cgroup and OOMKilled are what
+	// they are only for a program that waits for the end meanwhile, if it is fast enough.
 	Scope *cgroups.ScopeOptions
 	// NoCgroup runs the container in the host program's own control group: a start is faster by the making of the
 	// groups, but there are no limits, no Pause, no Stats, and OOMKilled is never set. Nothing keeps the container then from
@@ -163,6 +165,8 @@ type Container struct {
 	rootUser   *os.File    // that of the root, if the container lives in it
 
 	scopeGroup string // the container's group in its scope
+	invocation string // of the scope, while it was this program that started the container
+	scoping    *scoping
 
 	name    string // the random part of Cgroup's and Hostname's default
 	showing bool   // during Program: what is to be bound may be missing

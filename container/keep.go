@@ -109,11 +109,11 @@ func (c *Container) noteGroups(dirs []string, u *undo) error {
 	return c.note(groupsFile, dirs, u)
 }
 
-// note writes the directories of a control group into a file of the Keep's folder.
-func (c *Container) note(file string, dirs []string, u *undo) error {
+// note writes what a control group is found by into a file of the Keep's folder.
+func (c *Container) note(file string, list []string, u *undo) error {
 	path := filepath.Join(c.Keep.Dir, file)
 	u.add(func() { _ = os.Remove(path) })
-	b, err := json.Marshal(dirs)
+	b, err := json.Marshal(list)
 	if err == nil {
 		err = os.WriteFile(path, b, 0o600)
 	}
@@ -129,18 +129,28 @@ func (c *Container) openGroup(m *cgroups.Manager) (*cgroups.Group, error) {
 
 // openNoted opens the control group whose directories were noted in a file of the Keep's folder, or that has the name.
 func (c *Container) openNoted(m *cgroups.Manager, file, name string) (*cgroups.Group, error) {
-	b, err := os.ReadFile(filepath.Join(c.Keep.Dir, file))
+	dirs, err := c.noted(file)
 	if errors.Is(err, fs.ErrNotExist) && c.Scope == nil { // an older version started it
 		return m.Open(name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	var dirs []string
-	if err := json.Unmarshal(b, &dirs); err != nil {
-		return nil, fmt.Errorf("%s: %w", filepath.Join(c.Keep.Dir, file), err)
-	}
 	return m.OpenPaths(dirs)
+}
+
+// noted reads what note has written.
+func (c *Container) noted(file string) ([]string, error) {
+	path := filepath.Join(c.Keep.Dir, file)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	if err := json.Unmarshal(b, &list); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return list, nil
 }
 
 // Discard removes the control group of a container with a Keep that does not run: a program that was killed while it
@@ -174,7 +184,8 @@ func (c *Container) Discard(ctx context.Context) error {
 			return fmt.Errorf("container: discard %s: %w", c, err)
 		}
 	}
-	c.scopeEnded()
+	folders, _ := c.noted(groupsFile)
+	c.scopeEnded(folders)
 	return nil
 }
 

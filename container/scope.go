@@ -3,6 +3,12 @@ package container
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/caisson-engine/caisson/cgroups"
@@ -10,7 +16,8 @@ import (
 )
 
 // Groups in a scope: the container's, in which nobody but us writes, and the one in which the process is of which systemd makes
-// the scope. On v2 that must not be in the scope's own, where there are limits for the groups below it.
+// the scope. On v2 that must not be in the scope's own, where there are limits for the groups below it. The process stays until the
+// container has ended and its group was read: systemd removes the groups of a scope that is empty. With Keep, the keeper stays.
 const (
 	scopeContainer = "/container"
 	scopeAside     = "/aside"
@@ -19,7 +26,7 @@ const (
 // scopeEnd bounds how long systemd is waited for when it ends a scope.
 const scopeEnd = 10 * time.Second
 
-// A scoping is the start of a container in a scope.
+// A scoping is a container's being in a scope.
 type scoping struct {
 	c     *Container
 	scope *cgroups.Scope
@@ -53,6 +60,12 @@ func (c *Container) makeScope(ctx context.Context, u *undo) (*scoping, error) {
 		s.done() // so that there is nothing left to wait for
 		stopScope(s.scope)
 	})
+	c.invocation = s.scope.Invocation
+	if c.Keep != nil {
+		if err := c.note(scopeFile, []string{c.invocation}, u); err != nil {
+			return nil, err
+		}
+	}
 	if s.aside, err = m.Create(s.scope.Group+scopeAside, &cgroups.Resources{AllDevices: true}); err != nil {
 		return fail(err)
 	}
@@ -77,31 +90,18 @@ func (s *scoping) created(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
-	m, err := manager()
-	if err != nil {
-		return err
-	}
-	r := *s.c.resources()
-	if m.Mode() == cgroups.V2 {
-		pids, err := s.c.group.Pids()
-		if err != nil {
-			return &StartError{Step: "read control group", Path: s.c.scopeGroup, Err: err}
-		}
-		if len(pids) > 0 { // which keep the scope from now on; else it enters later, as before Linux 5.7
-			s.done()
-		}
-	} else {
-		r.Pids = 0 // it would count the other process, too
-	}
-	return s.c.limitScope(ctx, s.scope, &r)
+	return s.c.limitScope(ctx, s.scope, s.c.resources())
 }
 
-// limitScope sets the limits of the scope, so that systemd's tools show them. It is the keeper's scope, too, if there is one,
-// which the limits of memory and processes are not for.
+// limitScope sets the limits of the scope, so that systemd's tools show them. There is one more process in it; and if it is the
+// keeper's scope, too, the limits of memory and processes are not for that.
 func (c *Container) limitScope(ctx context.Context, s *cgroups.Scope, r *cgroups.Resources) error {
 	limits := *r
 	if c.Keep != nil {
 		limits.Memory, limits.MemorySwap, limits.MemoryReservation, limits.Pids = 0, 0, 0, 0
+	}
+	if limits.Pids > 0 {
+		limits.Pids++
 	}
 	if err := s.Update(ctx, &limits); err != nil {
 		return &StartError{Step: "limit scope", Path: s.Name, Err: err}
@@ -109,7 +109,7 @@ func (c *Container) limitScope(ctx context.Context, s *cgroups.Scope, r *cgroups
 	return nil
 }
 
-// done ends the process that kept the scope until the container's was in it. It may be called again.
+// done ends the process that kept the scope. It may be called again.
 func (s *scoping) done() {
 	if s == nil || s.place == nil {
 		return
@@ -137,21 +137,46 @@ func stopScope(s *cgroups.Scope) {
 	}
 }
 
-// scopeEnded waits until the scope of a container that has ended is gone: its name can be used again then.
-func (c *Container) scopeEnded() {
+// scopeEnded waits until the scope of a container that has ended is gone: its name can be used again then. Below them were the folders
+// of the container's group: where systemd was faster, those remain on v1 that it does not know.
+func (c *Container) scopeEnded(folders []string) {
 	if s, err := c.openScope(context.Background()); err == nil {
 		stopScope(s)
 	}
+	for _, dir := range folders {
+		if above := filepath.Dir(dir); c.Scope != nil && filepath.Base(above) == c.scopeOptions().Name {
+			_ = os.Remove(above) // which fails if it is another scope's since
+		}
+	}
 }
 
-// openScope finds the container's scope. Without one, the error is errors.ErrUnsupported.
+// scopeFile has, in a Keep's folder, the scope's Invocation.
+const scopeFile = "scope"
+
+// openScope finds the container's scope. Without one, the error is errors.ErrUnsupported, and where its name is another one's since,
+// fs.ErrNotExist.
 func (c *Container) openScope(ctx context.Context) (*cgroups.Scope, error) {
 	if c.Scope == nil {
 		return nil, errors.ErrUnsupported
 	}
 	ctx, cancel := context.WithTimeout(ctx, scopeEnd)
 	defer cancel()
-	return cgroups.OpenScope(ctx, c.scopeOptions())
+	s, err := cgroups.OpenScope(ctx, c.scopeOptions())
+	if err != nil {
+		return nil, err
+	}
+	invocation := c.invocation
+	if c.Keep != nil {
+		noted, err := c.noted(scopeFile)
+		if err != nil {
+			return nil, err
+		}
+		invocation = strings.Join(noted, "")
+	}
+	if s.Invocation != invocation {
+		return nil, fmt.Errorf("scope %s is another one now: %w", s.Name, fs.ErrNotExist)
+	}
+	return s, nil
 }
 
 // updateScope puts the scope of a running container under other limits.
@@ -166,6 +191,12 @@ func (c *Container) updateScope(r *cgroups.Resources) error {
 		return err
 	}
 	return c.limitScope(ctx, s, r)
+}
+
+// exceedsScope says whether the error of an update can be that on v1 a group has no greater share of the processors than the one above
+// it: the scope's has to be raised first then, as it has to be lowered last.
+func (c *Container) exceedsScope(r *cgroups.Resources, err error) bool {
+	return c.Scope != nil && (r.CPUQuota != 0 || r.CPUPeriod != 0) && errors.Is(err, syscall.EINVAL)
 }
 
 func (c *Container) checkScope() error {

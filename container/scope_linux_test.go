@@ -65,13 +65,11 @@ func TestSystemdScope(t *testing.T) {
 		t.Helper()
 		p := testenv.UnitProperties(t, name, "ActiveState", "ControlGroup", "Delegate", memory, "TasksMax", "CPUQuotaPerSecUSec", shares)
 		want := map[string]string{
-			"ActiveState": "active", "ControlGroup": scope, "Delegate": "yes", memory: fmt.Sprint(bytes), "TasksMax": "20",
+			"ActiveState": "active", "ControlGroup": scope, "Delegate": "yes", memory: fmt.Sprint(bytes), "TasksMax": "21",
 			"CPUQuotaPerSecUSec": "500ms", shares: "512",
 		}
 		if unified {
 			want[shares] = fmt.Sprint(cgroups.Weight(512))
-		} else {
-			want["TasksMax"] = p["TasksMax"]
 		}
 		require.Equal(t, want, p)
 		require.Equal(t, fmt.Sprint(bytes), groupFile(t, c, "", file))
@@ -88,6 +86,15 @@ func TestSystemdScope(t *testing.T) {
 		require.NoError(t, c.Update(&r))
 	}
 	look(96 << 20) // half a processor still
+	if unified {
+		require.NoError(t, c.Update(&cgroups.Resources{MemorySwap: 128 << 20}))
+		for bytes, swap := range map[int64]string{80 << 20: "50331648", 96 << 20: "33554432"} {
+			require.NoError(t, c.Update(&cgroups.Resources{Memory: bytes}))
+			require.Equal(t, swap, testenv.UnitProperties(t, name, "MemorySwapMax")["MemorySwapMax"])
+			require.Equal(t, swap, groupFile(t, c, "", "memory.swap.max"))
+			look(bytes)
+		}
+	}
 
 	p := c.Command("sleep", "60s")
 	require.NoError(t, p.Start(t.Context()))
@@ -162,6 +169,19 @@ func TestSystemdKept(t *testing.T) {
 	require.Error(t, c.Wait(t.Context()))
 	require.Equal(t, "not-found", testenv.UnitProperties(t, c.Scope.Name, "LoadState")["LoadState"])
 	require.NoError(t, c.Discard(t.Context()))
+
+	// What has its name later is not the container's.
+	other, err := namespace.NewPlaceholder()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = other.Close() })
+	o := *c.Scope
+	o.PIDs = []int{other.Pid()}
+	second, err := cgroups.CreateScope(t.Context(), &o)
+	require.NoError(t, err)
+	require.NoError(t, c.Discard(t.Context()))
+	require.Equal(t, "active", testenv.UnitProperties(t, o.Name, "ActiveState")["ActiveState"])
+	require.NoError(t, other.Close()) // which does not listen to systemd
+	require.NoError(t, second.Stop(t.Context()))
 }
 
 // TestScopeWithoutSystemd: the error says so, and nothing is left, which the leak check looks at.

@@ -133,7 +133,13 @@ func (c *Container) Stats() (s *cgroups.Stats, err error) {
 // the Container stay as they are.
 func (c *Container) Update(r *cgroups.Resources) error {
 	return c.withGroup("update", func(g *cgroups.Group) error {
-		if err := g.Update(r); err != nil {
+		err := g.Update(r)
+		if err != nil && c.exceedsScope(r, err) {
+			if err = c.updateScope(r); err == nil {
+				err = g.Update(r)
+			}
+		}
+		if err != nil {
 			return err
 		}
 		return c.updateScope(r)

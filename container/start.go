@@ -145,7 +145,9 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 		h.begin, h.failed = group.start, group.wait
 	}
 	err = c.spawn(ctx, l, h)
-	scope.done()
+	if c.scoping = scope; c.Keep != nil {
+		scope.done()
+	}
 	return ward, err
 }
 

@@ -42,7 +42,9 @@ func (p *Process) watch(after func(*State) error) {
 func (c *Container) ended(s *State, ward *namespace.Ward) error {
 	var errs []error
 	c.groupMu.Lock()
+	var folders []string
 	if g := c.group; g != nil {
+		folders = g.Paths()
 		if !isNew(c.Namespaces.PID) {
 			errs = append(errs, c.killGroup()) // the others: in a PID namespace of its own they have ended with their init
 		}
@@ -51,17 +53,19 @@ func (c *Container) ended(s *State, ward *namespace.Ward) error {
 			s.Cgroup, s.OOMKilled = stats, stats.Memory.OOMKills > 0
 			c.oomAtEnd = stats.Memory.OOMKills
 		}
-		if errors.Is(err, fs.ErrNotExist) && c.Keep != nil { // another program has seen the end, too
-			s.OOMKilled, err = c.notedOOM(), nil
+		removed := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV)
+		if removed && (c.Keep != nil || c.Scope != nil) {
+			s.OOMKilled, err = c.notedOOM(), nil // another program, or systemd, has seen the end, too
 		}
 		errs = append(errs, err, c.noteOOM(s))
 	} else {
 		s.OOMKilled = c.notedOOM()
 	}
 	c.groupMu.Unlock()
+	c.scoping.done()
 	if c.pool == nil || !c.pool.clear(c) {
 		errs = append(errs, c.removeGroup(), c.keeperEnded(), ward.Release())
-		c.scopeEnded()
+		c.scopeEnded(folders)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("container: take down %s: %w", c, err)
