@@ -71,9 +71,11 @@ func (rec *Container) build(root *namespace.Root, s *sources) (*container.Contai
 	if err != nil {
 		return nil, err
 	}
-	c.Cgroup = path.Join(cmp.Or(rec.Config.CgroupParent, s.parent), "caisson-"+rec.ShortID())
-	if rec.Config.CgroupParent == "" {
-		ungrouped(c)
+	if c.Scope == nil {
+		c.Cgroup = path.Join(cmp.Or(rec.Config.CgroupParent, s.parent), "caisson-"+rec.ShortID())
+		if rec.Config.CgroupParent == "" {
+			ungrouped(c)
+		}
 	}
 	return c, rec.addMounts(c, s)
 }
@@ -107,6 +109,7 @@ func (rec *Container) container(root *namespace.Root) (*container.Container, err
 	if cfg.CgroupParent == "" {
 		c.Cgroup = "caisson-" + rec.ShortID()
 	}
+	rec.scope(c)
 	if err := cfg.Isolation.apply(c); err != nil {
 		return nil, err
 	}

@@ -113,6 +113,8 @@ type Config struct {
 	// CgroupParent is the control group that the container's is made in: see [Options].CgroupParent, which holds if it is
 	// empty.
 	CgroupParent string `json:",omitempty"`
+	// CgroupManager is who makes the control group: see [Options].CgroupManager, which holds if it is empty.
+	CgroupManager string `json:",omitempty"`
 	// CgroupNamespace is "private", which "" stands for, or "host".
 	CgroupNamespace string `json:",omitempty"`
 }

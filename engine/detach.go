@@ -22,7 +22,7 @@ func (r *Run) keep() error {
 	if err := r.keepDir(); err != nil {
 		return err
 	}
-	if !r.c.NoCgroup {
+	if !r.c.NoCgroup && r.c.Scope == nil {
 		r.c.Cgroup = r.e.keptCgroup(r.record)
 	}
 	r.c.Keep = &container.Keep{Dir: dir, Stdin: r.record.Config.OpenStdin, Hold: []*os.File{r.lock.File()}}
@@ -59,7 +59,9 @@ func (e *Engine) discard(ctx context.Context, c *Container) error {
 	if err != nil {
 		return err
 	}
-	left.Cgroup = e.keptCgroup(c)
+	if left.Scope == nil {
+		left.Cgroup = e.keptCgroup(c)
+	}
 	left.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
 	return left.Discard(ctx)
 }
@@ -100,7 +102,7 @@ func (e *Engine) Adopt(ctx context.Context, ref string) (*Run, error) {
 	}
 	running.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
 	if len(c.State.Cgroups) == 0 { // it was started without
-		running.NoCgroup, running.Cgroup = true, ""
+		running.NoCgroup, running.Cgroup, running.Scope = true, "", nil
 	}
 	if err := running.Adopt(ctx); err != nil {
 		return nil, fmt.Errorf("container %s: %w", c.Name, err)

@@ -31,6 +31,11 @@ type Options struct {
 	// or, where it can have none with limits below it since it has processes (cgroup v2, unless the program is in the
 	// root group), "/caisson".
 	CgroupParent string
+	// CgroupManager is who makes the control groups: "cgroupfs", which empty stands for, is this program; with "systemd" each
+	// container is a scope of systemd with its limits, caisson-ID.scope, of the system's or for an ordinary user of the user's own, and
+	// CgroupParent is a slice ("machine.slice"; empty is system.slice, or what the user's systemd chooses). Where systemd cannot be
+	// reached Start's error satisfies [cgroups.ErrNoSystemd].
+	CgroupManager string
 	// NoHelloWorld turns the carried registry off, so that hello-world comes from Docker Hub.
 	NoHelloWorld bool
 	// NetworkNamespace is the path of the network namespace in which bridges, rules and published ports are, in place of
@@ -106,6 +111,9 @@ func Open(ctx context.Context, dir string, o *Options) (*Engine, error) {
 }
 
 func open(ctx context.Context, dir string, o *Options) (*Engine, error) {
+	if err := checkManager(o.CgroupManager); err != nil {
+		return nil, err
+	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err

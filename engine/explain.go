@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -80,6 +81,9 @@ func (e *Engine) intent(c *Container, root *namespace.Root) (string, error) {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, "# "+format+"\n", args...) }
 	line("make the folder %s: container.json, upper, work, hosts, hostname, resolv.conf", e.path(c.ID))
+	if c.Config.CgroupManager == systemd {
+		line("have systemd make the scope caisson-%s.scope in %s", c.ShortID(), cmp.Or(c.Config.CgroupParent, "its slice for such"))
+	}
 	for _, m := range c.Mounts {
 		switch m.Type {
 		case "volume":

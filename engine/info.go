@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"runtime"
@@ -20,6 +21,7 @@ type Info struct {
 	OSType, Architecture    string
 	CPUs                    int
 	CgroupMode              string // "v1", "hybrid" or "v2"; if it is not known, the error
+	CgroupManager           string // "cgroupfs" or "systemd"
 	// Support is what the machine lets the program do: see [container.Supported].
 	Support []container.Support
 }
@@ -37,6 +39,7 @@ func (e *Engine) Info(ctx context.Context) (*Info, error) {
 	i := &Info{
 		Root: e.dir, Containers: len(list), Images: len(images),
 		Support: container.Supported(), OSType: runtime.GOOS, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU(),
+		CgroupManager: cmp.Or(e.options.CgroupManager, cgroupfs),
 	}
 	for _, c := range list {
 		switch c.State.Status {

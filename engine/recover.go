@@ -172,9 +172,15 @@ func (c *Container) process() (*os.Process, error) {
 	return p, nil
 }
 
-// removeCgroups removes the empty control groups that a dead engine left, the deepest first.
+// removeCgroups removes the empty control groups that a dead engine left, the deepest first. Of a scope systemd removes those that it
+// knows, which on v1 are not all.
 func removeCgroups(dirs []string) {
 	dirs = slices.Clone(dirs)
+	for _, dir := range dirs {
+		if parent := filepath.Dir(dir); strings.HasSuffix(parent, ".scope") && strings.HasPrefix(filepath.Base(parent), "caisson-") {
+			dirs = append(dirs, parent)
+		}
+	}
 	slices.SortFunc(dirs, func(a, b string) int { return len(b) - len(a) })
 	for _, dir := range dirs {
 		for range 20 {

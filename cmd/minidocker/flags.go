@@ -81,7 +81,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 
 	r.resources.add(f)
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "", "Control group that the container's is made in: an absolute path, or one "+
-		"below this command's own group")
+		"below this command's own group; a slice with --cgroup-manager systemd")
 	f.StringVar(&c.CgroupNamespace, "cgroupns", "", `Cgroup namespace to use ("host", "private")`)
 	r.addIsolation(f)
 	f.BoolVar(&c.Privileged, "privileged", false, "Give extended privileges to this container")

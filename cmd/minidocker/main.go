@@ -36,6 +36,7 @@ type app struct {
 	format    layer.Format
 	noHello   bool
 	netns     string
+	cgroups   string // who makes control groups
 	mirrors   []string
 	insecures []string
 }
@@ -95,6 +96,8 @@ func (a *app) command() *cobra.Command {
 	f.StringVar(&a.netns, "network-namespace", os.Getenv("CAISSON_NETWORK_NAMESPACE"),
 		"The network namespace, a path, that bridges and published ports are in ($CAISSON_NETWORK_NAMESPACE)")
 	f.TextVar(&a.format, "layer-format", layer.Folder, "How layers of new images are kept: \"folder\", or \"erofs\" for images of file systems")
+	f.StringVar(&a.cgroups, "cgroup-manager", os.Getenv("CAISSON_CGROUP_MANAGER"),
+		`Who makes control groups: "cgroupfs" is this program, "systemd" makes each container a scope ($CAISSON_CGROUP_MANAGER)`)
 	f.BoolVar(&a.noHello, "no-hello-world", false,
 		"Ask Docker Hub for hello-world:latest, not the registry carried in this program")
 	f.StringArrayVar(&a.mirrors, "registry-mirror", nil, "Ask this URL first for images of Docker Hub")

@@ -23,7 +23,9 @@ func (a *app) open() (*engine.Engine, error) {
 }
 
 func (a *app) options() *engine.Options {
-	return &engine.Options{Client: a.client(), NoHelloWorld: a.noHello, NetworkNamespace: a.netns, LayerFormat: a.format}
+	return &engine.Options{
+		Client: a.client(), NoHelloWorld: a.noHello, NetworkNamespace: a.netns, LayerFormat: a.format, CgroupManager: a.cgroups,
+	}
 }
 
 // client makes a client of registries, with the credentials that login keeps.

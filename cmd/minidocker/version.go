@@ -53,6 +53,7 @@ func (a *app) infoCommand() *cobra.Command {
 				say(a.stdout, "Storage Driver: overlay")
 				say(a.stdout, "Root Dir: %s", i.Root)
 				say(a.stdout, "Cgroup Mode: %s", i.CgroupMode)
+				say(a.stdout, "Cgroup Manager: %s", i.CgroupManager)
 				say(a.stdout, "Networks: bridge macvlan ipvlan none host")
 				say(a.stdout, "Kernel Version: %s", i.KernelVersion)
 				say(a.stdout, "OSType: %s", i.OSType)
