@@ -117,7 +117,28 @@ func (c *compiler) fileSystem(typ, source, data string, fl MountFlags) arg {
 	c.call("fsmount", unix.SYS_FSMOUNT, fs, flags(unix.FSMOUNT_CLOEXEC, closeOnExec), flags(fl.attr(), mountAttrNames)).
 		to(fd).about(typ)
 	c.close(fs)
+	if typ == "mqueue" && c.l.MountLabel != "" {
+		c.labelQueues(fd)
+	}
 	return fd
+}
+
+// labelQueues labels an IPC namespace's message queues, a file system that is there before it is mounted, so that there is no option for
+// its label any more. A policy may have none for it.
+func (c *compiler) labelQueues(mount arg) {
+	fd, why := c.variable("queues", 8), c.variable("why", 8)
+	failed, refused, done := c.label(), c.label(), c.label()
+	about := "mqueue " + c.l.MountLabel
+	c.openat(mount, ".", unix.O_RDONLY|unix.O_DIRECTORY).to(fd).about("mqueue")
+	c.call("fsetxattr", unix.SYS_FSETXATTR, fd, c.str("security.selinux"), c.str(c.l.MountLabel), num(len(c.l.MountLabel)), num(0)).
+		goTo(done).orElse(failed, anyError).about(about)
+	c.place(failed)
+	c.op(opSet, arg{kind: argErrno}).to(why)
+	c.op(opTest, why, arg{kind: argInt, v: uint64(unix.EOPNOTSUPP), text: "EOPNOTSUPP"}, all).goTo(done).orElse(refused, anyError)
+	c.place(refused)
+	c.op(opFail, why).about(about).name = "fsetxattr"
+	c.place(done)
+	c.close(fd)
 }
 
 // bind clones a file or folder of the host; the host program opens it, since the host's mounts are out of reach here.

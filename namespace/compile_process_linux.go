@@ -20,32 +20,46 @@ func (l *Launch) supported() error {
 			return bad("AppArmor", "%q is not loaded: load it from its file by apparmor_parser -r FILE: %w", a.AppArmor, err)
 		}
 	}
-	if a.SELinux != "" {
-		if err := kernel.SELinux.Err(); err != nil {
-			return bad("SELinux", "%w", err)
-		}
+	if err := contextKnown(a.SELinux); err != nil {
+		return bad("SELinux", "%w", err)
 	}
-	if l.MountLabel != "" {
-		if err := kernel.SELinux.Err(); err != nil {
-			return bad("MountLabel", "%w", err)
-		}
+	if err := contextKnown(l.MountLabel); err != nil {
+		return bad("MountLabel", "%w", err)
 	}
 	return nil
+}
+
+// contextKnown asks the kernel for a context of SELinux, if it is not empty, as profileLoaded does.
+func contextKnown(label string) error {
+	if label == "" {
+		return nil
+	}
+	if err := kernel.SELinux.Err(); err != nil {
+		return err
+	}
+	if err := attributeOfThread("exec", label); err == unix.EINVAL {
+		return fmt.Errorf("%q is no context of the policy that is loaded: %w", label, err)
+	}
+	return nil
+}
+
+// attributeOfThread writes a security attribute of a thread that is thrown away.
+func attributeOfThread(name, value string) error {
+	return onThread(func() error {
+		fd, err := unix.Open("/proc/thread-self/attr/"+name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return nil
+		}
+		defer unix.Close(fd)
+		_, err = unix.Write(fd, []byte(value))
+		return err
+	})
 }
 
 // profileLoaded asks the kernel for a profile, by a thread that is thrown away: what it would take on if it executed something.
 // An error that is not about the profile is for the process to meet.
 func profileLoaded(name string) error {
-	err := onThread(func() error {
-		fd, err := unix.Open("/proc/thread-self/attr/apparmor/exec", unix.O_WRONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return nil
-		}
-		defer unix.Close(fd)
-		_, err = unix.Write(fd, []byte("exec "+name))
-		return err
-	})
-	if err == unix.ENOENT {
+	if err := attributeOfThread("apparmor/exec", "exec "+name); err == unix.ENOENT {
 		return err
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 
 // label is the SELinux context that a file system's files have, if any.
 func (l *Launch) label(typ string) string {
-	if slices.Contains([]string{"tmpfs", "devpts", "mqueue"}, typ) {
+	if slices.Contains([]string{"tmpfs", "devpts"}, typ) {
 		return l.MountLabel
 	}
 	return ""
