@@ -62,9 +62,11 @@ func Again(t testing.TB, run func(cmd *exec.Cmd) error) bool {
 	}
 	self, err := os.Executable()
 	must(t, err)
+	static, err := staticSelf()
+	must(t, err)
 	cmd := exec.Command(self, "-test.run=^"+t.Name()+"$", "-test.v")
 	// It makes a folder for temporary files beside ours.
-	cmd.Env = append(os.Environ(), env+"="+t.Name(), "TMPDIR="+filepath.Dir(os.TempDir()))
+	cmd.Env = append(os.Environ(), env+"="+t.Name(), "TMPDIR="+filepath.Dir(os.TempDir()), staticEnv+"="+static)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err = run(cmd)

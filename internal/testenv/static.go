@@ -12,9 +12,15 @@ import (
 // folder is the package's folder, where go test starts a test binary.
 var folder string
 
+// staticEnv names what staticSelf returns, for a process of the same test: see Again.
+const staticEnv = "CAISSON_TEST_STATIC"
+
 // staticSelf returns the path of the test binary, or of one like it that is linked statically: where a C compiler is
 // installed, go test links dynamically what imports package net, and so does the race detector.
 var staticSelf = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(staticEnv); path != "" {
+		return path, nil
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
