@@ -29,6 +29,7 @@ var escapes = []escape{
 	{"CVE-2019-16884", escapeByVolumeOnProc},
 	{"CVE-2019-19921", escapeBySharedVolume},
 	{"CVE-2020-15257", escapeByAbstractSocket},
+	{"CVE-2021-25741", escapeByExchangedSubpath},
 	{"CVE-2021-30465", escapeByExchangedTarget},
 	{"CVE-2022-0492", escapeByReleaseAgent},
 	{"CVE-2022-24769", escapeByInheritable},
