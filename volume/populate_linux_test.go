@@ -205,7 +205,7 @@ func TestPopulateRace(t *testing.T) {
 			}
 		}
 	}()
-	for i := range 60 {
+	for i := range 30 {
 		name := fmt.Sprint("vol", i)
 		v, err := s.Create(name, nil)
 		require.NoError(t, err)
@@ -236,19 +236,19 @@ func init() { programs["fill"] = fillAgain }
 // TestPopulateKill kills a process while it populates; the next one ends with the whole content.
 func TestPopulateKill(t *testing.T) {
 	image := t.TempDir()
-	for i := range 300 {
+	for i := range 80 {
 		dir := filepath.Join(image, "data", fmt.Sprint("d", i))
 		require.NoError(t, os.MkdirAll(dir, 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "f"), []byte(fmt.Sprint(i)), 0o600))
 	}
 	want := listing(t, filepath.Join(image, "data"))
 	s := newStore(t)
-	for range 8 {
+	for range 6 {
 		v, err := s.Create("data", nil)
 		require.NoError(t, err)
 		cmd, stderr := program(t, "fill", s.dir, image)
 		require.NoError(t, cmd.Start())
-		time.Sleep(time.Duration(5+rand.IntN(60)) * time.Millisecond)
+		time.Sleep(time.Duration(5+rand.IntN(40)) * time.Millisecond)
 		_ = cmd.Process.Signal(syscall.SIGKILL)
 		_ = cmd.Wait()
 		require.Empty(t, stderr.String())
