@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -30,7 +31,8 @@ type passwordFile struct {
 	decoy   string                     // compared with where a user does not exist, so that the time does not tell
 	proved  map[[sha256.Size]byte]bool // passwords that have been right, by a keyed digest: bcrypt takes long
 	key     [32]byte
-	compute chan struct{} // bounds the processors that wrong passwords can keep busy
+	compute chan struct{} // bounds the processors that wrong passwords can keep busy: to half of them
+	rounds  int           // how often a password was computed
 }
 
 const (
@@ -43,7 +45,7 @@ const (
 const nobody = "$2y$10$C6UzMDM.H6dfI/f/IKcEeO7u8vJ9xHsYjZ7mFqfWcXlV5l3pXhL5i"
 
 func openPasswords(path string, anonymous bool) (*passwordFile, error) {
-	p := &passwordFile{path: path, anonymous: anonymous, compute: make(chan struct{}, 1)}
+	p := &passwordFile{path: path, anonymous: anonymous, compute: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	_, _ = rand.Read(p.key[:]) // never fails
 	return p, p.load()
 }
@@ -151,6 +153,15 @@ func (p *passwordFile) check(r *http.Request, user, password string) (bool, erro
 		defer func() { <-p.compute }()
 	case <-r.Context().Done():
 		return false, r.Context().Err()
+	}
+	p.mu.Lock()
+	proved = exists && p.proved[proof] // by another request while this one waited: a client sends several at once
+	if !proved {
+		p.rounds++
+	}
+	p.mu.Unlock()
+	if proved {
+		return true, nil
 	}
 	if bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) != nil || !exists {
 		return false, nil

@@ -99,6 +99,36 @@ func TestPasswordFile(t *testing.T) {
 	require.ErrorIs(t, ask(p, "ann", "wrong", "app", registry.ActionPull), registry.ErrUnauthorized)
 }
 
+// TestPasswordAtOnce: of requests that come together, as a docker push sends them, not each computes the password.
+func TestPasswordAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "htpasswd")
+	require.NoError(t, os.WriteFile(path, []byte("ann:"+hashed(t, "right")+"\n"), 0o600))
+	p, err := openPasswords(path, false)
+	require.NoError(t, err)
+	for range cap(p.compute) {
+		p.compute <- struct{}{} // so that all wait for their turn
+	}
+	const requests = 32
+	results := make(chan error, requests)
+	for range requests {
+		go func() {
+			r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+			r.SetBasicAuth("ann", "right")
+			results <- p.authorize(r, "", "")
+		}()
+	}
+	for range cap(p.compute) {
+		<-p.compute
+	}
+	for range requests {
+		require.NoError(t, <-results)
+	}
+	require.LessOrEqual(t, p.rounds, cap(p.compute), "the first tell the others")
+	r := httptest.NewRequest(http.MethodGet, "/v2/", nil)
+	r.SetBasicAuth("ann", "wrong")
+	require.ErrorIs(t, p.authorize(r, "", ""), registry.ErrUnauthorized)
+}
+
 // TestRegistryServeHtpasswd pushes to a registry that asks for a password.
 func TestRegistryServeHtpasswd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "htpasswd")
