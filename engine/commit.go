@@ -189,3 +189,22 @@ func (e *Engine) ImportTar(ctx context.Context, r io.Reader, o *image.CommitOpti
 	}
 	return img, err
 }
+
+// Flatten makes an image of one layer from the layers of the image that ref names; o.Parent is set by it. See
+// [image.Store.Flatten].
+func (e *Engine) Flatten(ctx context.Context, ref string, o *image.CommitOptions) (*image.Image, error) {
+	parent, err := e.Image(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	var flat image.CommitOptions
+	if o != nil {
+		flat = *o
+	}
+	flat.Parent = parent
+	img, err := e.images.Flatten(ctx, &flat)
+	if errors.Is(err, image.ErrInvalid) || errors.Is(err, registry.ErrInvalidReference) {
+		return nil, &Error{Kind: Invalid, Message: "flatten", Err: err}
+	}
+	return img, err
+}

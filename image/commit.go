@@ -44,6 +44,8 @@ type CommitOptions struct {
 
 	// Limits bounds what is extracted of the layer. nil means the defaults.
 	Limits *layer.ExtractOptions
+
+	flat bool // the layer takes the place of the parent's
 }
 
 // Commit makes an image by one more layer. tar writes the layer as an uncompressed tar stream, such as layer.Diff does;
@@ -207,7 +209,9 @@ func (c *committing) parent(ctx context.Context) (err error) {
 	if c.o.Parent.manifestType == registry.MediaTypeDockerManifest {
 		c.manifest.MediaType = registry.MediaTypeDockerManifest
 	}
-	c.manifest.Layers = append(c.manifest.Layers, c.o.Parent.blobs...)
+	if !c.o.flat {
+		c.manifest.Layers = append(c.manifest.Layers, c.o.Parent.blobs...)
+	}
 	return nil
 }
 

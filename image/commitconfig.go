@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -75,7 +76,14 @@ func (o *CommitOptions) newConfig(diffID digest.Digest) ([]byte, error) {
 	}
 	created := cmp.Or(o.Created, time.Now()).UTC()
 	author := cmp.Or(o.Author, old.Author)
-	history := append(old.History[:len(old.History):len(old.History)], ocispec.History{
+	history := slices.Clone(old.History)
+	if o.flat {
+		old.RootFS.DiffIDs = nil
+		for i := range history {
+			history[i].EmptyLayer = true
+		}
+	}
+	history = append(history, ocispec.History{
 		Created: &created, CreatedBy: o.CreatedBy, Author: o.Author, Comment: o.Comment,
 	})
 	rootFS := ocispec.RootFS{Type: "layers"}

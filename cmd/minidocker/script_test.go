@@ -81,7 +81,9 @@ func status(ts *testscript.TestScript, neg bool, args []string) {
 func untilUp(ts *testscript.TestScript, _ bool, args []string) { untilStatus(ts, args[0], "running") }
 
 // untilExited waits until the container of that name has ended, and is not to be started again.
-func untilExited(ts *testscript.TestScript, _ bool, args []string) { untilStatus(ts, args[0], "exited") }
+func untilExited(ts *testscript.TestScript, _ bool, args []string) {
+	untilStatus(ts, args[0], "exited")
+}
 
 func untilStatus(ts *testscript.TestScript, name, status string) {
 	for range 400 {
