@@ -88,7 +88,11 @@ func randomRule(rnd *rand.Rand) DeviceRule {
 
 func TestDeviceProgramModel(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
+	programs := 2000
+	if testing.Short() {
+		programs = 200
+	}
+	for range programs {
 		rules := make([]DeviceRule, rnd.IntN(8))
 		for i := range rules {
 			rules[i] = randomRule(rnd)

@@ -108,7 +108,11 @@ func TestLeakedDirectory(t *testing.T) {
 	host, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY, 0) // without O_CLOEXEC
 	require.NoError(t, err)
 	defer unix.Close(host)
-	for fd := range 64 {
+	most := 64
+	if testing.Short() {
+		most = host + 4
+	}
+	for fd := range most {
 		l := defaultLaunch(Dir(dir), "describe")
 		l.Dir = fmt.Sprintf("/proc/self/fd/%d", fd)
 		p, err := l.Start(t.Context())

@@ -55,6 +55,9 @@ func pour(args []string) int {
 // A process that writes more than the log may hold, while nobody reads, is not held up, and its last lines are there, each
 // of them whole.
 func TestKeepPours(t *testing.T) {
+	if testing.Short() {
+		*poured = min(*poured, 8<<20)
+	}
 	root, dir := keptRoot(t, "pour"), t.TempDir()
 	l := keptLaunch(root, dir, "/bin/pour", strconv.FormatInt(*poured, 10))
 	l.Keep.LogSize = 1 << 20
