@@ -89,7 +89,7 @@ func (s *Store) extract(ctx context.Context, r io.Reader, o ExtractOptions) (_ *
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w := newWriter(ctx, int(root.Fd()), o)
-	w.fault = s.fault
+	w.fault, w.making = s.fault, &s.making
 	defer w.close()
 	hasher := algorithm.Hash()
 	f := flow{ctx: ctx, cancel: cancel, options: o, want: want, decoders: s.decoders}

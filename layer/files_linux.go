@@ -26,10 +26,10 @@ func (w *writer) create(d *dir, base, what string, make func() error) error {
 	if err := w.step(what); err != nil {
 		return err
 	}
-	err := retry(make)
+	err := w.alone(make)
 	if errors.Is(err, unix.EEXIST) {
 		if _, err = w.vacate(d, base); err == nil {
-			err = retry(make)
+			err = w.alone(make)
 		}
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ type Store struct {
 	dir      string
 	decoders *decoders
 	format   Format
+	making   sync.Mutex              // see writer.alone
 	fault    func(step string) error // in tests: fails a step; nil otherwise
 }
 

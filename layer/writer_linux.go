@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,7 @@ type writer struct {
 	tree    *tree
 	options ExtractOptions
 	owners  *owners                 // nil for root
+	making  *sync.Mutex             // the store's
 	fault   func(step string) error // in tests: fails a step; nil otherwise
 
 	buf     []byte
@@ -86,6 +88,14 @@ func (w *writer) step(name string) error {
 		return nil
 	}
 	return w.fault(name)
+}
+
+// alone calls make, which makes a file, for one layer at a time. Of the first inode in a block of its table ext4 knows that there is
+// nothing to read from the disk. Of two that are made at once it does not, and reads, behind all that is being written.
+func (w *writer) alone(make func() error) error {
+	w.making.Lock()
+	defer w.making.Unlock()
+	return retry(make)
 }
 
 // extract writes the whole stream.
@@ -244,7 +254,7 @@ func (w *writer) mkdir(d *dir, base string, mode uint32) error {
 	if err := w.step("mkdir"); err != nil {
 		return err
 	}
-	err := retry(func() error { return unix.Mkdirat(d.fd, base, mode&0o777|0o700) })
+	err := w.alone(func() error { return unix.Mkdirat(d.fd, base, mode&0o777|0o700) })
 	hides := false
 	if errors.Is(err, unix.EEXIST) {
 		if hides, err = w.vacate(d, base); err == nil {
@@ -325,7 +335,7 @@ func (w *writer) whiteout(d *dir, name string) error {
 	if err := w.step("mknod"); err != nil {
 		return err
 	}
-	err := retry(func() error { return unix.Mknodat(d.fd, name, unix.S_IFCHR, 0) })
+	err := w.alone(func() error { return unix.Mknodat(d.fd, name, unix.S_IFCHR, 0) })
 	if err == nil {
 		w.names++
 		return nil
