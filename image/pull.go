@@ -28,7 +28,7 @@ type PullOptions struct {
 
 	// Parallel bounds how many layers are fetched at a time. 0 means 3. It bounds the memory, too: each takes up to 4 MiB,
 	// and 8 MiB for the window of zstd, but for one that may have 32 MiB (layer.ExtractOptions.MaxWindow). So a pull
-	// with 3 takes less than 64 MiB, whatever the image.
+	// with 3 takes less than 64 MiB, whatever the image, besides garbage: runtime/debug.SetGCPercent says how much of it there may be.
 	Parallel int
 
 	// Progress is called with each step, by one goroutine at a time. It must not block for long.

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -55,6 +56,8 @@ func (a *app) pullCommand() *cobra.Command {
 
 // pull pulls an image and shows how it goes on.
 func (a *app) pull(e *engine.Engine, name string, f *pullFlags) error {
+	// The windows of zstd are most of the memory. By default as much again would be left to garbage.
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	out := io.Writer(f.out)
 	if f.quiet {
 		out = io.Discard
