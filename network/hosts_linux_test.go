@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -25,6 +26,7 @@ import (
 // programs are the helper programs that the test binary plays.
 var programs = map[string]testenv.Program{
 	"churn": churn,
+	"rival": rival,
 	"pause": func([]string) int { _, _ = io.Copy(io.Discard, os.Stdin); return 0 },
 }
 
@@ -105,7 +107,8 @@ func cable(a, b *machine, name string, addrA, addrB string) {
 				return err
 			}
 			// Without a link-local address, for which others are asked first, nothing is forwarded.
-			if err := writeSysctl("ipv6/conf/"+name+"/accept_dad", "0"); err != nil {
+			err = writeSysctl("ipv6/conf/"+name+"/accept_dad", "0")
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 			for _, text := range strings.Split(end.addr, ",") {

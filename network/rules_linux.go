@@ -23,7 +23,7 @@ type rules struct {
 func openRules(name string) (*rules, error) {
 	conn, err := nftables.New(nftables.AsLasting())
 	if err != nil {
-		return nil, fmt.Errorf("open nftables: %w", err)
+		return nil, fmt.Errorf("open nftables: %w", explain(err, "nf_tables"))
 	}
 	gen, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 	if err != nil {
