@@ -153,11 +153,11 @@ func (c *Container) noted(file string) ([]string, error) {
 	return list, nil
 }
 
-// Discard removes the control group of a container with a Keep that does not run: a program that was killed while it
+// Discard removes the control group of a container that does not run: a program that was killed while it
 // started one leaves that in nobody's care, and it would be in the way of the next Start. The fields are to be those of the
 // start. It is no error if there is none.
 func (c *Container) Discard(ctx context.Context) error {
-	if c.Keep == nil || c.NoCgroup {
+	if c.NoCgroup {
 		return nil
 	}
 	m, err := manager()
@@ -165,14 +165,17 @@ func (c *Container) Discard(ctx context.Context) error {
 		return nil // where there are no control groups, none is left
 	}
 	// It is not noted yet where the program was killed between the making and the noting.
-	for _, open := range []func() (*cgroups.Group, error){
-		func() (*cgroups.Group, error) { return c.openGroup(m) },
-		func() (*cgroups.Group, error) { return c.openNamed(m, "") },
-		func() (*cgroups.Group, error) {
-			return c.openNoted(m, keeperGroupsFile, c.Cgroup+keeperSuffix)
-		},
-		func() (*cgroups.Group, error) { return c.openNamed(m, keeperSuffix) },
-	} {
+	named := func() (*cgroups.Group, error) { return c.openNamed(m, "") }
+	opens := []func() (*cgroups.Group, error){named}
+	if c.Keep != nil {
+		opens = []func() (*cgroups.Group, error){
+			func() (*cgroups.Group, error) { return c.openGroup(m) },
+			named,
+			func() (*cgroups.Group, error) { return c.openNoted(m, keeperGroupsFile, c.Cgroup+keeperSuffix) },
+			func() (*cgroups.Group, error) { return c.openNamed(m, keeperSuffix) },
+		}
+	}
+	for _, open := range opens {
 		g, err := open()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -184,8 +187,10 @@ func (c *Container) Discard(ctx context.Context) error {
 			return fmt.Errorf("container: discard %s: %w", c, err)
 		}
 	}
-	folders, _ := c.noted(groupsFile)
-	c.scopeEnded(folders)
+	if c.Keep != nil {
+		folders, _ := c.noted(groupsFile)
+		c.scopeEnded(folders)
+	}
 	return nil
 }
 

@@ -49,20 +49,25 @@ func (r *Run) keepDir() error {
 	return os.Mkdir(dir, 0o700)
 }
 
-// discard removes the control group that is left where the last detached start was killed. The caller holds the container's
+// discard removes the control group that is left where the last start was killed. The caller holds the container's
 // lock: it does not run.
 func (e *Engine) discard(ctx context.Context, c *Container) error {
-	if _, err := os.Lstat(e.keepDir(c.ID)); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	left, err := c.container(namespace.Dir("/"))
 	if err != nil {
 		return err
 	}
-	if left.Scope == nil {
-		left.Cgroup = e.keptCgroup(c)
+	_, err = os.Lstat(e.keepDir(c.ID))
+	kept := err == nil
+	if kept {
+		left.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
 	}
-	left.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
+	switch {
+	case left.Scope != nil:
+	case kept:
+		left.Cgroup = e.keptCgroup(c)
+	default:
+		left.Cgroup = e.cgroup(c)
+	}
 	return left.Discard(ctx)
 }
 

@@ -65,12 +65,20 @@ func TestWaitThoughStartedAgain(t *testing.T) {
 // A program that is killed while it starts a container leaves its control group: that is neither in the way of the next
 // start, nor left when the container is removed.
 func TestGroupOfKilledStart(t *testing.T) {
+	for name, detach := range map[string]bool{"background": true, "foreground": false} {
+		t.Run(name, func(t *testing.T) { testGroupOfKilledStart(t, detach) })
+	}
+}
+
+func testGroupOfKilledStart(t *testing.T, detach bool) {
 	e := newEngine(t)
 	m, err := cgroups.Detect()
 	require.NoError(t, err)
 	defer m.Close()
 	kill := func(c *Container) []string {
-		require.NoError(t, os.MkdirAll(e.keepDir(c.ID), 0o700))
+		if detach {
+			require.NoError(t, os.MkdirAll(e.keepDir(c.ID), 0o700))
+		}
 		g, err := m.Create(e.cgroup(c), nil)
 		require.NoError(t, err)
 		defer g.Close()
@@ -79,11 +87,19 @@ func TestGroupOfKilledStart(t *testing.T) {
 	c, err := e.Create(t.Context(), &Config{Image: pullBusybox(t, e), Command: []string{"true"}})
 	require.NoError(t, err)
 	left := kill(c)
-	testenv.ReapOrphans(t)
-	again(t, e, c)
-	_, err = e.WaitFor(t.Context(), c.ID)
-	require.NoError(t, err)
-	left = append(left, kill(c)...)
+	for range 2 {
+		if detach {
+			testenv.ReapOrphans(t)
+			again(t, e, c)
+			_, err = e.WaitFor(t.Context(), c.ID)
+			require.NoError(t, err)
+		} else {
+			r, err := e.Start(t.Context(), c.ID, nil)
+			require.NoError(t, err)
+			require.NoError(t, r.Wait(t.Context()))
+		}
+		left = append(left, kill(c)...)
+	}
 	require.NoError(t, e.Remove(t.Context(), c.ID, nil))
 	for _, dir := range left {
 		require.NoDirExists(t, dir)
