@@ -250,8 +250,7 @@ func (r *Run) joinNetwork(ctx context.Context, to *namespace.Namespace) error {
 // Transport. It is nil for a container without networks of its own, and for one whose networks a supervisor serves. Wait closes it.
 func (r *Run) Sandbox() *network.Sandbox { return r.sandbox }
 
-// Connect connects a container to a network: at once if it runs, and whenever it starts again. Of one that runs in the foreground
-// of a program the latter is not kept.
+// Connect connects a container to a network: at once if it runs, and whenever it starts again.
 func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error {
 	if _, err := e.network(ctx, at.Network); err != nil {
 		return err
@@ -292,18 +291,16 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 	if err != nil {
 		return err
 	}
-	if len(c.Networks) == 0 && c.Config.Network != defaultNetwork {
-		if mode := c.Config.Network; mode == "host" || mode == "none" || strings.HasPrefix(mode, "container:") {
-			return conflict("container %s has the network mode %s and cannot be connected to networks", c.Name, mode)
-		}
+	if c.sharesNetwork() {
+		return conflict("container %s has the network mode %s and cannot be connected to networks", c.Name, c.Config.Network)
 	}
 	if c.State.Status != Running {
 		return e.changeStopped(ctx, c, stopped)
 	}
-	if err := e.changeRunning(ctx, c, supervised, running); err != nil || !c.State.Detached {
+	if err := e.changeRunning(ctx, c, supervised, running); err != nil {
 		return err
 	}
-	err = e.edit(ctx, c.ID, func(c *Container) error {
+	err = e.editAs(ctx, c.ID, true, func(c *Container) error {
 		_ = stopped(c) // the document says so already
 		return nil
 	})
@@ -311,6 +308,12 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 		return nil
 	}
 	return err
+}
+
+// sharesNetwork tells whether a container has a network that is no endpoint, and never any other.
+func (c *Container) sharesNetwork() bool {
+	mode := c.Config.Network
+	return mode == "host" || mode == "none" || strings.HasPrefix(mode, "container:")
 }
 
 // changeRunning changes what a container that runs is attached to.

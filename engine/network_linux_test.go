@@ -106,6 +106,20 @@ func TestNetworks(t *testing.T) {
 	require.ErrorIs(t, e.Disconnect(t.Context(), "server", "bridge"), fs.ErrNotExist)
 	require.ErrorIs(t, e.Connect(t.Context(), "server", &Connection{Network: "nosuch"}), fs.ErrNotExist)
 
+	// So it is at its next start, though it runs in the foreground.
+	require.NoError(t, e.Connect(t.Context(), "server", &Connection{Network: "bridge", Aliases: []string{"late"}}))
+	require.NoError(t, e.Disconnect(t.Context(), "server", "back"))
+	networksOf := func() (names []string) {
+		c, err := e.Inspect(t.Context(), "server")
+		require.NoError(t, err)
+		for _, at := range c.Networks {
+			names = append(names, at.Network)
+		}
+		return names
+	}
+	require.Equal(t, []string{"front", "bridge"}, networksOf())
+	defer func() { require.Equal(t, []string{"front", "bridge"}, networksOf()) }() // when it has ended
+
 	// A port that is taken is an error before anything starts, and a container can then be started with another.
 	taken, err := e.Create(t.Context(), &Config{Image: image, Ports: c.Endpoints[0].Ports, Command: sh("touch /started")})
 	require.NoError(t, err)

@@ -192,12 +192,28 @@ func (r *Run) Wait(ctx context.Context) error {
 	if r.record.Config.AutoRemove {
 		kept = r.e.remove(ctx, r.record, true)
 	} else {
-		kept = r.e.write(r.record)
+		kept = r.writeEnd(ctx)
 	}
 	if e := errors.Join(kept, r.lock.Close()); e != nil {
 		return errors.Join(err, e)
 	}
 	return err
+}
+
+// writeEnd writes the end down. The networks are those of the next start, which may have been changed meanwhile.
+func (r *Run) writeEnd(ctx context.Context) (err error) {
+	if r.record.sharesNetwork() {
+		return r.e.write(r.record)
+	}
+	l, err := r.e.lock(ctx) // against those who change them
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if c, err := readRecord(r.e.path(r.record.ID)); err == nil {
+		r.record.Networks = c.Networks
+	}
+	return r.e.write(r.record)
 }
 
 // over is the state of the container after its end.
