@@ -33,21 +33,28 @@ func parseKeepID(mode string, uid, gid uint32) (uint32, uint32, error) {
 	return uid, gid, nil
 }
 
-// keepID finds the maps of a container in which the program's user keeps its ids.
-func (c *Container) keepID() error {
-	uid, gid, err := parseKeepID(c.UserNamespace, uint32(os.Geteuid()), uint32(os.Getegid()))
+// KeepID returns what a UserNamespace of "keep-id", or "keep-id:uid=1,gid=2", is for this program: the maps, and the user inside
+// who is the program's, "uid:gid". The error is a *[StartError]: the program is root's, the text is wrong, or the user has no
+// subordinate ids, which satisfies fs.ErrNotExist.
+func KeepID(mode string) (uids, gids []IDMapping, user string, err error) {
+	uid, gid, err := parseKeepID(mode, uint32(os.Geteuid()), uint32(os.Getegid()))
 	if err != nil {
-		return err
+		return nil, nil, "", err
 	}
 	if namespace.Privileged() || os.Geteuid() == 0 {
-		return wrong("UserNamespace", "keep-id is for an ordinary user's program: root's user would be the host's root")
+		return nil, nil, "", wrong("UserNamespace", "keep-id is for an ordinary user's program: root's user would be the host's root")
 	}
+	if uids, gids, err = namespace.KeepIDMappings(uid, gid); err != nil {
+		return nil, nil, "", &StartError{Step: "look up subordinate ids", Path: "UserNamespace", Err: err}
+	}
+	return uids, gids, fmt.Sprintf("%d:%d", uid, gid), nil
+}
+
+// keepID finds the maps of a container in which the program's user keeps its ids.
+func (c *Container) keepID() (err error) {
 	if user, _, _ := c.userOfRoot(); user != nil {
 		return wrong("UserNamespace", "keep-id takes a Root that is a folder: %s was mounted in another user namespace", c.Root)
 	}
-	if c.uids, c.gids, err = namespace.KeepIDMappings(uid, gid); err != nil {
-		return &StartError{Step: "look up subordinate ids", Path: "UserNamespace", Err: err}
-	}
-	c.keptUser = fmt.Sprintf("%d:%d", uid, gid)
-	return nil
+	c.uids, c.gids, c.keptUser, err = KeepID(c.UserNamespace)
+	return err
 }

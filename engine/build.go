@@ -31,7 +31,7 @@ func (r *Run) mount(ctx context.Context) error {
 	id := r.record.ID
 	r.root, err = layer.Mount(ctx, img.Layers, &layer.MountOptions{
 		Upper: r.e.path(id, "upper"), Work: r.e.path(id, "work"), Volatile: r.record.Config.AutoRemove,
-		UIDMappings: r.record.UIDMappings, GIDMappings: r.record.GIDMappings,
+		UIDMappings: r.record.UIDMappings, GIDMappings: r.record.GIDMappings, Copy: r.record.copyMode(),
 	})
 	if err != nil {
 		return err

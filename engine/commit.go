@@ -13,7 +13,6 @@ import (
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/layer"
-	"github.com/caisson-engine/caisson/namespace"
 	"github.com/caisson-engine/caisson/registry"
 )
 
@@ -84,15 +83,14 @@ func (e *Engine) changes(ctx context.Context, c *Container, w io.Writer) (err er
 	if err != nil {
 		return err
 	}
-	lower, err := os.MkdirTemp(e.path(c.ID), "lower-")
+	lower, err := layer.Mount(ctx, img.Layers, &layer.MountOptions{
+		Copy: layer.CopyAlways, UIDMappings: c.UIDMappings, GIDMappings: c.GIDMappings,
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, namespace.RemoveAll(lower)) }()
-	if err := layer.Copy(ctx, img.Layers, lower); err != nil {
-		return err
-	}
-	return layer.Diff(ctx, w, upper, &layer.DiffOptions{Lower: lower})
+	defer func() { err = errors.Join(err, lower.Close()) }()
+	return layer.Diff(ctx, w, upper, &layer.DiffOptions{Lower: lower.String(), UIDMappings: c.UIDMappings, GIDMappings: c.GIDMappings})
 }
 
 // edit changes an image's configuration to what the container was made with.
@@ -163,6 +161,9 @@ func (e *Engine) Export(ctx context.Context, ref string, w io.Writer) (err error
 	layers := slices.Clone(img.Layers)
 	upper := e.path(c.ID, "upper")
 	if layer.Copied(e.path(c.ID, "work")) { // all of it is there
+		if c.keepsIDs() {
+			return layer.Diff(ctx, w, upper, &layer.DiffOptions{UIDMappings: c.UIDMappings, GIDMappings: c.GIDMappings})
+		}
 		layers = nil
 	}
 	if _, err := os.Lstat(upper); err == nil {

@@ -104,10 +104,10 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 	if err := c.hostName(); err != nil {
 		return nil, nil, err
 	}
-	if err := c.mapUsers(); err != nil {
+	if err := c.merge(&img.Config.Config); err != nil {
 		return nil, nil, err
 	}
-	if err := c.merge(&img.Config.Config); err != nil {
+	if err := c.mapUsers(); err != nil {
 		return nil, nil, err
 	}
 	others, err := e.mountsOf(ctx, cfg.VolumesFrom)

@@ -33,9 +33,11 @@ func (e *Engine) Explain(ctx context.Context, cfg *Config) (_ string, err error)
 		return "", err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	root, err := layer.Mount(ctx, img.Layers, &layer.MountOptions{
-		ReadOnly: true, NoKeep: true, UIDMappings: c.UIDMappings, GIDMappings: c.GIDMappings,
-	})
+	o := &layer.MountOptions{ReadOnly: true, NoKeep: true, UIDMappings: c.UIDMappings, GIDMappings: c.GIDMappings}
+	if c.keepsIDs() { // no copy is made only to be looked at
+		o.UIDMappings, o.GIDMappings = nil, nil
+	}
+	root, err := layer.Mount(ctx, img.Layers, o)
 	if err != nil {
 		return "", err
 	}

@@ -21,8 +21,10 @@ type Isolation struct {
 	// same, one of its own. Its ids are the subordinate ones, as /etc/subuid and /etc/subgid have them, of the user "caisson",
 	// or else "containers", or else the program's. The files of its root, volumes and binds show as if they were its own, and
 	// are written as root's are who is not in one: that takes Linux ≥ 5.19 and a file system that can do it. It goes neither
-	// with Privileged nor with the host's network or PID namespace. For an ordinary user, whose containers are in a
-	// user namespace anyway, anything but "" is refused.
+	// with Privileged nor with the host's network or PID namespace. An ordinary user's containers are in a user namespace anyway, in
+	// which the user is root: "" and "host". With "keep-id" the user has its own ids inside, or those of "keep-id:uid=1,gid=2", and
+	// is the user of the container if nobody else is asked for; its subordinate ids are the others, root's among them. The image's
+	// files are copied for such a container.
 	UserMode string `json:",omitempty"`
 	// Domainname is the NIS domain name.
 	Domainname string `json:",omitempty"`

@@ -17,14 +17,14 @@ import (
 func (c *Container) mapUsers() error {
 	cfg := &c.Config
 	switch mode := cfg.UserMode; {
-	case mode == "":
+	case mode == "" || mode == "host":
 		return nil
-	case mode != "host" && mode != "auto" && mode != "remap":
-		return invalid(`invalid user namespace mode: %s ("host" and "auto" are there)`, mode)
+	case isKeepID(mode):
+		return c.keepID()
+	case mode != "auto" && mode != "remap":
+		return invalid(`invalid user namespace mode: %s ("host", "auto" and, for an ordinary user, "keep-id" are there)`, mode)
 	case rootless():
-		return invalid("user namespace mode %s: a container of an ordinary user is in the user's own namespace: leave the mode out", mode)
-	case mode == "host":
-		return nil
+		return invalid("user namespace mode %s: a container of an ordinary user is in the user's own namespace: leave the mode out, or use keep-id", mode)
 	case cfg.Privileged:
 		return invalid("conflicting options: privileged mode is incompatible with a user namespace of the container's own")
 	case cfg.Network == "host":
@@ -49,9 +49,9 @@ func (c *Container) mapUsers() error {
 	return &Error{Kind: Invalid, Message: "user namespace mode " + cfg.UserMode, Err: missing}
 }
 
-// idMap shows the files of a bind as the container's, nil if it is in the host's user namespace.
+// idMap shows the files of a bind as the container's, nil if it is in the host's user namespace, or its files belong to its ids.
 func (c *Container) idMap() *namespace.IDMap {
-	if len(c.UIDMappings) == 0 {
+	if len(c.UIDMappings) == 0 || c.keepsIDs() {
 		return nil
 	}
 	return &namespace.IDMap{} // the container's own
@@ -59,7 +59,7 @@ func (c *Container) idMap() *namespace.IDMap {
 
 // asRoot calls f, which makes files of the container, as the container's root.
 func (c *Container) asRoot(f func() error) error {
-	if len(c.UIDMappings) == 0 {
+	if len(c.UIDMappings) == 0 || c.keepsIDs() {
 		return f()
 	}
 	uid, ok := namespace.HostID(c.UIDMappings, 0)
@@ -107,7 +107,7 @@ func (c *Container) owner(in func([]container.IDMapping, uint32) (uint32, bool),
 // disk: what a container in a user namespace has shows others.
 func (r *Run) populate(ctx context.Context, m *Mount) (err error) {
 	root := r.root
-	if len(r.record.UIDMappings) > 0 {
+	if len(r.record.UIDMappings) > 0 && !r.record.keepsIDs() {
 		img, err := r.e.images.Get(ctx, string(r.record.ImageID), nil)
 		if err != nil {
 			return err

@@ -160,7 +160,8 @@ func TestUserModeRefused(t *testing.T) {
 	image := pullBusybox(t, e)
 	testenv.GrantSubordinateIDs(t, "caisson", 700000)
 	for want, cfg := range map[string]*Config{
-		"invalid user namespace mode: keep-id":                        {Isolation: Isolation{UserMode: "keep-id"}},
+		"keep-id is for an ordinary user's program":                   {Isolation: Isolation{UserMode: "keep-id"}},
+		"invalid user namespace mode: nomap":                          {Isolation: Isolation{UserMode: "nomap"}},
 		"privileged mode is incompatible":                             {Isolation: Isolation{UserMode: "auto"}, Privileged: true},
 		"the host's network is incompatible":                          {Isolation: Isolation{UserMode: "auto"}, Network: "host"},
 		"the host's PID namespace is incompatible":                    {Isolation: Isolation{UserMode: "auto", PIDMode: "host"}},

@@ -101,6 +101,9 @@ func (e *Engine) unlinkVolumes(c *Container) (unlinked []*volume.Unlinked) {
 
 // useImage mounts an image's file system for the run, which nobody can write to.
 func (r *Run) useImage(ctx context.Context, m *Mount) (*namespace.Root, error) {
+	if r.record.keepsIDs() {
+		return nil, invalid("an image at %s does not go with user namespace mode %s: its files have other owners there", m.Target, r.record.Config.UserMode)
+	}
 	img, err := r.e.images.Get(ctx, string(m.ImageID), nil)
 	if err != nil {
 		return nil, err

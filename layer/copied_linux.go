@@ -52,8 +52,10 @@ func (o *MountOptions) wantsCopy(err error) bool {
 // mountCopy makes the root file system by copying.
 func mountCopy(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespace.Root, err error) {
 	v := &overlay{}
-	if err := v.mapOwners(o); err != nil {
-		return nil, err
+	if namespace.Privileged() {
+		if err := v.mapOwners(o); err != nil {
+			return nil, err
+		}
 	}
 	if v.owners != nil {
 		defer v.owners.Close()
@@ -64,6 +66,8 @@ func mountCopy(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespa
 			err = errors.Join(err, made.run())
 		}
 	}()
+	given := ownersBy(ctx, o.UIDMappings, o.GIDMappings)
+	defer func() { err = errors.Join(err, given.close()) }()
 	dir := o.Upper
 	if dir == "" {
 		base, err := scratch(ctx, layers[len(layers)-1].scratch, &made)
@@ -74,10 +78,10 @@ func mountCopy(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespa
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return nil, err
 		}
-		if err := copyLayers(ctx, layers, dir); err != nil {
+		if err := copyLayers(ctx, layers, dir, given); err != nil {
 			return nil, err
 		}
-	} else if err := copyUpper(ctx, layers, o); err != nil {
+	} else if err := copyUpper(ctx, layers, o, given); err != nil {
 		return nil, err
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
@@ -103,14 +107,14 @@ func mountCopy(ctx context.Context, layers []Layer, o *MountOptions) (_ *namespa
 }
 
 // copyUpper fills o.Upper, unless it is filled.
-func copyUpper(ctx context.Context, layers []Layer, o *MountOptions) (err error) {
+func copyUpper(ctx context.Context, layers []Layer, o *MountOptions, given *owners) (err error) {
 	if err := os.Mkdir(o.Work, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
 	from := filepath.Join(o.Work, copyingName)
 	if Copied(o.Work) {
 		// Moved already, unless the machine stopped between the two.
-		if err := os.Rename(from, o.Upper); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := given.rename(from, o.Upper); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		return nil
@@ -126,7 +130,7 @@ func copyUpper(ctx context.Context, layers []Layer, o *MountOptions) (err error)
 			err = errors.Join(err, namespace.RemoveAll(from))
 		}
 	}()
-	if err := copyLayers(ctx, layers, from); err != nil {
+	if err := copyLayers(ctx, layers, from, given); err != nil {
 		return err
 	}
 	if err := syncFileSystem(from); err != nil {
@@ -140,7 +144,7 @@ func copyUpper(ctx context.Context, layers []Layer, o *MountOptions) (err error)
 	if err := durable.WriteFile(mark, nil, 0o600); err != nil {
 		return err
 	}
-	if err := os.Rename(from, o.Upper); err != nil {
+	if err := given.rename(from, o.Upper); err != nil {
 		return errors.Join(err, os.Remove(mark))
 	}
 	return durable.SyncDir(filepath.Dir(o.Upper))

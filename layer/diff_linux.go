@@ -66,7 +66,7 @@ func Diff(ctx context.Context, w io.Writer, dir string, o *DiffOptions) error {
 		o = &DiffOptions{}
 	}
 	a := newArchiver(ctx, w)
-	a.layer = true
+	a.layer, a.owners = true, ownersBy(ctx, o.UIDMappings, o.GIDMappings)
 	walk := a.all
 	switch {
 	case o.Lower != "" && o.UserXattr:

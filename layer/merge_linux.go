@@ -21,13 +21,15 @@ import (
 //
 // It needs no overlayfs and no right to mount; what owners and devices take it needs.
 func Copy(ctx context.Context, layers []Layer, dir string) error {
-	if err := copyLayers(ctx, layers, dir); err != nil {
+	given := newOwners(ctx)
+	if err := errors.Join(copyLayers(ctx, layers, dir, given), given.close()); err != nil {
 		return fmt.Errorf("copy layers: %w", err)
 	}
 	return nil
 }
 
-func copyLayers(ctx context.Context, layers []Layer, dir string) (err error) {
+// copyLayers gives what it makes to owners.
+func copyLayers(ctx context.Context, layers []Layer, dir string, given *owners) (err error) {
 	if len(layers) == 0 {
 		return errors.New("there are none")
 	}
@@ -41,7 +43,7 @@ func copyLayers(ctx context.Context, layers []Layer, dir string) (err error) {
 	} else if err != io.EOF {
 		return err
 	}
-	m := &merger{ctx: ctx, root: int(root.Fd()), owners: newOwners(ctx), links: map[inode]string{}, buf: make([]byte, chunkSize)}
+	m := &merger{ctx: ctx, root: int(root.Fd()), owners: newOwners(ctx), given: given, links: map[inode]string{}, buf: make([]byte, chunkSize)}
 	defer m.close()
 	var stack []int
 	for i := len(layers) - 1; i >= 0; i-- {
@@ -63,7 +65,8 @@ func copyLayers(ctx context.Context, layers []Layer, dir string) (err error) {
 // A merger writes the union of layers.
 type merger struct {
 	ctx    context.Context
-	owners *owners // nil for root
+	owners *owners // of the layers' files; nil for root
+	given  *owners // of those that are made; nil for root
 	root   int
 	layers []chainLayer // the topmost first
 	links  map[inode]string
@@ -218,7 +221,7 @@ func (m *merger) leaf(l leaf) error {
 		if first, ok := m.links[id]; ok {
 			// All folders on the way were made here, none is a link.
 			err := retry(func() error { return unix.Linkat(m.root, first, l.to, l.base, 0) })
-			return m.owners.or(err, unix.SYS_LINKAT, namespace.Descriptor(m.root), first, namespace.Descriptor(l.to), l.base, 0)
+			return m.given.or(err, unix.SYS_LINKAT, namespace.Descriptor(m.root), first, namespace.Descriptor(l.to), l.base, 0)
 		}
 		m.links[id] = l.path
 	}
@@ -295,19 +298,19 @@ func (m *merger) meta(fd int, path string, n *node) error {
 		return fmt.Errorf("stat: %w", err)
 	}
 	uid, gid := m.owners.container(&n.st, n.xattrs)
-	changed, err := m.owners.chown(fd, &own, uid, gid)
+	changed, err := m.given.chown(fd, &own, uid, gid)
 	if err != nil {
 		return fmt.Errorf("chown to %d:%d: %w", n.st.Uid, n.st.Gid, hint(err, "it takes CAP_CHOWN"))
 	}
-	if err := m.owners.chmod(fd, n.st.Mode&0o7777, changed); err != nil {
+	if err := m.given.chmod(fd, n.st.Mode&0o7777, changed); err != nil {
 		return fmt.Errorf("chmod: %w", err)
 	}
 	for name, value := range m.shown(n) {
-		if err := m.owners.setxattr(fd, name, value); err != nil && !lacks(name, err) {
+		if err := m.given.setxattr(fd, name, value); err != nil && !lacks(name, err) {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	return m.owners.utimes(fd, &[2]unix.Timespec{n.st.Atim, n.st.Mtim})
+	return m.given.utimes(fd, &[2]unix.Timespec{n.st.Atim, n.st.Mtim})
 }
 
 // metaAt is meta for a file that cannot be opened.
@@ -318,12 +321,12 @@ func (m *merger) metaAt(l leaf) error {
 		return fmt.Errorf("stat: %w", err)
 	}
 	uid, gid := m.owners.container(st, nil)
-	if err := m.owners.chownAt(l.to, l.base, own, uid, gid); err != nil {
+	if err := m.given.chownAt(l.to, l.base, own, uid, gid); err != nil {
 		return fmt.Errorf("chown to %d:%d: %w", st.Uid, st.Gid, hint(err, "it takes CAP_CHOWN"))
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
 		err := unix.Fchmodat(l.to, l.base, st.Mode&0o7777, 0)
-		if err = m.owners.or(err, unix.SYS_FCHMODAT, namespace.Descriptor(l.to), l.base, st.Mode&0o7777); err != nil {
+		if err = m.given.or(err, unix.SYS_FCHMODAT, namespace.Descriptor(l.to), l.base, st.Mode&0o7777); err != nil {
 			return fmt.Errorf("chmod: %w", err)
 		}
 	}
@@ -332,7 +335,7 @@ func (m *merger) metaAt(l leaf) error {
 			return fmt.Errorf("set %s: %w", name, err)
 		}
 	}
-	return m.owners.utimesAt(l.to, l.base, &[2]unix.Timespec{st.Atim, st.Mtim})
+	return m.given.utimesAt(l.to, l.base, &[2]unix.Timespec{st.Atim, st.Mtim})
 }
 
 // shown returns the attributes that a mount would show.

@@ -112,7 +112,9 @@ type MountOptions struct {
 
 	// UIDMappings and GIDMappings show the owners of files as other ids: those of a container's user namespace, whose root
 	// then owns what belongs to 0 on disk; what it writes is owned by 0 in Upper. Both or none. Upper and Work must lie in
-	// one folder. It takes Linux ≥ 5.19 and a file system that can do it.
+	// one folder. It takes Linux ≥ 5.19 and a file system that can do it. An ordinary user's program cannot have files shown
+	// so: with [CopyAlways] it has a copy made whose files belong on disk to whom the maps give an image's ids, which must
+	// be the user itself and its subordinate ids.
 	UIDMappings, GIDMappings []namespace.IDMapping
 
 	// Target is a folder of the host at which the root file system appears; Root.Close takes it away. "" means that

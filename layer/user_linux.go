@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -57,13 +58,17 @@ type owners struct {
 }
 
 // newOwners returns nil for a program that may do all by itself.
-func newOwners(ctx context.Context) *owners {
+func newOwners(ctx context.Context) *owners { return ownersBy(ctx, nil, nil) }
+
+// ownersBy is newOwners with maps of the caller's own, if there are any.
+func ownersBy(ctx context.Context, uids, gids []namespace.IDMapping) *owners {
 	if namespace.Privileged() {
 		return nil
 	}
-	o := &owners{ctx: ctx}
-	o.uids, o.gids = namespace.OwnMappings()
-	return o
+	if len(uids)+len(gids) == 0 {
+		uids, gids = namespace.OwnMappings()
+	}
+	return &owners{ctx: ctx, uids: uids, gids: gids}
 }
 
 func (o *owners) close() error {
@@ -198,6 +203,23 @@ func (o *owners) utimes(fd int, times *[2]unix.Timespec) error {
 func (o *owners) utimesAt(dir int, base string, times *[2]unix.Timespec) error {
 	err := unix.UtimesNanoAt(dir, base, times[:], unix.AT_SYMLINK_NOFOLLOW)
 	return o.or(err, unix.SYS_UTIMENSAT, namespace.Descriptor(dir), base, timespecs(times), unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// rename moves a folder, which only its owner may.
+func (o *owners) rename(from, to string) error {
+	err := os.Rename(from, to)
+	if o == nil || !errors.Is(err, unix.EACCES) {
+		return err
+	}
+	from, err = filepath.Abs(from)
+	to, err2 := filepath.Abs(to)
+	if err := errors.Join(err, err2); err != nil {
+		return err
+	}
+	if err := o.call(unix.SYS_RENAMEAT, unix.AT_FDCWD, from, unix.AT_FDCWD, to); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
+	return nil
 }
 
 // open opens a file of an overlay or a layer, which may belong to others and be closed to the program.

@@ -436,3 +436,14 @@ func openByDeputy(root *os.File, name string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// mkdirByDeputy makes a folder in one that belongs to one of the user's subordinate ids.
+func mkdirByDeputy(dir *os.File, name string, perm uint32) error {
+	d, err := NewDeputy(context.Background(), nil, nil)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	_, err = d.Call(unix.SYS_MKDIRAT, dir, name, perm)
+	return err
+}

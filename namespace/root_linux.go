@@ -293,7 +293,11 @@ func (w *walk) toRoot() {
 
 // mkdir makes a folder where the walk is.
 func (w *walk) mkdir(name string) error {
-	if err := unix.Mkdirat(w.top(), name, 0o700&w.perm); err != nil {
+	err := unix.Mkdirat(w.top(), name, 0o700&w.perm)
+	if errors.Is(err, unix.EACCES) && !privileged() {
+		return mkdirByDeputy(w.folders[len(w.folders)-1], name, w.perm)
+	}
+	if err != nil {
 		return err
 	}
 	fd, err := openat(w.top(), name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)

@@ -18,7 +18,7 @@ func (r *runFlags) addIsolation(f *pflag.FlagSet) {
 	f.StringVar(&i.PIDMode, "pid", "", `PID namespace to use ("host", "private")`)
 	f.StringVar(&i.IPCMode, "ipc", "", `IPC mode to use ("host", "private", "shareable", "none")`)
 	f.StringVar(&i.UTSMode, "uts", "", `UTS namespace to use ("host", "private")`)
-	f.StringVar(&i.UserMode, "userns", "", `User namespace to use ("host", "auto")`)
+	f.StringVar(&i.UserMode, "userns", "", `User namespace to use ("host", "auto", "keep-id[:uid=UID,gid=GID]")`)
 	f.StringVar(&i.Domainname, "domainname", "", "Container NIS domain name")
 	f.StringArrayVar(&r.devices, "device", nil, "Add a host device to the container")
 }
