@@ -181,6 +181,13 @@ var podmanTests = map[string]func(*testing.T, client){
 		require.Equal(t, "8", p.out(t, "wait", "c"))
 		newContainer(t, p, "d", "-m", "16m", "--memory-swap", "16m", imageName, "busybox", "tail", "/dev/zero")
 		require.Equal(t, "137", p.out(t, "wait", "d"))
+		// Debian's conmon (2.1.6) leaves the file "oom" in the folder that podman is called in, and podman (4.3.1) looks for it in the
+		// bundle: only from there is it found, with any runtime.
+		id := p.out(t, "create", "--name", "e", "-m", "16m", "--memory-swap", "16m", imageName, "sh", "-c", "busybox tail /dev/zero; sleep 1; exit 8")
+		t.Cleanup(func() { p.out(t, "rm", "-f", "-t", "0", "e") })
+		client(append([]string{"env", "-C", "/var/lib/containers/storage/overlay-containers/" + id + "/userdata"}, p...)).out(t, "start", "e")
+		require.Equal(t, "8", p.out(t, "wait", "e"))
+		require.Equal(t, "true", p.out(t, "inspect", "-f", "{{.State.OOMKilled}}", "e"))
 	},
 	"logs": func(t *testing.T, p client) {
 		newContainer(t, p, "c", imageName, "sh", "-c", "for i in 1 2 3; do echo $i; echo e$i >&2; sleep 0.3; done")
