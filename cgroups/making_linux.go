@@ -3,31 +3,33 @@ package cgroups
 import (
 	"fmt"
 	"os"
-	"strings"
 )
 
 // A Making is a group that is made in two parts: see [Manager.Begin].
 type Making struct {
-	g      *Group
-	r      *Resources
-	names  []string
-	wanted []want
-	first  *node // in the unified hierarchy, nil without one
-	dir    *os.File
+	g     *Group
+	r     *Resources
+	place place    // without its hierarchy
+	dirs  []string // what Directories says
+	dir   *os.File // in the unified hierarchy, nil without one
 }
 
 // Begin makes of a group what the making of a process takes: the directory in the unified hierarchy. The others, of which
 // there may be a dozen, are made by Finish, meanwhile. It returns nil if that is not worth it, and [Manager.Create] is to be
-// called instead: on v2, and if groups between are to be made. The errors are those of Create; then nothing is left.
+// called instead: on v2, and where not every hierarchy shows the path. The errors are those of Create; then nothing is left.
 func (m *Manager) Begin(path string, r *Resources) (*Making, error) {
 	names, absolute, err := splitPath(path)
-	if err != nil || m.mode == V2 || absolute || len(names) != 1 {
+	if err != nil || m.mode == V2 {
+		return nil, err
+	}
+	dirs, err := m.Directories(path)
+	if err != nil || len(dirs) < len(m.hierarchies) {
 		return nil, err
 	}
 	if r == nil {
 		r = &Resources{}
 	}
-	k := &Making{g: m.newGroup(path), r: r, names: names}
+	k := &Making{g: m.newGroup(path), r: r, place: place{m: m, names: names, absolute: absolute}, dirs: dirs}
 	if err := k.begin(); err != nil {
 		k.Abort()
 		return nil, fmt.Errorf("create group %s: %w", path, err)
@@ -39,14 +41,13 @@ func (k *Making) begin() (err error) {
 	if err := k.r.Validate(); err != nil {
 		return err
 	}
-	if k.wanted, err = k.g.m.wanted(k.r); err != nil || k.g.m.unified == nil {
+	if k.place.wanted, err = k.g.m.wanted(k.r); err != nil || k.g.m.unified == nil {
 		return err
 	}
 	n, err := k.make(k.g.m.unified)
 	if err != nil {
 		return err
 	}
-	k.first = n
 	fd, err := n.duplicate()
 	if err != nil {
 		return fmt.Errorf("open %s: %w", n.path, err)
@@ -57,7 +58,8 @@ func (k *Making) begin() (err error) {
 }
 
 func (k *Making) make(h *hierarchy) (*node, error) {
-	p := place{m: k.g.m, h: h, names: k.names, wanted: k.wanted}
+	p := k.place
+	p.h = h
 	n, err := p.make()
 	if n != nil {
 		k.g.nodes = append(k.g.nodes, n)
@@ -65,7 +67,7 @@ func (k *Making) make(h *hierarchy) (*node, error) {
 	return n, err
 }
 
-// Paths is what [Group.Paths] will be.
+// Paths is what [Group.Paths] will be, but for groups between that were not there.
 func (k *Making) Paths() []string { return k.paths(func(*hierarchy) bool { return true }, "") }
 
 // Entry is the way in for a process that is being made, as [Group.Entry]: the directory in which clone3(2) makes it, nil
@@ -75,9 +77,9 @@ func (k *Making) Entry() (dir *os.File, tasks []string) {
 }
 
 func (k *Making) paths(which func(*hierarchy) bool, file string) (list []string) {
-	for _, h := range k.g.m.hierarchies {
+	for i, h := range k.g.m.hierarchies {
 		if which(h) {
-			list = append(list, strings.TrimSuffix(h.path, "/")+"/"+k.names[0]+file)
+			list = append(list, k.dirs[i]+file)
 		}
 	}
 	return list

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/caisson-engine/caisson/internal/testenv"
@@ -21,10 +22,21 @@ func newMaking(t *testing.T, m *Manager, name string, r *Resources) *Making {
 	return k
 }
 
+// makingNames are a group of the program's own, one below another, which is made with it, and one from the root.
+func makingNames(t *testing.T) []string {
+	return []string{testenv.CgroupName(t), testenv.CgroupName(t) + "-above/group", "/" + testenv.CgroupName(t) + "-top/above/group"}
+}
+
 // TestMaking: what Begin says of the group holds after Finish, and the group is the one that Create makes.
 func TestMaking(t *testing.T) {
+	for _, name := range makingNames(t) {
+		t.Run(filepath.Base(filepath.Dir(name)), func(t *testing.T) { testMaking(t, name) })
+	}
+}
+
+func testMaking(t *testing.T, name string) {
 	m := newManager(t)
-	k := newMaking(t, m, testenv.CgroupName(t), everything())
+	k := newMaking(t, m, name, everything())
 	dir, tasks := k.Entry()
 	require.Equal(t, m.unified != nil, dir != nil)
 	for _, file := range tasks {
@@ -33,7 +45,8 @@ func TestMaking(t *testing.T) {
 	g, err := k.Finish()
 	require.NoError(t, err)
 	cleanGroup(t, g)
-	require.ElementsMatch(t, g.Paths(), k.Paths())
+	require.Subset(t, g.Paths(), k.Paths())
+	require.Len(t, k.Paths(), len(m.hierarchies))
 	var names []string
 	files, err := g.Tasks()
 	require.NoError(t, err)
@@ -69,6 +82,12 @@ func contentOf(t *testing.T, dir, file string) string {
 
 // TestMakingFails fails each step of both parts in turn, and finds nothing left after Abort.
 func TestMakingFails(t *testing.T) {
+	for _, name := range makingNames(t) {
+		t.Run(filepath.Base(filepath.Dir(name)), func(t *testing.T) { testMakingFails(t, name) })
+	}
+}
+
+func testMakingFails(t *testing.T, name string) {
 	m := newManager(t)
 	errStep := errors.New("failed on purpose")
 	steps, failAt := 0, 0
@@ -85,7 +104,6 @@ func TestMakingFails(t *testing.T) {
 	made := false
 	for failAt = 1; !made; failAt++ {
 		steps = 0
-		name := testenv.CgroupName(t)
 		k, err := m.Begin(name, everything())
 		if err == nil {
 			if k == nil {
@@ -99,21 +117,21 @@ func TestMakingFails(t *testing.T) {
 		if !made {
 			require.ErrorIs(t, err, errStep, "step %d", failAt)
 		}
-		for _, h := range m.hierarchies {
-			require.NoDirExists(t, filepath.Join(h.path, name), "step %d", failAt)
+		dirs, err := m.Directories(name)
+		require.NoError(t, err)
+		for _, dir := range dirs {
+			require.NoDirExists(t, dir, "step %d", failAt)
+			if above := filepath.Dir(dir); strings.HasSuffix(name, "/group") {
+				require.NoDirExists(t, above, "step %d", failAt)
+			}
 		}
 	}
 	require.Greater(t, steps, 20)
 }
 
-// TestMakingNotWorthIt: a group below others is made by Create.
-func TestMakingNotWorthIt(t *testing.T) {
+func TestMakingRefused(t *testing.T) {
 	m := newManager(t)
-	for _, name := range []string{"a/b", "/caisson-test"} {
-		k, err := m.Begin(name, nil)
-		require.NoError(t, err)
-		require.Nil(t, k)
-	}
-	_, err := m.Begin("..", nil)
+	k, err := m.Begin("..", nil)
 	require.Error(t, err)
+	require.Nil(t, k)
 }

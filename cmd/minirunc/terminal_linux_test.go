@@ -139,13 +139,19 @@ func TestNetDevices(t *testing.T) {
 	require.Contains(t, in("ip", "addr", "show", "dum0"), "192.0.2.7/24", "it came back")
 	require.Contains(t, in("ip", "link", "show", "dum0"), "UP")
 
-	// A device that cannot be moved, whose name another one has there by then; and a create that fails later on.
+	// Two that swap their names, and come back since a third is not there; and a create that fails later on.
 	in("ip", "link", "set", "dum1", "up")
-	m.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"dum0": {Name: "dum1"}, "dum1": {Name: "eth6"}}
+	m.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"dum0": {Name: "dum1"}, "dum1": {Name: "dum0"}, "nothing": {}}
 	m.write()
 	d = run("run", "c")
-	require.Contains(t, d.stderr.String(), "linux.netDevices.dum1: file exists")
+	require.Contains(t, d.stderr.String(), "linux.netDevices.nothing: ")
+	require.Contains(t, in("ip", "addr", "show", "dum0"), "192.0.2.7/24")
+	require.Contains(t, in("ip", "link", "show", "dum0"), "UP")
 	require.Contains(t, in("ip", "link", "show", "dum1"), "UP")
+	m.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"dum0": {Name: "same"}, "dum1": {Name: "same"}}
+	m.write()
+	d = run("run", "c")
+	require.Contains(t, d.stderr.String(), "is another device's name, too")
 	m.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"dum0": {Name: "eth5"}}
 	m.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/false"}}}
 	m.write()
@@ -160,4 +166,15 @@ func TestNetDevices(t *testing.T) {
 	require.Contains(t, out, "eth5:")
 	require.Contains(t, out, "192.0.2.7")
 	require.False(t, strings.Contains(out, "dum0"), out)
+
+	in("ip", "link", "add", "swap0", "type", "veth", "peer", "name", "swap1")
+	in("ip", "addr", "add", "192.0.2.8/24", "dev", "swap0")
+	in("ip", "link", "set", "swap0", "up")
+	in("ip", "link", "set", "swap1", "mtu", "1400")
+	m.spec.Process.Args = []string{"probe", "cat", "/sys/class/net/swap0/mtu", "/proc/net/fib_trie"}
+	m.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{"swap0": {Name: "swap1"}, "swap1": {Name: "swap0"}}
+	m.write()
+	d = run("run", "c")
+	require.Contains(t, d.stdout.String(), "1400\n", d.stderr.String())
+	require.Contains(t, d.stdout.String(), "192.0.2.8")
 }

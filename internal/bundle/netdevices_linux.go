@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
@@ -121,18 +122,31 @@ func (m *MovedDevices) move(name, newName string) error {
 	}
 	err = m.here.links.LinkSetDown(l)
 	if err == nil {
-		err = m.here.links.LinkSetNsFd(l, int(m.there.ns))
+		err = moveAs(l.Attrs().Index, m.there.ns, newName)
 	}
 	if err != nil {
 		_ = d.settle(m.here.links, name, name)
 		return err
 	}
-	if err := d.settle(m.there.links, name, newName); err != nil {
+	if err := d.settle(m.there.links, newName, newName); err != nil {
 		_ = d.back(&m.there, &m.here)
 		return err
 	}
 	m.devices = append(m.devices, d)
 	return nil
+}
+
+// moveAs moves a device of this process's namespace into another one. It gets its new name with the same message: the kernel takes that
+// where another device has the old one, so that two can swap theirs.
+func moveAs(index int, ns netns.NsHandle, newName string) error {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index)
+	req.AddData(msg)
+	req.AddData(nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(ns))))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(newName)))
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
 }
 
 // back moves the device back, whether it has got its new name or not.
