@@ -236,7 +236,9 @@ func TestUserMode(t *testing.T) {
 	web, db := newBox(t, s, network.SandboxOptions{ID: "web"}), newBox(t, s, network.SandboxOptions{ID: "db"})
 	e := web.attach("net", &network.EndpointOptions{Names: []string{"web"}, Ports: []network.Port{
 		{Container: 80, Host: 7080}, {Container: 80, Host: 7080, Protocol: "udp"},
+		{Container: 80, Host: 7080, HostEnd: 7089}, {Container: 80, Host: 7080, HostEnd: 7089, Protocol: "udp"}, // whose first is taken
 	}})
+	require.EqualValues(t, 7081, e.Ports[2].Host)
 	d := db.attach("net", &network.EndpointOptions{Names: []string{"db"}})
 	require.Equal(t, "eth0", e.Interface)
 	require.Contains(t, web.command("ip", "route"), "default via 10.250.0.1 dev eth0")
@@ -251,9 +253,11 @@ func TestUserMode(t *testing.T) {
 		answer, err := ask(here, protocol, "127.0.0.1:7080")
 		require.NoError(t, err)
 		require.Equal(t, "10.250.0.1", answer, "loopback is nobody's elsewhere")
-		answer, err = ask(here, protocol, a4+":7080")
-		require.NoError(t, err)
-		require.Equal(t, a4, answer, "the client's address is kept")
+		for _, to := range []string{a4 + ":7080", a4 + ":7081", "[" + a6 + "]:7080", "[" + a6 + "]:7081"} {
+			answer, err = ask(here, protocol, to)
+			require.NoError(t, err, to)
+			require.Equal(t, strings.Trim(to[:strings.LastIndex(to, ":")], "[]"), answer, "the client's address is kept")
+		}
 		db.sees(protocol, a4+":7080", a4) // hairpin
 		web.sees(protocol, a4+":7080", a4)
 	}
