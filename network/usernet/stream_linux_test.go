@@ -94,3 +94,64 @@ func TestStream(t *testing.T) {
 		}
 	}
 }
+
+// TestStreamBroken: an end that goes in the midst of a transfer is told to the other one, whichever sends, and so is the sandbox's.
+func TestStreamBroken(t *testing.T) {
+	a4, _ := hostAddr(t)
+	s := newStore(t)
+	_, err := s.Create(t.Context(), "net", nil)
+	require.NoError(t, err)
+	l, err := net.Listen("tcp", a4+":0")
+	require.NoError(t, err)
+	defer l.Close()
+	b := newBox(t, s, network.SandboxOptions{ID: "box"})
+	b.attach("net", nil)
+	connect := func() (inside, outside *net.TCPConn) {
+		require.NoError(t, b.in(func() error {
+			c, err := net.DialTimeout("tcp", l.Addr().String(), 30*time.Second)
+			if err == nil {
+				inside = c.(*net.TCPConn)
+			}
+			return err
+		}))
+		c, err := l.Accept()
+		require.NoError(t, err)
+		t.Cleanup(func() { _, _ = inside.Close(), c.Close() })
+		return inside, c.(*net.TCPConn)
+	}
+	endless := func(c *net.TCPConn) (ended chan error) {
+		ended = make(chan error, 1)
+		go func() {
+			_, err := io.Copy(c, rand.NewChaCha8([32]byte{}))
+			ended <- err
+		}()
+		return ended
+	}
+	broken := func(what string, ended chan error) {
+		t.Helper()
+		select {
+		case err := <-ended:
+			require.Error(t, err, what)
+		case <-time.After(time.Minute):
+			t.Fatal(what, "did not hear of it")
+		}
+	}
+	for _, what := range []string{"inside", "outside"} {
+		from, to := connect()
+		if what == "outside" {
+			from, to = to, from
+		}
+		ended := endless(from)
+		_, err := io.CopyN(io.Discard, to, 1<<20)
+		require.NoError(t, err)
+		require.NoError(t, to.SetLinger(0))
+		require.NoError(t, to.Close())
+		broken(what, ended)
+	}
+	inside, outside := connect()
+	ended := endless(outside)
+	_, err = io.CopyN(io.Discard, inside, 1<<20)
+	require.NoError(t, err)
+	require.NoError(t, b.Detach(t.Context(), "net"))
+	broken("outside, of the sandbox's end", ended)
+}
