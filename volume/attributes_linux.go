@@ -14,7 +14,7 @@ import (
 
 // copyAttributes gives dst the owner, mode, extended attributes and times of src. The order matters: a change of owner
 // clears set-user-ID bits and file capabilities.
-func copyAttributes(src, dst *os.File, st *unix.Stat_t) error {
+func copyAttributes(g *giver, src, dst *os.File, st *unix.Stat_t) error {
 	fd := int(dst.Fd())
 	if err := unix.Fchownat(fd, "", int(st.Uid), int(st.Gid), unix.AT_EMPTY_PATH); err != nil {
 		return fmt.Errorf("set owner: %w", err)
@@ -23,7 +23,7 @@ func copyAttributes(src, dst *os.File, st *unix.Stat_t) error {
 		if err := unix.Chmod(procPath(dst), st.Mode&0o7777); err != nil {
 			return fmt.Errorf("set mode: %w", err)
 		}
-		if err := copyXattrs(src, dst); err != nil {
+		if err := copyXattrs(g, src, dst); err != nil {
 			return err
 		}
 	}
@@ -35,8 +35,9 @@ func copyAttributes(src, dst *os.File, st *unix.Stat_t) error {
 }
 
 // copyXattrs copies extended attributes, by way of /proc, since the descriptors may be mere places. Those of a
-// symbolic link, which only trusted programs can set, are left out.
-func copyXattrs(src, dst *os.File) error {
+// symbolic link, which only trusted programs can set, are left out. Those of the class user follow the permissions of the file, by
+// which an ordinary user's program may be shut out: then they are the giver's.
+func copyXattrs(g *giver, src, dst *os.File) error {
 	from, to := procPath(src), procPath(dst)
 	names, err := xattr(func(b []byte) (int, error) { return unix.Listxattr(from, b) })
 	if errors.Is(err, unix.ENOTSUP) {
@@ -51,13 +52,21 @@ func copyXattrs(src, dst *os.File) error {
 			continue
 		}
 		value, err := xattr(func(b []byte) (int, error) { return unix.Getxattr(from, name, b) })
-		if errors.Is(err, unix.ENODATA) || forbidden(err) {
+		content := strings.HasPrefix(name, "user.")
+		if content && forbidden(err) {
+			value, err = xattr(func(b []byte) (int, error) { return g.getxattr(src, name, b) })
+		}
+		if errors.Is(err, unix.ENODATA) || forbidden(err) && !content {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("read attribute %s: %w", name, err)
 		}
-		if err := unix.Setxattr(to, name, value, 0); err != nil && !errors.Is(err, unix.ENOTSUP) && !forbidden(err) {
+		err = unix.Setxattr(to, name, value, 0)
+		if content {
+			err = g.or(err, unix.SYS_FSETXATTR, namespace.Descriptor(dst.Fd()), name, value, len(value), 0)
+		}
+		if err != nil && !errors.Is(err, unix.ENOTSUP) && (content || !forbidden(err)) {
 			return fmt.Errorf("set attribute %s: %w", name, err)
 		}
 	}

@@ -86,3 +86,49 @@ func TestFileCapabilities(t *testing.T) {
 		require.Equal(t, want, string(out))
 	}
 }
+
+// TestUserAttributes: an ordinary user's copies keep the attributes of the class user, of files too that are closed to the user.
+func TestUserAttributes(t *testing.T) {
+	testenv.RequireRoot(t)
+	testenv.RequireKernel(t, 5, 12)
+	testenv.ReapOrphans(t)
+	for _, ranges := range []bool{true, false} {
+		u := testenv.NewUser(t, ranges)
+		dir := filepath.Join(u.Home, "from")
+		require.NoError(t, os.Mkdir(dir, 0o755))
+		owner := u.ID
+		if ranges {
+			owner = u.FirstSub + 7
+		}
+		for name, mode := range map[string]os.FileMode{"own": 0o600, "read": 0o444, "write": 0o200, "sub": 0o600, "none": 0} {
+			path := filepath.Join(dir, name)
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+			require.NoError(t, unix.Setxattr(path, "user.of", []byte(name), 0))
+			require.NoError(t, os.Chmod(path, mode))
+			require.NoError(t, os.Chown(path, owner, owner))
+			if name != "sub" {
+				require.NoError(t, os.Chown(path, u.ID, u.ID))
+			}
+		}
+		require.NoError(t, os.Chown(dir, u.ID, u.ID))
+		require.NoError(t, unix.Setxattr(dir, "user.of", []byte("from"), 0))
+		require.NoError(t, os.Chmod(dir, 0o555))
+		out, err := u.Command(t, "copy-capable", dir).CombinedOutput()
+		require.NoError(t, err, string(out))
+		for _, volume := range []string{"first", "second"} {
+			found, err := filepath.Glob(filepath.Join(u.Home, "volumes", volume, "*", "own"))
+			require.NoError(t, err)
+			require.Len(t, found, 1)
+			for _, name := range []string{"own", "read", "write", "sub", "none", "from"} {
+				path := filepath.Join(filepath.Dir(found[0]), name)
+				if name == "from" {
+					path = filepath.Dir(path)
+				}
+				b := make([]byte, 64)
+				n, err := unix.Getxattr(path, "user.of", b)
+				require.NoError(t, err, "%s of %s", name, volume)
+				require.Equal(t, name, string(b[:n]))
+			}
+		}
+	}
+}

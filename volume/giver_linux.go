@@ -81,10 +81,19 @@ func (g *giver) open(dir int, name string, flags int) (*os.File, error) {
 	return d.Open(name, unix.SYS_OPENAT, at, name, flags)
 }
 
+// getxattr reads an attribute of an open file in the user namespace.
+func (g *giver) getxattr(f *os.File, name string, b []byte) (int, error) {
+	d, err := g.helper()
+	if err != nil {
+		return 0, err
+	}
+	return d.Call(unix.SYS_FGETXATTR, namespace.Descriptor(f.Fd()), name, b, len(b))
+}
+
 // attributes is copyAttributes. The owner comes last: then the program may do little with the file.
 func (g *giver) attributes(src, dst *os.File, st *unix.Stat_t) error {
 	if g == nil {
-		return copyAttributes(src, dst, st)
+		return copyAttributes(nil, src, dst, st)
 	}
 	var own unix.Stat_t
 	if err := unix.Fstat(int(dst.Fd()), &own); err != nil {
@@ -92,7 +101,7 @@ func (g *giver) attributes(src, dst *os.File, st *unix.Stat_t) error {
 	}
 	kept := *st
 	kept.Uid, kept.Gid = own.Uid, own.Gid
-	if err := copyAttributes(src, dst, &kept); err != nil {
+	if err := copyAttributes(g, src, dst, &kept); err != nil {
 		return err
 	}
 	if own.Uid == st.Uid && own.Gid == st.Gid {
