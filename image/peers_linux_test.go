@@ -199,6 +199,18 @@ func TestPeersRoundTrip(t *testing.T) {
 		same(t, host+"/podman:v1")
 		require.NoError(t, os.Symlink(s.Dir(), dir+"/images")) // it wants a path in lower case
 		podman("pull", "-q", "oci:"+dir+"/images:docker.io/library/changed:latest")
+		// It writes into a store an image without sparse files, of which it does not find the bytes again.
+		plain, img, _ := pulled(t, twoLayers.layers...)
+		plain.mustTag(t, img.ID.String(), "simple")
+		saved := filepath.Join(dir, "saved")
+		require.NoError(t, os.WriteFile(saved, mustSave(t, plain, nil, "simple"), 0o600))
+		podman("load", "-q", "-i", saved)
+		written := openStore(t, t.TempDir())
+		require.NoError(t, os.Symlink(written.Dir(), dir+"/written"))
+		podman("push", "-q", "docker.io/library/simple:latest", "oci:"+dir+"/written:docker.io/library/simple:latest")
+		got, err := written.Get(t.Context(), "simple", nil)
+		require.NoError(t, err)
+		require.Equal(t, img.Config.RootFS.DiffIDs, got.Config.RootFS.DiffIDs)
 	})
 	t.Run("docker", func(t *testing.T) {
 		docker := newDockerd(t)
@@ -235,5 +247,14 @@ func TestPeersRoundTrip(t *testing.T) {
 		tags := strings.Fields(tool(t, crane, "ls", "--insecure", host+"/crane/pushed"))
 		sort.Strings(tags)
 		require.Equal(t, []string{"v1"}, tags)
+		// The store's own folder, read and written as it is.
+		tool(t, crane, "push", "--insecure", "--index", s.Dir(), host+"/crane/store:all")
+		require.Contains(t, tool(t, crane, "manifest", "--insecure", host+"/crane/store:all"), img.Digest.String())
+		written := openStore(t, t.TempDir())
+		tool(t, crane, "pull", "--insecure", "--format=oci", "--annotate-ref", host+"/mine:v1", written.Dir())
+		got, err := written.Get(t.Context(), host+"/mine:v1", nil)
+		require.NoError(t, err)
+		require.Equal(t, img.Digest, got.Digest)
+		require.Len(t, got.Layers, 2)
 	})
 }

@@ -231,7 +231,7 @@ func (s *spy) requireNothing(t *testing.T) {
 
 var secret = Credential{Username: "ann", Password: "s3cret"}
 
-// TestForeignRealm has a registry on an unverified connection name a token server elsewhere.
+// TestForeignRealm has a registry on an unverified connection name a token server elsewhere (the kind of CVE-2020-15157).
 func TestForeignRealm(t *testing.T) {
 	for _, credential := range []Credential{secret, {IdentityToken: "refresh-me"}} {
 		s := &spy{then: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }}
