@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -134,6 +136,10 @@ func (s *Store) pack(ctx context.Context, dir string, r *record) error {
 func runMkfs(ctx context.Context, image, dir string) error {
 	c := exec.CommandContext(ctx, mkfsErofs, image, dir)
 	c.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
+	// It ends with this program, so that what is swept then is written to no more. That follows the thread.
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	if err := c.Run(); err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // adder is a program that adds and removes a layer until it is killed: "adder STORE TAR...". With "once" before the
-// store it adds each once.
+// store it adds each once; with "erofs" it keeps them as images.
 const adder = "layer-adder"
 
 var programs = map[string]testenv.Program{adder: func(args []string) int {
@@ -17,8 +17,12 @@ var programs = map[string]testenv.Program{adder: func(args []string) int {
 	if once {
 		args = args[1:]
 	}
+	format := Folder
+	if args[1] == EROFS.String() {
+		format, args = EROFS, args[1:]
+	}
 	for {
-		if err := addAll(args[1], args[2:], once); err != nil {
+		if err := addAll(args[1], format, args[2:], once); err != nil {
 			fmt.Println(err)
 			return 1
 		}
@@ -28,9 +32,12 @@ var programs = map[string]testenv.Program{adder: func(args []string) int {
 	}
 }}
 
-func addAll(dir string, archives []string, keep bool) error {
+func addAll(dir string, format Format, archives []string, keep bool) error {
 	s, err := Open(dir)
 	if err != nil {
+		return err
+	}
+	if err := s.Use(format); err != nil {
 		return err
 	}
 	ctx := context.Background()
