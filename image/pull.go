@@ -27,8 +27,8 @@ type PullOptions struct {
 	AllPlatforms bool
 
 	// Parallel bounds how many layers are fetched at a time. 0 means 3. It bounds the memory, too: each takes up to 4 MiB,
-	// and 8 MiB for the window of zstd, but for one that may have 32 MiB (layer.ExtractOptions.MaxWindow). So a pull
-	// with 3 takes less than 64 MiB, whatever the image, besides garbage: runtime/debug.SetGCPercent says how much of it there may be.
+	// and 8 MiB for the window of zstd; one with up to 32 MiB has them alone (layer.ExtractOptions.MaxWindow). So a pull
+	// with 3 takes less than 64 MiB, whatever the image, besides garbage, which runtime/debug.SetMemoryLimit bounds.
 	Parallel int
 
 	// Progress is called with each step, by one goroutine at a time. It must not block for long.

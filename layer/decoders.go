@@ -9,25 +9,33 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// Decoders are the zstd decoders of a store. Their memory is a window each, which is used again while streams are being
-// read, so that it does not pile up until the next garbage collection; after the last one it is let go of.
+// smallStreams is how many streams may be read at a time while no window is larger than smallWindow: more than are.
+const smallStreams = 64
+
+// Decoders are the zstd decoders of a store. Their memory is a window each, of which small ones are used again while streams are
+// being read, so that they do not pile up until the next garbage collection. A stream with a window larger
+// than smallWindow is read while no other is.
 type decoders struct {
-	turn chan struct{} // of one: who has it may have a window larger than smallWindow
+	turn  chan struct{} // of one: who has it may take all places
+	place chan struct{} // of smallStreams: one for each stream, all for one with a large window
 
 	mu     sync.Mutex
 	active int
-	small  []*zstd.Decoder
-	large  *zstd.Decoder
+	free   []*zstd.Decoder // with small windows
 }
 
-func newDecoders() *decoders { return &decoders{turn: make(chan struct{}, 1)} }
+func newDecoders() *decoders {
+	return &decoders{turn: make(chan struct{}, 1), place: make(chan struct{}, smallStreams)}
+}
 
 // A decoding is a stream that is being read by one of the decoders.
 type decoding struct {
 	all *decoders
 	ctx context.Context
 	z   *zstd.Decoder
-	big bool // it has the turn
+
+	big    bool // it has the turn
+	places int  // that it has
 }
 
 // open begins to decode a stream. ctx bounds the waiting for a turn, here and later.
@@ -36,18 +44,18 @@ func (d *decoders) open(ctx context.Context, r *frameReader, maxWindow uint64) (
 	d.mu.Lock()
 	d.active++ // those that wait, too: what is free is for them
 	d.mu.Unlock()
+	take := c.one
 	if r.firstWindow() > smallWindow {
-		if err := c.take(); err != nil {
-			c.close()
-			return nil, err
-		}
+		take = c.every
+	}
+	if err := take(); err != nil {
+		c.close()
+		return nil, err
 	}
 	r.gate = c.grow
 	d.mu.Lock()
-	if c.big {
-		c.z, d.large = d.large, nil
-	} else if n := len(d.small); n > 0 {
-		c.z, d.small = d.small[n-1], d.small[:n-1]
+	if n := len(d.free); n > 0 && !c.big {
+		c.z, d.free = d.free[n-1], d.free[:n-1]
 	}
 	d.mu.Unlock()
 	var err error
@@ -65,13 +73,45 @@ func (d *decoders) open(ctx context.Context, r *frameReader, maxWindow uint64) (
 	return c, nil
 }
 
-func (c *decoding) take() error {
+// one waits for a place.
+func (c *decoding) one() error {
 	select {
-	case c.all.turn <- struct{}{}:
-		c.big = true
+	case c.all.place <- struct{}{}:
+		c.places++
 		return nil
 	case <-c.ctx.Done():
 		return context.Cause(c.ctx)
+	}
+}
+
+// every waits for the turn, then for all places. Who has none of them waits for the turn, so that whoever has it gets them.
+func (c *decoding) every() error {
+	c.leave()
+	select {
+	case c.all.turn <- struct{}{}:
+		c.big = true
+	case <-c.ctx.Done():
+		return context.Cause(c.ctx)
+	}
+	for range smallStreams {
+		if err := c.one(); err != nil {
+			return err
+		}
+	}
+	c.all.mu.Lock()
+	dropped := len(c.all.free) > 0
+	c.all.free = nil
+	c.all.mu.Unlock()
+	if dropped {
+		runtime.GC() // garbage counts as long as it is not collected
+	}
+	return nil
+}
+
+// leave gives its places back.
+func (c *decoding) leave() {
+	for ; c.places > 0; c.places-- {
+		<-c.all.place
 	}
 }
 
@@ -80,43 +120,28 @@ func (c *decoding) grow() error {
 	if c.big {
 		return nil
 	}
-	if err := c.take(); err != nil {
-		return err
-	}
-	// The stream's first windows were small, so its decoder allocates a large one where another has one that is free.
-	c.all.mu.Lock()
-	dropped := c.all.large != nil
-	c.all.large = nil
-	c.all.mu.Unlock()
-	if dropped {
-		runtime.GC()
-	}
-	return nil
+	return c.every()
 }
 
-// close ends it, and keeps the decoder for the next one.
+// close ends it, and keeps the decoder for the next one if its window is small.
 func (c *decoding) close() {
 	d := c.all
-	dropped := false
 	d.mu.Lock()
 	d.active--
 	switch {
 	case d.active == 0:
-		dropped = c.big || d.large != nil
-		d.small, d.large, c.z = nil, nil, nil
-	case c.z == nil || c.z.Reset(nil) != nil:
-	case c.big:
-		d.large = c.z
+		d.free = nil
+	case c.z == nil || c.big || c.z.Reset(nil) != nil:
 	default:
-		d.small = append(d.small, c.z)
+		d.free = append(d.free, c.z)
 	}
+	c.z = nil
 	d.mu.Unlock()
-	if dropped {
-		runtime.GC() // before the next stream allocates a large window: garbage counts as long as it is not collected
-	}
 	if c.big {
+		runtime.GC() // before the next stream allocates its window
 		<-d.turn
 	}
+	c.leave()
 }
 
 // Read implements io.Reader.

@@ -13,8 +13,8 @@ import (
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
-// TestLargeWindowsTakeTurns: of several streams with large windows one is read at a time, those with small ones go on, and
-// what waits for its turn can be ended.
+// TestLargeWindowsTakeTurns: a stream with a large window is read alone, those with small ones side by side, and what waits for
+// its turn can be ended.
 func TestLargeWindowsTakeTurns(t *testing.T) {
 	testenv.RequireRoot(t)
 	s := newStore(t)
@@ -35,16 +35,28 @@ func TestLargeWindowsTakeTurns(t *testing.T) {
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return len(s.decoders.turn) == 1 }, 10*time.Second, time.Millisecond)
 
-	p, err := s.Extract(t.Context(), bytes.NewReader(small), nil)
-	require.NoError(t, err)
-	require.NoError(t, p.Discard())
-	for _, stream := range [][]byte{large, later} {
+	for _, stream := range [][]byte{large, later, small} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		_, err = s.Extract(ctx, bytes.NewReader(stream), nil)
 		cancel()
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	}
 	_, err = w.Write(large[600<<10:])
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	require.NoError(t, <-first)
+
+	r, w = io.Pipe()
+	go func() {
+		_, err := s.DiffID(t.Context(), r, nil)
+		first <- err
+	}()
+	_, err = w.Write(later[:600]) // a place is taken; the turn will be
+	require.NoError(t, err)
+	p, err := s.Extract(t.Context(), bytes.NewReader(small), nil)
+	require.NoError(t, err)
+	require.NoError(t, p.Discard())
+	_, err = w.Write(later[600:])
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	require.NoError(t, <-first)
@@ -55,7 +67,7 @@ func TestLargeWindowsTakeTurns(t *testing.T) {
 	}
 	require.Empty(t, s.decoders.turn)
 	require.Zero(t, s.decoders.active)
-	require.Nil(t, s.decoders.large)
+	require.Empty(t, s.decoders.place)
 	requireNoTemp(t, s)
 }
 

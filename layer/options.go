@@ -28,8 +28,8 @@ type ExtractOptions struct {
 	MaxRatio int64
 
 	// MaxWindow bounds the window of a zstd stream in bytes, and so the memory that it takes, which is 300 KB more. 0
-	// means 32 MiB, which compression levels up to 20 keep to. Of the streams of a Store that have a window larger than
-	// 8 MiB, which those up to level 19 keep to, one at a time is inflated.
+	// means 32 MiB, which compression levels up to 20 keep to. A stream that has a window larger than 8 MiB,
+	// which those up to level 19 keep to, is inflated while no other zstd stream of the Store is.
 	MaxWindow uint64
 }
 
