@@ -56,8 +56,9 @@ func (a *app) pullCommand() *cobra.Command {
 
 // pull pulls an image and shows how it goes on.
 func (a *app) pull(e *engine.Engine, name string, f *pullFlags) error {
-	// The windows of zstd are most of the memory. By default as much again would be left to garbage.
-	defer debug.SetGCPercent(debug.SetGCPercent(10))
+	// The windows of zstd are most of the memory, and by default as much again would be left to garbage. With the program itself this
+	// is less than 64 MB.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(46 << 20))
 	out := io.Writer(f.out)
 	if f.quiet {
 		out = io.Discard
