@@ -61,7 +61,7 @@ func TestNetworksKilled(t *testing.T) {
 	image := pullBusybox(t, e)
 	ns := e.options.NetworkNamespace
 	c := detached(t, e, &Config{Image: image, Network: "bridge"}, "exec sleep 1000")
-	kills := 12
+	kills := 8
 	if testing.Short() {
 		kills = 4
 	}
@@ -98,9 +98,14 @@ func TestNetworksKilled(t *testing.T) {
 	for _, o := range list {
 		require.NoError(t, e.Remove(t.Context(), o.ID, &RemoveOptions{Force: true}))
 	}
+	require.Eventually(t, func() bool {
+		if err = e.Networks().Repair(t.Context()); err == nil {
+			err = e.Networks().Check(t.Context())
+		}
+		return err == nil
+	}, 20*time.Second, 10*time.Millisecond, "%v", &err)
 	_, err = e.PruneNetworks(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, e.Networks().Check(t.Context()))
 	require.NoError(t, onHost(e, func() error {
 		links, err := netlink.LinkList()
 		require.NoError(t, err)

@@ -126,6 +126,7 @@ func TestAttacks(t *testing.T) {
 	victim, mv := newSandbox(t, s, "victim")
 	e, v := attach(t, evil, "six", nil), attach(t, victim, "six", &EndpointOptions{Ports: []Port{
 		{Host: 8080, Container: 80}, {Host: 8081, Container: 80, Address: netip.MustParseAddr("127.0.0.1")},
+		{Host: 8082, Container: 82},
 	}})
 	gateway := netip.MustParseAddr("172.17.0.1")
 	defenceless := func(attack func()) {
@@ -192,6 +193,32 @@ func TestAttacks(t *testing.T) {
 		mv.serve(80)
 		client.sees("tcp", "10.1.0.2:8080", "10.2.0.2")
 		host.sees("tcp", "127.0.0.1:8080", "172.17.0.1")
+		// So what listens on the container's loopback alone, and trusts who comes by it, is nobody's who comes from outside.
+		mv.in(func() error {
+			l, err := net.Listen("tcp", "127.0.0.1:82")
+			if err != nil {
+				return err
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = c.Write([]byte("trusted\n"))
+					_ = c.Close()
+				}
+			}()
+			return nil
+		})
+		answer, err := mv.ask("tcp", "127.0.0.1:82", enough)
+		require.NoError(t, err)
+		require.Equal(t, "trusted", answer)
+		client.cannot("tcp", "10.1.0.2:8082")
+		host.cannot("tcp", "127.0.0.1:8082")
+		host.cannot("tcp", "10.1.0.2:8082")
+		me.cannot("tcp", "10.1.0.2:8082")
 	})
 	t.Run("CVE-2024-32473", func(t *testing.T) { // IPv6 on a network that has none
 		a, ma := newSandbox(t, s, "four-a")
