@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -123,6 +124,19 @@ func cable(a, b *machine, name string, addrA, addrB string) {
 			return netlink.LinkSetUp(l)
 		})
 	}
+}
+
+// flushRules deletes all of the machine's rules, as nft flush ruleset does.
+func (m *machine) flushRules() {
+	m.t.Helper()
+	m.in(func() error {
+		conn, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		conn.FlushRuleset()
+		return conn.Flush()
+	})
 }
 
 // route adds a route on the machine.

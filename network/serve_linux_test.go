@@ -5,13 +5,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
 // TestServe: another process takes over what one attached that is gone: names, and ports by loopback.
 func TestServe(t *testing.T) {
-	testenv.RequireCommand(t, "dig")
 	host, _, client := world(t)
 	s := newStore(t, host)
 	_, err := s.Create(t.Context(), "net", nil)
@@ -21,11 +18,11 @@ func TestServe(t *testing.T) {
 	require.NoError(t, err)
 	m.serve(80)
 	e := attach(t, b, "net", &EndpointOptions{Names: []string{"left"}, Ports: []Port{{Host: 8080, Container: 80}}})
-	asks := func() string { return m.command("dig", "+short", "+time=1", "+tries=1", "@127.0.0.11", "left") }
+	asks := func() string { return m.dig("left") }
 	want := e.IPv4.Addr().String() + "\n"
 	require.Equal(t, want, asks())
 	b.Forget()
-	_, err = m.try("dig", "+short", "+time=1", "+tries=1", "@127.0.0.11", "left")
+	_, _, err = m.query(enough, "left")
 	require.Error(t, err)
 	host.cannot("tcp", "127.0.0.1:8080")
 
@@ -48,7 +45,6 @@ func TestServe(t *testing.T) {
 
 // TestServeWithoutPorts: a port that is somebody else's meanwhile is named, and the rest is served; another call serves it when it is free.
 func TestServeWithoutPorts(t *testing.T) {
-	testenv.RequireCommand(t, "dig")
 	host, _, _ := world(t)
 	s := newStore(t, host)
 	_, err := s.Create(t.Context(), "net", nil)
@@ -64,7 +60,7 @@ func TestServeWithoutPorts(t *testing.T) {
 	require.NoError(t, err)
 	for range 2 {
 		require.ErrorIs(t, b.Serve(t.Context()), ErrPortInUse)
-		require.NotEmpty(t, m.command("dig", "+short", "@127.0.0.11", "left"))
+		require.NotEmpty(t, m.dig("left"))
 	}
 	stop()
 	require.NoError(t, b.Serve(t.Context()))
