@@ -10,18 +10,19 @@ import (
 // on it by a symbolic link: of an image's, whose volume is mounted at a place that it chooses, or of another container's
 // that shares the volume. A target that says itself that it is below /proc is its caller's will.
 
-// mountID is where statx(2) puts the number of the mount, and its bit in the mask (Linux ≥ 5.8).
+// Where statx(2) puts what is asked for. The number of the mount: Linux ≥ 5.8.
 const (
-	mountIDOffset = 144
-	mountIDMask   = unix.STATX_MNT_ID
+	statxMode    = 0x1c
+	statxDevice  = 0x80
+	statxMountID = 0x90
 )
 
 // identify asks for the mount that a descriptor is on.
 func (c *compiler) identify(fd arg, target string) arg {
 	st := c.variable("mount of "+target, 256)
 	c.call("statx", unix.SYS_STATX, fd, c.str(""), flags(unix.AT_EMPTY_PATH, openTreeNames),
-		flags(mountIDMask, statxNames), st.addr()).about(target)
-	return st.at(mountIDOffset)
+		flags(unix.STATX_MNT_ID, statxNames), st.addr()).about(target)
+	return st.at(statxMountID)
 }
 
 // offKernel fails if the resolved target is on a mount of proc or sysfs above which it was not named.

@@ -42,31 +42,40 @@ func (c *compiler) hideKernelPaths() {
 		c.close(fd)
 		c.place(skip)
 	}
-	for _, p := range c.l.MaskedPaths {
-		c.mask(p)
+	if len(c.l.MaskedPaths) > 0 {
+		st := c.variable("statx", 256)
+		for _, p := range c.l.MaskedPaths {
+			c.mask(p, st)
+		}
 	}
 }
 
-func (c *compiler) mask(p string) {
+// mask covers a folder with the template's empty one and anything else with the null device. Which of them it takes is
+// asked first: a clone that fits nowhere costs a grace period of the kernel's when it is closed.
+func (c *compiler) mask(p string, st arg) {
 	k := c.kernelAt(p)
 	rel := strings.TrimPrefix(p, k.target+"/")
 	at, cover := c.variable("at", 8), c.variable("cover", 8)
-	folder, done, skip := c.label(), c.label(), c.label()
-	clone := uint64(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	folder, other, have, skip := c.label(), c.label(), c.label(), c.label()
 	if k.target != "" {
 		c.openat(k.fd, rel, unix.O_PATH|unix.O_NOFOLLOW).to(at).about(p).orElse(skip, errnoSet(int(unix.ENOENT)))
 	} else {
 		c.openInRoot(p).to(at).orElse(skip, absent)
 	}
-	c.call("open_tree", unix.SYS_OPEN_TREE, c.null, c.str(""), flags(clone|unix.AT_EMPTY_PATH, openTreeNames)).
-		to(cover).about("/dev/null")
-	c.moveMount(cover, at, "").about(p).goTo(done).orElse(folder, errnoSet(int(unix.EINVAL)))
+	c.call("statx", unix.SYS_STATX, at, c.str(""), flags(unix.AT_EMPTY_PATH, openTreeNames),
+		flags(unix.STATX_TYPE, statxNames), st.addr()).about(p)
+	c.op(opTest, st.at(statxMode), arg{kind: argHex, v: unix.S_IFDIR, text: "S_IFDIR"},
+		arg{kind: argHex, v: unix.S_IFMT, text: "S_IFMT"}).goTo(folder).orElse(other, anyError)
+	clone := func(what arg, about string) *step {
+		return c.call("open_tree", unix.SYS_OPEN_TREE, what, c.str(""),
+			flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH, openTreeNames)).to(cover).about(about)
+	}
 	c.place(folder)
-	c.close(cover)
-	c.call("open_tree", unix.SYS_OPEN_TREE, c.empty, c.str(""), flags(clone|unix.AT_EMPTY_PATH, openTreeNames)).
-		to(cover).about(p)
+	clone(c.empty, p).goTo(have)
+	c.place(other)
+	clone(c.null, "/dev/null")
+	c.place(have)
 	c.moveMount(cover, at, "").about(p)
-	c.place(done)
 	c.close(cover)
 	c.close(at)
 	c.place(skip)

@@ -376,9 +376,8 @@ func openNode(source string, d Device) (int, bool, error) {
 
 // checkNode makes sure of the same in the process.
 func (c *compiler) checkNode(fd arg, d Device, source string) {
-	const modeAt, deviceAt = 0x1c, 0x80 // of struct statx
 	st := c.variable("statx", 256)
-	c.call("statx", unix.SYS_STATX, fd, c.str(""), flags(unix.AT_EMPTY_PATH, openTreeNames), num(unix.STATX_TYPE), st.addr()).
+	c.call("statx", unix.SYS_STATX, fd, c.str(""), flags(unix.AT_EMPTY_PATH, openTreeNames), flags(unix.STATX_TYPE, statxNames), st.addr()).
 		about(source)
 	kind := uint64(unix.S_IFCHR)
 	if d.Block {
@@ -392,9 +391,9 @@ func (c *compiler) checkNode(fd arg, d Device, source string) {
 		c.op(opFail, num(int(unix.ENODEV))).about(source).name = "check device"
 		c.place(next)
 	}
-	test(st.at(modeAt), hex(kind, "device"), hex(unix.S_IFMT, "S_IFMT"))
+	test(st.at(statxMode), hex(kind, "device"), hex(unix.S_IFMT, "S_IFMT"))
 	var number [8]byte
 	binary.NativeEndian.PutUint32(number[:], d.Major)
 	binary.NativeEndian.PutUint32(number[4:], d.Minor)
-	test(st.at(deviceAt), hex(binary.NativeEndian.Uint64(number[:]), fmt.Sprintf("{%d, %d}", d.Major, d.Minor)), all)
+	test(st.at(statxDevice), hex(binary.NativeEndian.Uint64(number[:]), fmt.Sprintf("{%d, %d}", d.Major, d.Minor)), all)
 }
