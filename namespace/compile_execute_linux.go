@@ -77,7 +77,7 @@ func (c *compiler) execute() {
 	}
 	c.call("umask", unix.SYS_UMASK, octal(umask))
 	argv, envp := c.strings(c.l.Args), c.strings(c.l.Env)
-	c.call("write", unix.SYS_WRITE, c.report, c.str("r"), num(1)).about("report")
+	c.sayReady()
 	if !c.l.NewPrivileges {
 		c.seccomp()
 	}

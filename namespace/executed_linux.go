@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,10 +12,14 @@ import (
 // The end of the report does not say whether the process executes the command or died on the way there: both close the
 // descriptor. The process's name does, also of one that has ended since: while it sets itself up, it has a name that no
 // executable can give it, since it contains a slash, and that no command could guess in order to pass for one that was
-// never executed.
+// never executed. When its set-up is done, it has another one of that kind, or says so in the report, which wakes the host
+// program once more but needs no name to be read.
 
-// setUpName is that name as the listing shows it. The dots become random digits.
-const setUpName = "caisson/......."
+// setUpName and readyName are these names as the listing shows them. The dots become random digits.
+const (
+	setUpName = "caisson/......."
+	readyName = "ready/......."
+)
 
 // setUpName is the address of the process's name during its set-up.
 func (c *compiler) setUpName() arg {
@@ -23,41 +28,77 @@ func (c *compiler) setUpName() arg {
 	return name
 }
 
-// nameSetUp fills in the random part of the process's name, and returns the name.
-func (p *Program) nameSetUp() string {
-	if p.nameAt == 0 {
-		return ""
+// sayReady says that the set-up is done: by the name, if the host program can read every process's, and else in the report.
+func (c *compiler) sayReady() {
+	if l := c.l; c.nameAt == 0 || c.user.own || l.keeper != nil || l.parked != nil || l.pause != nil || !privileged() {
+		c.call("write", unix.SYS_WRITE, c.report, c.str("r"), num(1)).about("report")
+		return
 	}
+	name := c.str(readyName)
+	c.readyAt = int(name.v) + 1
+	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_NAME, prctlNames), name, num(0), num(0), num(0))
+}
+
+// nameSetUp fills in the random part of the process's names, and returns them: "" for one that it does not have.
+func (p *Program) nameSetUp() (setUp, ready string) {
 	var b [4]byte
 	_, _ = rand.Read(b[:]) // never fails
-	name := p.data[p.nameAt-1:][:len(setUpName)]
-	copy(name[len("caisson/"):], hex.EncodeToString(b[:]))
-	return string(name)
+	digits := hex.EncodeToString(b[:])
+	fill := func(at int, pattern string) string {
+		if at == 0 {
+			return ""
+		}
+		name := p.data[at-1:][:len(pattern)]
+		copy(name[strings.IndexByte(pattern, '.'):], digits)
+		return string(name)
+	}
+	return fill(p.nameAt, setUpName), fill(p.readyAt, readyName)
 }
 
 // openComm opens the file that shows the name of a process that was just started.
-func (s *starter) openComm(pid int) {
-	if fd, err := unix.Open(fmt.Sprintf("/proc/%d/comm", pid), unix.O_RDONLY|unix.O_CLOEXEC, 0); err == nil {
+func (s *starter) openComm(pid int) error {
+	file := fmt.Sprintf("/proc/%d/comm", pid)
+	fd, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
 		s.comm = fd
 	}
+	if err != nil && s.ready != "" {
+		return &StartError{Step: "open", Path: file, Err: err}
+	}
+	return nil
 }
 
-// executed says whether a process that was ready, and whose report has ended, executes the command or has done so. If the
-// process's name cannot be read, that is assumed.
-func (s *starter) executed(p *Process) bool {
+// executed says whether a process whose report has ended, ready or not, executes the command or has done so. If another part of
+// the program has reaped it, that is assumed of one that was ready.
+func (s *starter) executed(p *Process, ready bool) bool {
+	last := s.ready
+	if last == "" {
+		if last = s.name; !ready {
+			return false
+		}
+	}
 	const look = 1 // ms
 	for timeout := 0; ; timeout = look {
 		// Its descriptors are closed before the new name is set, but after its death the name does not change.
 		ended := p.ended(timeout)
 		var b [16]byte
 		n, err := unix.Pread(s.comm, b[:], 0)
-		if err != nil || n != len(s.name)+1 || string(b[:n-1]) != s.name {
+		switch name := strings.TrimSuffix(string(b[:max(n, 0)]), "\n"); {
+		case err != nil:
 			return true
-		}
-		if ended {
+		case name != last:
+			// If it cannot say that it was ready, it may have died without a name of ours: it had no session of its own then.
+			return s.ready == "" || name != s.name && ownSession(p.pid)
+		case ended:
 			return false
 		}
 	}
+}
+
+// ownSession says whether a process is the leader of its session, or has been reaped by another part of the program.
+func ownSession(pid int) bool {
+	sid, err := unix.Getsid(pid)
+	return err != nil || sid == pid
 }
 
 // ended says whether the process has ended within the timeout, in milliseconds.

@@ -59,6 +59,25 @@ func TestDeathBeforeExecution(t *testing.T) {
 	require.Equal(t, before, descriptors(t))
 }
 
+// A process that dies at one of its first steps, before it has a name or a session of its own, was never started.
+func TestDeathAtFirst(t *testing.T) {
+	testenv.RequireRoot(t)
+	root := Dir(trueRootfs(t))
+	for i := range 8 {
+		l, last := defaultLaunch(root, "true"), ""
+		l.edit = func(p *Program) {
+			s := &p.steps[i]
+			last = s.name
+			s.op, s.n, s.first = unix.SYS_EXIT_GROUP, 1, len(p.args)
+			p.args = append(p.args, num(0))
+		}
+		_, err := l.Start(t.Context())
+		var start *StartError
+		require.ErrorAs(t, err, &start, "%s instead of step %d, %s", "exit_group", i, last)
+		require.Equal(t, "set up", start.Step)
+	}
+}
+
 // What executes and ends at once has been started, whatever its status and however slow we look.
 func TestShortLifeIsALife(t *testing.T) {
 	testenv.RequireRoot(t)

@@ -156,10 +156,10 @@ func (h *Held) Start(ctx context.Context, l *Launch) (proc *Process, err error) 
 		return nil, err
 	}
 	s.closeChildSide()
-	s.openComm(h.proc.pid)
+	_ = s.openComm(h.proc.pid) // it says in its report that it is ready
 	heard := s.listen(ctx, h.proc)
 	ready, err := s.result(ctx)
-	if err == nil && !(ready && s.executed(h.proc)) {
+	if err == nil && !s.executed(h.proc, ready) {
 		err = s.died(h.proc)
 	}
 	if err != nil {

@@ -22,6 +22,7 @@ type Program struct {
 	inline   int    // descriptors below it stay open in the command; report is the next
 	moved    bool   // it is loaded at heldAddr, into a stub that has run another program
 	nameAt   int    // the process's name during its set-up: offset in data + 1
+	readyAt  int    // that when it has done so, if it has one
 	image    []byte // a buffer for the stub
 	mounting int32  // the mount, counted from one, that further steps and files belong to
 

@@ -72,9 +72,9 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 			return nil, err
 		}
 	}
-	s.openComm(proc.pid)
+	err = s.openComm(proc.pid)
 	heard := s.listen(ctx, proc)
-	if l.Created != nil {
+	if err == nil && l.Created != nil {
 		if l.parked != nil {
 			proc.pause = l.pause
 		}
@@ -90,7 +90,7 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 		err = s.park(ctx, proc)
 	default:
 		var ready bool
-		if ready, err = s.result(ctx); err == nil && !(ready && s.executed(proc)) {
+		if ready, err = s.result(ctx); err == nil && !s.executed(proc, ready) {
 			err = s.died(proc)
 		}
 	}
@@ -135,9 +135,11 @@ type starter struct {
 	p *Program
 
 	name     string    // of the process while it sets itself up
+	ready    string    // its name when it has done so, or "" if it says it in the report
 	comm     int       // the file that shows its name, or -1
 	fds      []uintptr // for the child, by number; the last one is the stub
 	owned    []int
+	stub     int      // or -1; kept until the end, lest its memory be freed in the middle of the command's execution
 	report   *os.File // our end
 	tty      int      // our end
 	reportFD int
@@ -148,7 +150,8 @@ type starter struct {
 }
 
 func newStarter(l *Launch, p *Program) *starter {
-	return &starter{l: l, p: p, name: p.nameSetUp(), comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
+	name, ready := p.nameSetUp()
+	return &starter{l: l, p: p, name: name, ready: ready, comm: -1, stub: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
 }
 
 // open opens the report, the program's files and the stub.
@@ -226,7 +229,7 @@ func (s *starter) openStub() error {
 	if err != nil {
 		return &StartError{Step: "write", Path: "stub", Err: err}
 	}
-	s.owned = append(s.owned, stub)
+	s.stub = stub
 	s.fds = append(s.fds, uintptr(stub))
 	return nil
 }
@@ -252,8 +255,10 @@ func (s *starter) close() {
 	if s.tty > 0 {
 		_ = unix.Close(s.tty)
 	}
-	if s.comm >= 0 {
-		_ = unix.Close(s.comm)
+	for _, fd := range []int{s.comm, s.stub} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
 	}
 }
 
