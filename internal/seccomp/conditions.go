@@ -1,6 +1,11 @@
 package seccomp
 
-import "github.com/opencontainers/runtime-spec/specs-go"
+import (
+	"math"
+	"slices"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+)
 
 // rules writes a chain of rules, of which the first that matches decides.
 func (a *assembler) rules(list []rule, otherwise verdict) label {
@@ -31,19 +36,63 @@ func (r rule) alike(o rule) bool {
 		x.narrow == y.narrow && x.value>>32 == y.value>>32
 }
 
-// oneOf writes alike rules: the argument is loaded once and compared with each value.
+// oneOf writes alike rules: the argument is loaded once and compared with each value, or with where runs of values begin and
+// end, whatever is less.
 func (a *assembler) oneOf(list []rule, next label) label {
 	c := list[0].conditions[0]
 	yes := a.ret(list[0].verdict)
 	at := next
-	for i := len(list) - 1; i >= 0; i-- {
-		at = a.branch(opJumpEqual, uint32(list[i].conditions[0].value), yes, at)
+	if b := bounds(list); len(b) <= len(list) {
+		at = a.search(b, yes, next)
+	} else {
+		for i := len(list) - 1; i >= 0; i-- {
+			at = a.branch(opJumpEqual, uint32(list[i].conditions[0].value), yes, at)
+		}
 	}
 	at = a.load(c.lower(), at)
 	if c.narrow {
 		return at
 	}
 	return a.load(c.upper(), a.branch(opJumpEqual, uint32(c.value>>32), at, next))
+}
+
+// A bound is the first of a run of values which are all, or none of them, among a list's.
+type bound struct {
+	start uint32
+	among bool
+}
+
+// bounds returns the runs of the values of alike rules, sorted, from 0.
+func bounds(list []rule) []bound {
+	values := make([]uint32, len(list))
+	for i := range list {
+		values[i] = uint32(list[i].conditions[0].value)
+	}
+	slices.Sort(values)
+	b := []bound{{0, values[0] == 0}}
+	for i, v := range values {
+		if !b[len(b)-1].among {
+			b = append(b, bound{v, true})
+		}
+		if v != math.MaxUint32 && (i+1 == len(values) || values[i+1] > v+1) {
+			b = append(b, bound{v + 1, false})
+		}
+	}
+	return b
+}
+
+// search writes a balanced search for the accumulator's run.
+func (a *assembler) search(b []bound, yes, no label) label {
+	if len(b) == 1 {
+		if b[0].among {
+			return yes
+		}
+		return no
+	}
+	middle := len(b) / 2
+	upper := a.search(b[middle:], yes, no)
+	lower := a.search(b[:middle], yes, no)
+	return a.branch(opJumpAtLeast, b[middle].start, upper, lower)
 }
 
 // rule writes one rule: its verdict if all conditions hold, else on to next.

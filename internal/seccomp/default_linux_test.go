@@ -102,7 +102,7 @@ func TestDefaultVerdicts(t *testing.T) {
 
 // TestDefaultSize notices when the filter grows, which costs each start of a container.
 func TestDefaultSize(t *testing.T) {
-	for goarch, limits := range map[string]struct{ instructions, steps int }{"amd64": {700, 20}, "arm64": {500, 20}} {
+	for goarch, limits := range map[string]struct{ instructions, steps int }{"amd64": {350, 20}, "arm64": {300, 20}} {
 		p, err := DefaultProfile(&Target{Capabilities: dockerCapabilities, Arch: goarch})
 		require.NoError(t, err)
 		f, err := Compile(p, &Options{Arch: goarch})

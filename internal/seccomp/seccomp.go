@@ -82,8 +82,7 @@ func Compile(p *specs.LinuxSeccomp, o *Options) (Filter, error) {
 			continue // x32, done with x86_64
 		}
 		delete(trees, audit)
-		tree := a.load(offsetNumber, a.tree(merge(spans)))
-		next = a.branch(opJumpEqual, audit, tree, next)
+		next = a.branch(opJumpEqual, audit, a.numbers(spans), next)
 	}
 	a.load(offsetArch, next)
 	return a.program()

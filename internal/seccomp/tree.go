@@ -12,6 +12,7 @@ import (
 type leaf struct {
 	rules     []rule
 	otherwise verdict
+	pair      *[2]*leaf // or what x86_64 and x32 have there
 }
 
 // A span is the syscall numbers from start to the next span's start, with one leaf.
@@ -178,7 +179,7 @@ func (a *assembler) tree(spans []span) label {
 
 // leaf writes a leaf, or finds it written.
 func (a *assembler) leaf(l *leaf) label {
-	if len(l.rules) == 0 {
+	if len(l.rules) == 0 && l.pair == nil {
 		return a.ret(l.otherwise)
 	}
 	if at, ok := a.leaves[l]; ok {
@@ -187,7 +188,12 @@ func (a *assembler) leaf(l *leaf) label {
 	if a.leaves == nil {
 		a.leaves = map[*leaf]label{}
 	}
-	a.leaves[l] = a.rules(l.rules, l.otherwise)
+	if l.pair != nil {
+		x32, other := a.leaf(l.pair[1]), a.leaf(l.pair[0])
+		a.leaves[l] = a.load(offsetNumber, a.branch(opJumpAtLeast, x32Bit, x32, other))
+	} else {
+		a.leaves[l] = a.rules(l.rules, l.otherwise)
+	}
 	return a.leaves[l]
 }
 
