@@ -9,6 +9,9 @@ import (
 // another mount is found, or missing, in that. An error is left to the start, which may get on without: the root may be
 // read-only and the link lead into a mount.
 func (c *Container) makeTargets() {
+	if len(c.Mounts) == 0 {
+		return
+	}
 	all := c.allMounts()
 	for _, m := range c.Mounts {
 		if slices.ContainsFunc(all, func(o Mount) bool { return strings.HasPrefix(m.Target, o.Target+"/") }) {

@@ -230,13 +230,15 @@ func (v *overlay) makeUpper(made *undo) error {
 	if v.memory != 0 {
 		return v.inheritRoot(v.upper, v.lower[0], true)
 	}
-	for _, d := range []*string{&v.upper, &v.work} {
+	fresh := false
+	for _, d := range []*string{&v.work, &v.upper} {
 		abs, err := filepath.Abs(*d)
 		if err != nil {
 			return err
 		}
-		*d = abs
+		*d, fresh = abs, false
 		if err := os.Mkdir(abs, 0o700); err == nil {
+			fresh = true
 			made.add(func() error { return namespace.RemoveAll(abs) })
 		} else if !errors.Is(err, os.ErrExist) {
 			return err
@@ -247,7 +249,7 @@ func (v *overlay) makeUpper(made *undo) error {
 			return err
 		}
 	}
-	return v.inheritRoot(v.upper, v.lower[0], false)
+	return v.inheritRoot(v.upper, v.lower[0], fresh)
 }
 
 // scratch makes a temporary folder: in the store that the layer is of, where it is swept after a crash.
