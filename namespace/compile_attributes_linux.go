@@ -1,10 +1,6 @@
 package namespace
 
 import (
-	"encoding/binary"
-	"fmt"
-	"strings"
-
 	"github.com/caisson-engine/caisson/internal/kernel"
 	"golang.org/x/sys/unix"
 )
@@ -32,23 +28,9 @@ func (c *compiler) remount(target string, fl MountFlags, propagation uint64) {
 }
 
 func (c *compiler) setattr(fd arg, fl uint64, a unix.MountAttr) *step {
-	var b [32]byte
-	le := binary.NativeEndian
-	le.PutUint64(b[0:], a.Attr_set)
-	le.PutUint64(b[8:], a.Attr_clr)
-	le.PutUint64(b[16:], a.Propagation)
-	var text []string
-	if a.Attr_set != 0 {
-		text = append(text, "set="+mountAttrNames.format(a.Attr_set))
-	}
-	if a.Attr_clr != 0 {
-		text = append(text, "clear="+fmt.Sprintf("%#x", a.Attr_clr))
-	}
-	if a.Propagation != 0 {
-		text = append(text, "propagation="+mountNames.format(a.Propagation))
-	}
-	return c.call("mount_setattr", unix.SYS_MOUNT_SETATTR, fd, c.str(""), flags(fl, openTreeNames),
-		c.bytes(b[:], "{"+strings.Join(text, ", ")+"}"), num(len(b)))
+	attr := c.words("", a.Attr_set, a.Attr_clr, a.Propagation, 0)
+	attr.kind = argMountAttr
+	return c.call("mount_setattr", unix.SYS_MOUNT_SETATTR, fd, c.str(""), flags(fl, openTreeNames), attr, num(32))
 }
 
 func (c *compiler) propagate(fd arg, kind uint64, target string) {

@@ -3,6 +3,7 @@ package namespace
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -134,6 +135,7 @@ func (c *compiler) strings(list []string) arg {
 		a = append(a, c.str(s))
 	}
 	p := c.pointers("", append(a, null)...)
-	p.kind, p.list = argStrings, list
+	p.kind, p.text = argStrings, strconv.Itoa(len(c.lists))
+	c.lists = append(c.lists, list)
 	return p
 }

@@ -52,8 +52,6 @@ func (c *compiler) offKernel(m *Mount, at arg, target string) {
 // openKernel opens a file below a mount of proc: nothing that is mounted on it, and no link, leads elsewhere.
 func (c *compiler) openKernel(k kernelMount, rel string, fl int) *step {
 	const how = unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | unix.RESOLVE_NO_SYMLINKS
-	fl |= unix.O_CLOEXEC
-	text := "{" + openNames.format(uint64(fl)) + ", " + resolveNames.format(how) + "}"
-	return c.call("openat2", unix.SYS_OPENAT2, k.fd, c.str(rel), c.words(text, uint64(fl), 0, how), num(24)).
+	return c.call("openat2", unix.SYS_OPENAT2, k.fd, c.str(rel), c.openHow(fl, how), num(24)).
 		about(k.target + "/" + rel)
 }

@@ -44,15 +44,16 @@ func (c *compiler) hideKernelPaths() {
 	}
 	if len(c.l.MaskedPaths) > 0 {
 		st := c.variable("statx", 256)
+		mode := st.at(statxMode)
 		for _, p := range c.l.MaskedPaths {
-			c.mask(p, st)
+			c.mask(p, st, mode)
 		}
 	}
 }
 
 // mask covers a folder with the template's empty one and anything else with the null device. Which of them it takes is
 // asked first: a clone that fits nowhere costs a grace period of the kernel's when it is closed.
-func (c *compiler) mask(p string, st arg) {
+func (c *compiler) mask(p string, st, mode arg) {
 	k := c.kernelAt(p)
 	rel := strings.TrimPrefix(p, k.target+"/")
 	at, cover := c.variable("at", 8), c.variable("cover", 8)
@@ -64,7 +65,7 @@ func (c *compiler) mask(p string, st arg) {
 	}
 	c.call("statx", unix.SYS_STATX, at, c.str(""), flags(unix.AT_EMPTY_PATH, openTreeNames),
 		flags(unix.STATX_TYPE, statxNames), st.addr()).about(p)
-	c.op(opTest, st.at(statxMode), arg{kind: argHex, v: unix.S_IFDIR, text: "S_IFDIR"},
+	c.op(opTest, mode, arg{kind: argHex, v: unix.S_IFDIR, text: "S_IFDIR"},
 		arg{kind: argHex, v: unix.S_IFMT, text: "S_IFMT"}).goTo(folder).orElse(other, anyError)
 	clone := func(what arg, about string) *step {
 		return c.call("open_tree", unix.SYS_OPEN_TREE, what, c.str(""),

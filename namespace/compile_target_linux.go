@@ -63,7 +63,12 @@ func (c *compiler) resolve(m *Mount, target string) arg {
 
 // openat2 opens a path inside the root.
 func (c *compiler) openat2(name string, fl int, resolve uint64) *step {
-	fl |= unix.O_CLOEXEC
-	text := "{" + openNames.format(uint64(fl)) + ", " + resolveNames.format(resolve) + "}"
-	return c.call("openat2", unix.SYS_OPENAT2, c.root, c.str(name), c.words(text, uint64(fl), 0, resolve), num(24)).about(name)
+	return c.call("openat2", unix.SYS_OPENAT2, c.root, c.str(name), c.openHow(fl, resolve), num(24)).about(name)
+}
+
+// openHow is the address of a struct open_how.
+func (c *compiler) openHow(fl int, resolve uint64) arg {
+	how := c.words("", uint64(fl|unix.O_CLOEXEC), 0, resolve)
+	how.kind = argOpenHow
+	return how
 }

@@ -49,7 +49,10 @@ func (p *Program) format(a arg) string {
 	case a.kind == argErrno:
 		return "$errno"
 	case a.kind == argStrings:
-		return fmt.Sprintf("%q", a.list)
+		i, _ := strconv.Atoi(a.text)
+		return fmt.Sprintf("%q", p.lists[i])
+	case a.kind == argOpenHow, a.kind == argMountAttr:
+		return p.formatStruct(a)
 	case a.kind == argString:
 		return strconv.Quote(a.text)
 	case a.text != "":

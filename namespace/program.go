@@ -17,6 +17,7 @@ type Program struct {
 	relocs   []reloc // words of data that hold addresses
 	vars     int     // bytes of zeroed memory behind the data
 	names    []variableName
+	lists    [][]string
 	labels   []int  // label number to step index
 	files    []file // the process's descriptors, by number
 	inline   int    // descriptors below it stay open in the command; report is the next
@@ -80,26 +81,28 @@ func errnoSet(errno ...int) (set uint64) {
 type argKind uint8
 
 const (
-	argNone    argKind = iota
-	argInt             // v, signed
-	argHex             // v
-	argOctal           // v
-	argFlags           // v, shown by names
-	argFD              // v: an index of files
-	argData            // v: an offset in data; shown as text
-	argString          // likewise; text is the string
-	argStrings         // likewise; an array of the strings of list
-	argVar             // v: an offset in vars whose word is loaded when the step runs; text is the name
-	argVarAddr         // v: the address of that word
-	argErrno           // the error of the last step that failed
+	argNone      argKind = iota
+	argInt               // v, signed
+	argHex               // v
+	argOctal             // v
+	argFlags             // v, shown by names
+	argFD                // v: an index of files
+	argData              // v: an offset in data; shown as text
+	argString            // likewise; text is the string
+	argStrings           // likewise; an array of the strings of a list, whose number text is
+	argOpenHow           // likewise; struct open_how
+	argMountAttr         // likewise; struct mount_attr
+	argVar               // v: an offset in vars whose word is loaded when the step runs; text is the name
+	argVarAddr           // v: the address of that word
+	argErrno             // the error of the last step that failed
 )
 
+// An arg has no more than it needs: a start's program has 1,500, written to memory that is in no cache.
 type arg struct {
 	kind  argKind
 	v     uint64
 	text  string
 	names *flagNames
-	list  []string
 }
 
 type reloc struct {
@@ -149,11 +152,12 @@ func (p *Program) reset() {
 	clear(p.steps)
 	clear(p.args)
 	clear(p.relocs)
+	clear(p.lists)
 	clear(p.files)
 	clear(p.idmaps)
 	*p = Program{
 		steps: p.steps[:0], args: p.args[:0], data: p.data[:0], relocs: p.relocs[:0], labels: p.labels[:0], names: p.names[:0],
-		files: p.files[:0], image: p.image[:0], idmaps: p.idmaps[:0],
+		lists: p.lists[:0], files: p.files[:0], image: p.image[:0], idmaps: p.idmaps[:0],
 	}
 }
 
@@ -299,7 +303,7 @@ func (p *Program) varsAddr() uint64  { return (p.dataAddr() + uint64(len(p.data)
 // value is the argument's word, and whether it is an address to load from.
 func (p *Program) value(a arg) (v uint64, load bool) {
 	switch a.kind {
-	case argData, argString, argStrings:
+	case argData, argString, argStrings, argOpenHow, argMountAttr:
 		return p.dataAddr() + a.v, false
 	case argVar:
 		return p.varsAddr() + a.v, true
