@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/control"
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
@@ -342,12 +342,14 @@ func TestSupervisorLeavesUnit(t *testing.T) {
 	require.NoError(t, cmd.Kill())
 	_, err := cmd.Wait()
 	require.NoError(t, err)
-	for _, dir := range []string{"supervisor", ""} {
-		found, err := filepath.Glob("/sys/fs/cgroup/*" + e.kept + "/" + dir)
+	m, err := cgroups.Detect()
+	require.NoError(t, err)
+	defer m.Close()
+	for _, name := range []string{e.kept + "/supervisor", e.kept} {
+		g, err := m.Open(name)
 		require.NoError(t, err)
-		unified, err := filepath.Glob("/sys/fs/cgroup" + e.kept + "/" + dir)
-		require.NoError(t, err)
-		removeCgroups(append(found, unified...))
+		require.NoError(t, g.Remove())
+		require.NoError(t, g.Close())
 	}
 }
 
