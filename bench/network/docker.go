@@ -119,7 +119,7 @@ func (d *dockerHost) run(options ...string) (pid int, address string, err error)
 	if err != nil {
 		return 0, "", err
 	}
-	text, err := d.docker("inspect", "-f", "{{.State.Pid}} {{.NetworkSettings.IPAddress}}", id)
+	text, err := d.docker("inspect", "-f", "{{.State.Pid}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", id)
 	if err != nil {
 		return 0, "", err
 	}
@@ -163,7 +163,19 @@ func (b *bench) docker() error {
 	if err != nil {
 		return err
 	}
-	for _, pid := range []int{one, three} {
+	// A network of its own has containers' names, as each of ours has; Docker's default one has not.
+	if _, err := d.docker("network", "create", "named"); err != nil {
+		return err
+	}
+	five, namedAddress, err := d.run("--network", "named")
+	if err != nil {
+		return err
+	}
+	six, _, err := d.run("--network", "named")
+	if err != nil {
+		return err
+	}
+	for _, pid := range []int{one, three, five} {
 		if err := b.serve(pid); err != nil {
 			return err
 		}
@@ -173,7 +185,8 @@ func (b *bench) docker() error {
 	}
 	ours := e.IPv4.Addr().String()
 	err = errors.Join(
-		b.compare(name("between containers"), false, way{"dockerd", four, address, "5201", 0}, way{"network", two, ours, "5201", 0}),
+		b.compare(name("between containers"), false, way{"dockerd, its default", four, address, "5201", 0},
+			way{"dockerd, with names", six, namedAddress, "5201", 0}, way{"network", two, ours, "5201", 0}),
 		b.compare(name("published port"), false, way{"dockerd", b.peer, "10.2.0.2", "6201", 0}, way{"network", b.peer, "10.1.0.2", "6201", 0}),
 		b.compare(name("published port, download"), true, way{"dockerd", b.peer, "10.2.0.2", "6201", 0}, way{"network", b.peer, "10.1.0.2", "6201", 0}),
 		b.compare(name("published port, loopback"), false, way{"dockerd", d.pid, "127.0.0.1", "6201", 0}, way{"network", 0, "127.0.0.1", "6201", 0}))
