@@ -50,6 +50,7 @@ func TestKill(t *testing.T) {
 
 // TestErofsKill is TestKill with layers as EROFS images.
 func TestErofsKill(t *testing.T) {
+	testenv.ReapOrphans(t) // mkfs.erofs
 	newErofsStore(t)
 	kill(t, 12, EROFS.String())
 }

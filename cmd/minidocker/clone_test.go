@@ -13,7 +13,7 @@ func TestCloneInherits(t *testing.T) {
 	from := volume.Volume{Labels: map[string]string{"a": "b"}, Size: 5}
 	for flags, want := range map[*volumeFlags]volume.CreateOptions{
 		{driver: "local", labels: []string{"c=d"}}:     {Labels: map[string]string{"c": "d"}, Size: 5},
-		{driver: "local", options: []string{"size=7"}}: {Labels: from.Labels, Size: 7},
+		{driver: "local", options: []string{"size=7"}}: {Labels: from.Labels, Options: map[string]string{"size": "7"}, Size: 7},
 	} {
 		o, err := flags.parse()
 		require.NoError(t, err)

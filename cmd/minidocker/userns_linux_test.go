@@ -22,9 +22,9 @@ func TestUserns(t *testing.T) {
 	require.Equal(t, "0 0 4294967295 0:0", strings.Join(strings.Fields(h.output("run", "--rm", "--userns=host", "-v", "data:/data", h.image, "sh", "-c", ids)), " "))
 	h.output("run", "-d", "--network", "none", "--name", "one", "--userns=auto", "-v", "data:/data", h.image, "sleep", "60")
 	have := strings.Fields(h.output("exec", "one", "sh", "-c", ids))
-	require.Len(t, have, 4)
+	require.GreaterOrEqual(t, len(have), 4) // or more, while another test grants more
 	require.NotEqual(t, "0", have[1])
-	require.Equal(t, "0:0", have[3])
+	require.Equal(t, "0:0", have[len(have)-1])
 	require.Contains(t, h.output("inspect", "one"), have[1])
 	h.output("rm", "-f", "one")
 	h.output("volume", "rm", "data")
