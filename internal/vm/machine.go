@@ -25,7 +25,8 @@ var machines = map[string]struct {
 	args    []string
 	console string
 }{
-	// Without what makes copying faster on a real processor, and slower here: a tenth of all.
+	// Without what makes copying faster on a real processor and slower on an emulated one: one run on three machines took
+	// 19.9 s of processor time, and 22.0 s with it.
 	"amd64": {"qemu-system-x86_64", []string{"-machine", "q35", "-cpu", "max,la57=off,erms=off,smap=off,smep=off"}, "ttyS0"},
 	"arm64": {"qemu-system-aarch64", []string{"-machine", "virt", "-cpu", "max,pauth-impdef=on"}, "ttyAMA0"},
 }
