@@ -12,8 +12,8 @@ const (
 	Folder Format = iota
 	// EROFS: a file with a read-only file system, which is mounted from that file: nothing can change in it, and it is
 	// deleted at once. It takes root, mkfs.erofs of Debian's erofs-utils when a layer is extracted, and Linux ≥ 6.12
-	// (CONFIG_EROFS_FS_BACKED_BY_FILE) to mount it, with the store on ext4, xfs or btrfs, not on tmpfs. A layer of which more than half is holes, of 64 MiB at least, is kept
-	// as a folder all the same, since mkfs.erofs writes holes out.
+	// (CONFIG_EROFS_FS_BACKED_BY_FILE) to mount it, with the store on ext4, xfs or btrfs, not on tmpfs. A layer of which
+	// more than half is holes, of 64 MiB at least, is kept as a folder all the same, since mkfs.erofs writes holes out.
 	//
 	// Extracting takes a quarter longer, for the files are written to a folder first, and each mount has the files it
 	// reads in memory by itself, which mounts of one folder share: it is for images that are read and deleted more often
