@@ -3,8 +3,10 @@ package inflate
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"testing"
@@ -167,6 +169,79 @@ func TestReaderHeader(t *testing.T) {
 		}
 	}
 }
+
+// Headers of all kinds, with checksums of their own that are right and wrong, are what they are to compress/gzip.
+func TestReaderHeaderAgrees(t *testing.T) {
+	rest := compressed(t, 6, []byte("content"))[10:]
+	whole := 0
+	for flags := range 256 {
+		for _, long := range []int{0, 1, 510, 511, 512, 513} {
+			head := []byte{0x1f, 0x8b, 8, byte(flags), 1, 2, 3, 4, 5, 6}
+			if flags&4 != 0 {
+				head = binary.LittleEndian.AppendUint16(head, uint16(long))
+				head = append(head, make([]byte, long)...)
+			}
+			for _, flag := range []int{8, 16} {
+				if flags&flag != 0 {
+					head = append(append(head, bytes.Repeat([]byte{'n'}, long)...), 0)
+				}
+			}
+			if flags&2 == 0 {
+				agree(t, append(head, rest...))
+				continue
+			}
+			sum := uint16(crc32.ChecksumIEEE(head))
+			for _, off := range []uint16{0, 1, 0x100} {
+				file := append(binary.LittleEndian.AppendUint16(bytes.Clone(head), sum^off), rest...)
+				agree(t, file)
+				_, err := NewReader(bytes.NewReader(file))
+				if off != 0 || long > 511 && flags&24 != 0 {
+					require.ErrorIs(t, err, ErrHeader)
+					continue
+				}
+				require.NoError(t, err)
+				whole++
+			}
+		}
+	}
+	require.NotZero(t, whole)
+}
+
+// A source that now and then has nothing is asked again, one that never has is given up, and its errors are those of the Reader.
+func TestReaderSource(t *testing.T) {
+	content := contents()["words"]
+	file := compressed(t, 6, content)
+	got, err := inflate(&hesitant{bytes.NewReader(file), 0}, 1<<20)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(content, got))
+	broken := errors.New("broken")
+	for n := range 40 {
+		part := bytes.NewReader(file[:n*len(file)/40])
+		got, err := inflate(io.MultiReader(part, iotest.ErrReader(broken)), 1<<20)
+		require.Equal(t, broken, err)
+		require.True(t, bytes.HasPrefix(content, got))
+		part.Reset(file[:n*len(file)/40])
+		_, err = inflate(io.MultiReader(part, never{}), 1<<20)
+		require.Equal(t, io.ErrNoProgress, err)
+	}
+}
+
+// hesitant reads something every tenth time.
+type hesitant struct {
+	r io.Reader
+	n int
+}
+
+func (h *hesitant) Read(p []byte) (int, error) {
+	if h.n++; h.n%10 != 0 {
+		return 0, nil
+	}
+	return h.r.Read(p[:min(len(p), 1000)])
+}
+
+type never struct{}
+
+func (never) Read([]byte) (int, error) { return 0, nil }
 
 func TestReaderTrailer(t *testing.T) {
 	file := compressed(t, 6, []byte("content"))
