@@ -96,7 +96,7 @@ func (p *port) run() {
 
 const (
 	maxPacket = 1<<16 - 1 // of IP, in bytes
-	copied    = 4 << 10   // packets up to this size are copied, so that they do not keep the memory of a large one
+	copied    = 32 << 10  // packets up to this size are copied: the stack bounds what it keeps by the size of packets, not of their memory
 )
 
 // A frame is what the container sends: headers, and a packet in memory of the stack's, to which it is handed as it is if it is large.
