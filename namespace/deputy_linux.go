@@ -73,7 +73,7 @@ func joinDeputy(ctx context.Context, join *os.File) (*Deputy, error) {
 func newDeputy(ctx context.Context, l *Launch) (_ *Deputy, err error) {
 	d := &Deputy{uids: l.UIDMappings, gids: l.GIDMappings}
 	p := d.program(l)
-	s := &starter{l: l, p: p, comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
+	s := newStarter(l, p)
 	defer s.close()
 	if err := s.open(); err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func openInNetwork(ctx context.Context, user, network *os.File, names []string, 
 	open(c, fd, func() { c.sendDescriptor(sock, fd) })
 	c.call("exit_group", unix.SYS_EXIT_GROUP, num(0))
 
-	s := &starter{l: l, p: p, comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
+	s := newStarter(l, p)
 	defer s.close()
 	if err := s.open(); err != nil {
 		return nil, err

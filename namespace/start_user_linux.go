@@ -378,7 +378,7 @@ func NewUserNamespace(uids, gids []IDMapping) (*os.File, error) {
 	c.await("user namespace's maps")
 	c.call("exit_group", unix.SYS_EXIT_GROUP, num(0))
 
-	s := &starter{l: l, p: p, comm: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
+	s := newStarter(l, p)
 	defer s.close()
 	if err := s.open(); err != nil {
 		return nil, err
