@@ -24,7 +24,8 @@ func (l *SeccompListener) Pid() int { return l.pid }
 
 // A SeccompCall is a system call that waits for an answer. It is answered once, by Return, Fail, Continue or ReturnFile.
 // When its process was killed, or a signal interrupted the call, the answer is an error that satisfies
-// os.ErrProcessDone.
+// os.ErrProcessDone. A call that a signal interrupted comes again as another one, unless the signal's handler says otherwise;
+// the kernel may even have taken an answer at that moment, which is lost.
 type SeccompCall struct {
 	// ID tells the listener's calls apart.
 	ID uint64
