@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
@@ -60,6 +61,32 @@ func TestWaitThoughStartedAgain(t *testing.T) {
 		t.Error("it waits for the second end")
 	}
 	require.NoError(t, e.Remove(t.Context(), c.ID, &RemoveOptions{Force: true}))
+}
+
+// What others change of a container in background while who started it waits for its end is kept.
+func TestChangedWhileWaitedFor(t *testing.T) {
+	e := newEngine(t)
+	supervise(t, e, 0)
+	testenv.ReapOrphans(t)
+	c, err := e.Create(t.Context(), &Config{Image: pullBusybox(t, e), Command: []string{"sh", "-c", "read x; exit 3"}, OpenStdin: true,
+		RestartPolicy: policy(RestartAlways)})
+	require.NoError(t, err)
+	r, err := e.Start(t.Context(), c.ID, &StartOptions{Detach: true})
+	require.NoError(t, err)
+	require.NoError(t, e.Rename(t.Context(), c.ID, "renamed"))
+	require.NoError(t, e.Update(t.Context(), c.ID, &Update{RestartPolicy: policy(RestartNo)}))
+	require.NoError(t, r.Process().CloseInput(t.Context()))
+	var exit *container.ExitError
+	require.ErrorAs(t, r.Wait(t.Context()), &exit)
+	require.Equal(t, 3, exit.Code)
+	require.Equal(t, 3, r.Container().State.ExitCode)
+	c = mustInspect(t, e, c)
+	require.Equal(t, "renamed", c.Name)
+	require.Equal(t, RestartNo, c.Config.RestartPolicy.Name)
+	require.Equal(t, Exited, c.State.Status)
+	require.Equal(t, 3, c.State.ExitCode)
+	require.False(t, c.State.Restarting)
+	require.Empty(t, c.Endpoints)
 }
 
 // A program that is killed while it starts a container leaves its control group: that is neither in the way of the next

@@ -176,6 +176,15 @@ func (r *Run) Wait(ctx context.Context) error {
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
+	if r.lock != nil && r.c.Keep != nil { // others may have changed its document since: whoever sees the end reads it again
+		if e := r.release(ctx); e != nil {
+			r.e.log.Warn("container's mounts", "id", r.record.ID, "error", e)
+		}
+		e := r.lock.Close()
+		if r.lock = nil; e != nil {
+			return errors.Join(err, e)
+		}
+	}
 	if r.lock == nil {
 		return errors.Join(err, r.settle(ctx))
 	}
@@ -184,7 +193,7 @@ func (r *Run) Wait(ctx context.Context) error {
 	if err != nil && !errors.As(err, &exit) {
 		state.Error = err.Error()
 	}
-	r.record.State = r.e.ended(r.record, state)
+	r.record.State = state
 	if e := r.release(ctx); e != nil {
 		r.e.log.Warn("container's mounts", "id", r.record.ID, "error", e)
 	}
