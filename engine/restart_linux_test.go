@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -276,6 +277,36 @@ func TestRestartHaltKilled(t *testing.T) {
 	require.Eventually(t, func() bool { return !e.supervisorThere(context.Background()) }, time.Minute, 5*time.Millisecond)
 	require.False(t, mustInspect(t, e, c).State.Restarting)
 	require.Equal(t, Exited, mustInspect(t, e, c).State.Status)
+}
+
+// A container that is told to end while its end is being written down is not one that is to be started again when Stop returns.
+func TestRestartHaltAtEnd(t *testing.T) {
+	e := newEngine(t)
+	stop := supervise(t, e, 0)
+	c := mustInspect(t, e, detached(t, e, &Config{Network: "none", RestartPolicy: policy(RestartAlways)}, "exec sleep 600"))
+	stop()
+	e.log = slog.New(haltAtEnd{slog.DiscardHandler, e, c})
+	require.NoError(t, e.signal(c, syscall.SIGKILL))
+	c = until(t, e, c.ID, func(c *Container) bool { return c.State.Status == Exited })
+	require.True(t, e.halted(c.ID))
+	require.False(t, c.State.Restarting)
+	require.NoError(t, e.Remove(t.Context(), c.ID, nil))
+}
+
+// haltAtEnd halts a container at the moment at which it is known whether it is to be started again, and not yet written.
+type haltAtEnd struct {
+	slog.Handler
+	e *Engine
+	c *Container
+}
+
+func (h haltAtEnd) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h haltAtEnd) Handle(_ context.Context, r slog.Record) error {
+	if r.Message != "container has ended" {
+		return nil
+	}
+	return os.WriteFile(h.e.haltPath(h.c.ID), nil, 0o600)
 }
 
 func TestRestartRefused(t *testing.T) {
