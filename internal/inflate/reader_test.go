@@ -292,7 +292,11 @@ func agree(t testing.TB, file []byte) {
 		want, wantErr = io.ReadAll(io.LimitReader(theirs, limit))
 	}
 	var got []byte
-	ours, err := NewReader(bytes.NewReader(file))
+	var in io.Reader = bytes.NewReader(file)
+	if len(file)%3 == 0 { // so that no code looks ahead of what it needs
+		in = iotest.OneByteReader(in)
+	}
+	ours, err := NewReader(in)
 	if err == nil {
 		got, err = io.ReadAll(io.LimitReader(pieces{ours, make([]byte, []int{777, 50_000}[len(file)%2])}, limit))
 	}
