@@ -4,7 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +33,7 @@ func (c *compiler) setUpName() arg {
 
 // sayReady says that the set-up is done: by the name, if the host program can read every process's, and else in the report.
 func (c *compiler) sayReady() {
-	if l := c.l; c.nameAt == 0 || c.user.own || l.keeper != nil || l.parked != nil || l.pause != nil || !privileged() {
+	if l := c.l; c.nameAt == 0 || c.user.own || l.keeper != nil || l.parked != nil || l.pause != nil || !privileged() || !ownProc() {
 		c.call("write", unix.SYS_WRITE, c.report, c.str("r"), num(1)).about("report")
 		return
 	}
@@ -38,6 +41,12 @@ func (c *compiler) sayReady() {
 	c.readyAt = int(name.v) + 1
 	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_NAME, prctlNames), name, num(0), num(0), num(0))
 }
+
+// ownProc says whether /proc is that of the program's PID namespace, in which it finds its processes by their numbers.
+var ownProc = sync.OnceValue(func() bool {
+	self, err := os.Readlink("/proc/self")
+	return err == nil && self == strconv.Itoa(os.Getpid())
+})
 
 // nameSetUp fills in the random part of the process's names, and returns them: "" for one that it does not have.
 func (p *Program) nameSetUp() (setUp, ready string) {

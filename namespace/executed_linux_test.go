@@ -2,7 +2,9 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"os"
+	"os/exec"
 	"syscall"
 	"testing"
 	"time"
@@ -75,6 +77,24 @@ func TestDeathAtFirst(t *testing.T) {
 		var start *StartError
 		require.ErrorAs(t, err, &start, "%s instead of step %d, %s", "exit_group", i, last)
 		require.Equal(t, "set up", start.Step)
+	}
+}
+
+// Where /proc is that of another PID namespace, in which the numbers are others' or nobody's, processes are started all the same.
+func TestStartUnderOtherProc(t *testing.T) {
+	testenv.RequireRoot(t)
+	if !testenv.Again(t, func(cmd *exec.Cmd) error {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+		return cmd.Run()
+	}) {
+		return
+	}
+	l := defaultLaunch(Dir(trueRootfs(t)), "true")
+	for range 100 { // of the numbers some are nobody's
+		p, err := l.Start(t.Context())
+		require.NoError(t, err)
+		_, err = p.Wait(t.Context())
+		require.NoError(t, errors.Join(err, p.Close()))
 	}
 }
 
