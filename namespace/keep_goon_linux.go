@@ -49,11 +49,17 @@ func trimLog(path string) (err error) {
 	for head := make([]byte, frameHeader); ; {
 		_, err := io.ReadFull(r, head)
 		stream, n := binary.NativeEndian.Uint64(head), binary.NativeEndian.Uint64(head[8:])
-		if err != nil || stream < uint64(Stdout) || stream > uint64(Stderr) || n > frameData {
+		if err == nil && (stream < uint64(Stdout) || stream > uint64(Stderr) || n > frameData) {
 			break
 		}
-		if _, err := r.Discard(int(n)); err != nil {
+		if err == nil {
+			_, err = r.Discard(int(n))
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			break
+		}
+		if err != nil { // a disk's, of which nothing is to be cut off
+			return err
 		}
 		end += frameHeader + int64(n)
 	}

@@ -68,4 +68,5 @@ func TestContinueLog(t *testing.T) {
 	require.NoError(t, ContinueLog(dir))
 	require.FileExists(t, filepath.Join(dir, keepOldLog))
 	require.ErrorIs(t, ContinueLog(filepath.Join(dir, "nosuch")), syscall.ENOENT)
+	require.ErrorIs(t, trimLog("/proc/self/mem"), syscall.EIO, "what cannot be read is not torn")
 }
