@@ -19,7 +19,8 @@ import (
 
 // CopyFrom writes a file or folder of the container that ref names, with all below it, as a tar stream whose first entry has
 // the last part of the path as its name: "." if that is "/.", behind a link to a folder too. If the path ends in a symbolic
-// link, the link is written. Of a container that does not run, what is mounted in it is not seen.
+// link, the link is written. Of a container that does not run, what is mounted in it is not seen. An ordinary user's program reads what the user
+// may; with [Isolation].UserMode "keep-id" root's closed folders are none of that.
 func (e *Engine) CopyFrom(ctx context.Context, ref, name string, w io.Writer) error {
 	dir, base := path.Split(path.Join("/", name))
 	if base == "" || strings.HasSuffix(name, "/.") {
@@ -31,7 +32,7 @@ func (e *Engine) CopyFrom(ctx context.Context, ref, name string, w io.Writer) er
 }
 
 // CopyTo makes the files of a tar stream below a folder of the container that ref names. Files belong to root, unless
-// o.Owners is set. o may be nil.
+// o.Owners is set. o may be nil. An ordinary user's program writes where the user may, and as the user: it can give files to nobody else.
 func (e *Engine) CopyTo(ctx context.Context, ref, dir string, r io.Reader, o *CopyOptions) error {
 	if o == nil {
 		o = &CopyOptions{}
