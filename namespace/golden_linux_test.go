@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/caisson-engine/caisson/internal/kernel"
+	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,6 +18,7 @@ func TestDefaultListing(t *testing.T) {
 	if err := kernel.MountSetattr.Err(); err != nil {
 		t.Skip(err) // the listing is another one
 	}
+	testenv.RequireRoot(t) // and so it is without
 	l := defaultLaunch(Dir("/srv/rootfs"), "echo", "hello")
 	l.Env = []string{"PATH=/usr/bin:/bin", "TERM=xterm"}
 	golden(t, l, "testdata/default.golden")
