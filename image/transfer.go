@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"syscall"
 )
 
@@ -45,10 +46,12 @@ func (f *fetcher) transfer(ctx context.Context, w *work, had int64) error {
 	src := &source{r: remote, file: w.in.file, skip: had, out: f.out}
 	src.meter = meter{p: f.progress, event: Event{Kind: Downloading, Digest: w.blob.Digest, Total: w.blob.Size}}
 	_, missing := f.s.layers.Get(w.diffID)
+	o := f.extractOptions(w)
+	o.Whole = src.fetch
 	if missing != nil {
-		w.pending, err = f.s.layers.Extract(ctx, src, f.extractOptions(w))
+		w.pending, err = f.s.layers.Extract(ctx, src, o)
 	} else {
-		_, err = f.s.layers.DiffID(ctx, src, f.extractOptions(w))
+		_, err = f.s.layers.DiffID(ctx, src, o)
 	}
 	if err == nil {
 		_, err = io.Copy(io.Discard, src) // what follows the compressed stream; and the end verifies the whole
@@ -88,8 +91,13 @@ func explain(src *source, err error) error {
 
 // A source reads a blob, and writes what is new of it into a file.
 type source struct {
-	r     io.Reader
-	file  io.WriterAt
+	mu   sync.Mutex
+	r    io.Reader
+	file interface {
+		io.ReaderAt
+		io.WriterAt
+	}
+	whole bool  // in the file, which r is then
 	skip  int64 // bytes that the file has already
 	at    int64
 	meter meter
@@ -100,7 +108,34 @@ type source struct {
 
 // Read implements io.Reader.
 func (s *source) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read(p)
+}
+
+// fetch takes in what is left, which is then read from the file.
+func (s *source) fetch() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, b := s.at, make([]byte, 128<<10)
+	for !s.whole {
+		switch _, err := s.read(b); err {
+		case nil:
+		case io.EOF:
+			s.r, s.at, s.whole = io.NewSectionReader(s.file, from, s.at-from), from, true
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *source) read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
+	if s.whole {
+		s.at += int64(n)
+		return n, err
+	}
 	if err != nil && err != io.EOF {
 		s.readErr = err
 	}

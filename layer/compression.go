@@ -91,6 +91,7 @@ type input struct {
 	r         io.Reader
 	is        compression
 	maxWindow uint64
+	whole     func() error // see ExtractOptions
 }
 
 // inflate returns a reader of the uncompressed stream, and the function that frees it. ctx bounds waiting for a turn.
@@ -103,7 +104,7 @@ func (d *decoders) inflate(ctx context.Context, in input) (io.Reader, func(), er
 		}
 		return z, func() {}, nil
 	case zstandard:
-		z, err := d.open(ctx, &frameReader{r: bufio.NewReaderSize(in.r, 64<<10)}, in.maxWindow)
+		z, err := d.open(ctx, &frameReader{r: bufio.NewReaderSize(in.r, 64<<10)}, in)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -34,13 +34,14 @@ type decoding struct {
 	ctx context.Context
 	z   *zstd.Decoder
 
-	big    bool // it has the turn
-	places int  // that it has
+	whole  func() error // see ExtractOptions; may be nil
+	big    bool         // it has the turn
+	places int          // that it has
 }
 
 // open begins to decode a stream. ctx bounds the waiting for a turn, here and later.
-func (d *decoders) open(ctx context.Context, r *frameReader, maxWindow uint64) (*decoding, error) {
-	c := &decoding{all: d, ctx: ctx}
+func (d *decoders) open(ctx context.Context, r *frameReader, in input) (*decoding, error) {
+	c := &decoding{all: d, ctx: ctx, whole: in.whole}
 	d.mu.Lock()
 	d.active++ // those that wait, too: what is free is for them
 	d.mu.Unlock()
@@ -60,11 +61,11 @@ func (d *decoders) open(ctx context.Context, r *frameReader, maxWindow uint64) (
 	d.mu.Unlock()
 	var err error
 	if c.z != nil {
-		err = c.z.ResetWithOptions(r, zstd.WithDecoderMaxWindow(maxWindow))
+		err = c.z.ResetWithOptions(r, zstd.WithDecoderMaxWindow(in.maxWindow))
 	} else {
 		// One block at a time, and no more memory than for a window and two blocks.
 		c.z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(maxWindow))
+			zstd.WithDecoderMaxWindow(in.maxWindow))
 	}
 	if err != nil {
 		c.close()
@@ -87,6 +88,11 @@ func (c *decoding) one() error {
 // every waits for the turn, then for all places. Who has none of them waits for the turn, so that whoever has it gets them.
 func (c *decoding) every() error {
 	c.leave()
+	if c.whole != nil {
+		if err := c.whole(); err != nil {
+			return err
+		}
+	}
 	select {
 	case c.all.turn <- struct{}{}:
 		c.big = true

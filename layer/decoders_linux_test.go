@@ -60,11 +60,20 @@ func TestLargeWindowsTakeTurns(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
 	require.NoError(t, <-first)
+	whole := 0
 	for _, stream := range [][]byte{large, later, small, large} {
-		id, err := s.DiffID(t.Context(), bytes.NewReader(stream), nil)
+		id, err := s.DiffID(t.Context(), bytes.NewReader(stream), &ExtractOptions{Whole: func() error {
+			require.Empty(t, s.decoders.turn)
+			require.Empty(t, s.decoders.place)
+			whole++
+			return nil
+		}})
 		require.NoError(t, err)
 		require.Equal(t, p.DiffID, id)
 	}
+	require.Equal(t, 3, whole)
+	_, err = s.DiffID(t.Context(), bytes.NewReader(large), &ExtractOptions{Whole: func() error { return io.ErrNoProgress }})
+	require.ErrorIs(t, err, io.ErrNoProgress)
 	require.Empty(t, s.decoders.turn)
 	require.Zero(t, s.decoders.active)
 	require.Empty(t, s.decoders.place)

@@ -206,7 +206,7 @@ func (f *flow) decoder(in *stage, is compression) (r io.Reader, done func(), err
 			err = fmt.Errorf("%s: panic: %v", is, p)
 		}
 	}()
-	r, done, err = f.decoders.inflate(f.ctx, input{in, is, f.options.MaxWindow})
+	r, done, err = f.decoders.inflate(f.ctx, input{in, is, f.options.MaxWindow, f.options.Whole})
 	if err != nil {
 		err = fmt.Errorf("%s: %w", is, err)
 	}

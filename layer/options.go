@@ -31,6 +31,10 @@ type ExtractOptions struct {
 	// means 32 MiB, which compression levels up to 20 keep to. A stream that has a window larger than 8 MiB,
 	// which those up to level 19 keep to, is inflated while no other zstd stream of the Store is.
 	MaxWindow uint64
+
+	// Whole, if not nil, is called, by another goroutine than those that read the stream, before one with such a window waits for
+	// its turn. It may see to it that what is left of the stream comes without waiting, so that a slow source does not hold up others.
+	Whole func() error
 }
 
 const (
