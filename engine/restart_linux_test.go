@@ -309,6 +309,44 @@ func (h haltAtEnd) Handle(_ context.Context, r slog.Record) error {
 	return os.WriteFile(h.e.haltPath(h.c.ID), nil, 0o600)
 }
 
+// A container is started again though somebody else saw its end first, and though it was started while its last end was being seen to.
+func TestRestartSeen(t *testing.T) {
+	e := newEngine(t)
+	o := e.options
+	other, err := Open(t.Context(), e.dir, &o)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- other.Supervise(ctx, &SuperviseOptions{Ready: func() { close(ready) }}) }()
+	defer func() {
+		cancel()
+		require.NoError(t, errors.Join(<-done, other.Close()))
+	}()
+	<-ready
+	s := other.supervisor.Load()
+	kill := func(c *Container) {
+		t.Helper()
+		p, err := c.process()
+		require.NoError(t, err)
+		require.NoError(t, p.Kill())
+		require.NoError(t, p.Release())
+	}
+	for network, meanwhile := range map[string]func(c *Container){
+		"bridge": func(c *Container) { require.NoError(t, e.letGo(t.Context(), c.ID)) },
+		"none": func(c *Container) {
+			s.turn.Lock()
+			defer s.turn.Unlock()
+			require.NoError(t, e.Restart(t.Context(), c.ID, 0))
+		},
+	} {
+		c := detached(t, e, &Config{Network: network, RestartPolicy: policy(RestartAlways)}, "exec sleep 600")
+		meanwhile(c)
+		kill(mustInspect(t, e, c))
+		until(t, e, c.ID, func(c *Container) bool { return c.State.Status == Running && c.RestartCount == 1 })
+		require.NoError(t, e.Remove(t.Context(), c.ID, &RemoveOptions{Force: true}))
+	}
+}
+
 func TestRestartRefused(t *testing.T) {
 	e := newEngine(t)
 	testenv.ReapOrphans(t)

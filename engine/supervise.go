@@ -273,7 +273,8 @@ func (s *supervisor) keep(id string, v *served) {
 	s.served[id] = v
 	s.mu.Unlock()
 	s.watching.Go(func() {
-		if err := v.proc.AwaitEnd(s.ctx); err != nil || !s.begin() {
+		// Somebody else may have seen the end first, and released it.
+		if err := v.proc.AwaitEnd(s.ctx); err != nil && s.find(id) == v || !s.begin() {
 			return
 		}
 		defer s.done()
@@ -298,7 +299,11 @@ func (s *supervisor) afterEnd(id string, pid int) {
 	switch {
 	case err == nil && c.State.Restarting:
 		s.restartLater(id)
-	case err != nil && s.ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist):
+		return
+	case err == nil && c.State.Status == Running: // somebody has started it meanwhile, who found it served still
+		err = s.resume(s.ctx, id)
+	}
+	if err != nil && s.ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) {
 		s.e.log.Warn("container that has ended", "id", id, "error", err)
 	}
 }
@@ -308,15 +313,14 @@ func (s *supervisor) release(id string, v *served) error {
 	if v == nil || s.find(id) != v {
 		return nil
 	}
+	s.mu.Lock()
+	delete(s.served, id)
+	s.mu.Unlock()
 	var err error
 	if v.box != nil {
 		err = v.box.Close()
 	}
-	err = errors.Join(err, v.close())
-	s.mu.Lock()
-	delete(s.served, id)
-	s.mu.Unlock()
-	return err
+	return errors.Join(err, v.close())
 }
 
 func (v *served) close() error {
