@@ -39,9 +39,12 @@ func (e *Engine) halt(ctx context.Context, c *Container) error {
 		return nil
 	}
 	name := c.Name
-	f, err := os.OpenFile(e.haltPath(c.ID), os.O_CREATE|os.O_WRONLY|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(e.haltPath(c.ID), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err == nil {
-		err = errors.Join(f.Close(), durable.SyncDir(e.path(c.ID)))
+		err = f.Close()
+	}
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		err = durable.SyncDir(e.path(c.ID))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it is being removed
