@@ -44,7 +44,7 @@ func delegated(args []string) int {
 	s, err := c.Stats()
 	say("stats", err)
 	if err == nil {
-		fmt.Println("stats", s.Memory.Limit, s.Memory.Current > 0, s.Pids.Limit, s.Pids.Current, s.MemoryPressure != nil)
+		fmt.Println("stats", s.Memory.Limit, s.Memory.Current > 0, s.Pids.Limit, s.Pids.Current > 0, s.MemoryPressure != nil)
 	}
 	say("update", c.Update(&cgroups.Resources{Pids: 30}))
 	say("pause", c.Pause(ctx))
@@ -93,7 +93,7 @@ memory.max 67108864 <nil>
 pids.max 20 <nil>
 cpu.max 50000 100000 <nil>
 stats: <nil>
-stats 67108864 true 20 1 true
+stats 67108864 true 20 true true
 update: <nil>
 pause: <nil>
 paused true
