@@ -41,7 +41,7 @@ var endedErrors = []string{"org.freedesktop.systemd1.NoSuchUnit", "org.freedeskt
 func (c *systemdConn) stopInvocation(ctx context.Context, invocation string) error {
 	id, err := hex.DecodeString(invocation)
 	if err != nil {
-		return fmt.Errorf("Invocation %.300q: %w", invocation, err)
+		return fmt.Errorf("invocation %.300q: %w", invocation, err)
 	}
 	var path dbus.ObjectPath
 	if err := c.manager().CallWithContext(ctx, systemdManager+".GetUnitByInvocationID", 0, id).Store(&path); err != nil {
