@@ -289,7 +289,7 @@ func TestScope(t *testing.T) {
 	require.NoError(t, scope.Stop(t.Context()), "its name is another's")
 	require.Len(t, s.stops(), 1)
 	scope.Invocation = "x"
-	require.ErrorContains(t, scope.Stop(t.Context()), `Invocation "x"`)
+	require.ErrorContains(t, scope.Stop(t.Context()), `invocation "x"`)
 	opened, err = OpenScope(t.Context(), &ScopeOptions{Name: o.Name, Address: address}) // version 220 has no numbers
 	require.NoError(t, err)
 	require.Empty(t, opened.Invocation)
