@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -13,8 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"github.com/caisson-engine/caisson/network"
 )
 
 // dockerScript starts dockerd on a machine of its own as to mounts and control groups, so that all that it makes goes with it, or is
@@ -136,18 +133,7 @@ func (b *bench) docker() error {
 			return nil
 		}
 	}
-	s, err := b.store(nil)
-	if err != nil {
-		return err
-	}
-	if _, err := s.Create(context.Background(), "net", nil); err != nil {
-		return err
-	}
-	one, _, e, _, err := b.sandbox(s, "one", network.Port{Container: 5201, Host: 6201})
-	if err != nil {
-		return err
-	}
-	two, _, _, _, err := b.sandbox(s, "two")
+	one, two, e, err := b.pair()
 	if err != nil {
 		return err
 	}

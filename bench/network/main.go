@@ -415,20 +415,24 @@ func (b *bench) compare(title string, reverse bool, ways ...way) error {
 	return nil
 }
 
+// pair attaches two containers to a network, and publishes port 5201 of the first, whose endpoint is e, as 6201.
+func (b *bench) pair() (one, two int, e network.Endpoint, err error) {
+	s, err := b.store(nil)
+	if err == nil {
+		_, err = s.Create(context.Background(), "net", nil)
+	}
+	if err == nil {
+		one, _, e, _, err = b.sandbox(s, "one", network.Port{Container: 5201, Host: 6201})
+	}
+	if err == nil {
+		two, _, _, _, err = b.sandbox(s, "two")
+	}
+	return one, two, e, err
+}
+
 // bridge measures a bridge and a published port.
 func (b *bench) bridge() error {
-	s, err := b.store(nil)
-	if err != nil {
-		return err
-	}
-	if _, err := s.Create(context.Background(), "net", nil); err != nil {
-		return err
-	}
-	one, _, e, _, err := b.sandbox(s, "one", network.Port{Container: 5201, Host: 6201})
-	if err != nil {
-		return err
-	}
-	two, _, _, _, err := b.sandbox(s, "two")
+	one, two, e, err := b.pair()
 	if err != nil {
 		return err
 	}
