@@ -5,7 +5,6 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -52,52 +51,6 @@ func pairs(list []string) map[string]string {
 		m[name] = value
 	}
 	return m
-}
-
-// AnonymousLabel is the label by which Docker tells the volumes whose names nobody chose.
-const AnonymousLabel = "com.docker.volume.anonymous"
-
-// A VolumeDocument is a volume as Docker shows it.
-type VolumeDocument struct {
-	CreatedAt  string // as RFC 3339 has it, in seconds
-	Driver     string
-	Labels     map[string]string
-	Mountpoint string
-	Name       string
-	Options    map[string]string
-	Scope      string
-}
-
-// NewVolumeDocument describes a volume.
-func NewVolumeDocument(v *volume.Volume) VolumeDocument {
-	d := VolumeDocument{
-		CreatedAt: v.Created.UTC().Format("2006-01-02T15:04:05Z"), Driver: "local", Labels: v.Labels, Name: v.Name, Options: v.Options, Scope: "local",
-		Mountpoint: v.Path,
-	}
-	if v.Anonymous {
-		d.Labels = maps.Clone(v.Labels)
-		if d.Labels == nil {
-			d.Labels = make(map[string]string)
-		}
-		d.Labels[AnonymousLabel] = ""
-	}
-	if d.Options != nil {
-		return d
-	}
-	if v.Size > 0 {
-		d.Options = map[string]string{"size": strconv.FormatInt(v.Size, 10)}
-	}
-	if m := v.Mount; m != nil {
-		d.Options = map[string]string{"type": m.Type, "device": m.Device}
-		options := m.Options
-		if m.Type == "bind" {
-			d.Options["type"], options = "none", strings.TrimSuffix("bind,"+options, ",")
-		}
-		if options != "" {
-			d.Options["o"] = options
-		}
-	}
-	return d
 }
 
 // mountsOf returns the binds and volumes of other containers.

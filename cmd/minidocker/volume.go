@@ -91,7 +91,7 @@ func (a *app) volumeListCommand() *cobra.Command {
 }
 
 func newVolumeRow(v *volume.Volume) volumeRow {
-	d := engine.NewVolumeDocument(v)
+	d := newVolumeDocument(v)
 	var labels []string
 	for _, name := range slices.Sorted(maps.Keys(d.Labels)) {
 		labels = append(labels, name+"="+d.Labels[name])
@@ -126,7 +126,7 @@ func parseVolumeFilters(list []string, known ...string) (volumeFilter, error) {
 }
 
 func (f volumeFilter) fits(e *engine.Engine, v *volume.Volume) (bool, error) {
-	d := engine.NewVolumeDocument(v)
+	d := newVolumeDocument(v)
 	labelled := func(value string) bool {
 		name, want, given := strings.Cut(value, "=")
 		have, there := d.Labels[name]
@@ -380,7 +380,7 @@ func (a *app) volumeInspectCommand() *cobra.Command {
 				err := a.each(args, func(name string) error {
 					v, err := e.Volumes().Get(name)
 					if err == nil {
-						list = append(list, engine.NewVolumeDocument(&v))
+						list = append(list, newVolumeDocument(&v))
 					}
 					return err
 				})
