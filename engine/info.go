@@ -58,6 +58,9 @@ func (e *Engine) Info(ctx context.Context) (*Info, error) {
 		i.CgroupMode = err.Error()
 	} else {
 		i.CgroupMode = m.Mode().String()
+		if err := m.Close(); err != nil {
+			return nil, err
+		}
 	}
 	return i, nil
 }

@@ -20,7 +20,7 @@ var table = map[string][]string{
 	"image":     {"layer", "registry"},
 	"container": {"namespace", "cgroups"},
 	"engine":    {"namespace", "cgroups", "registry", "layer", "volume", "network", "image", "container"},
-	"dockerapi": {"engine"},
+	"dockerapi": {"namespace", "cgroups", "registry", "layer", "volume", "network", "image", "container", "engine"},
 	"internal":  {},
 	// The one internal package that is above the core: only cmd/minirunc uses it.
 	"internal/bundle": {"namespace", "cgroups", "container"},

@@ -1,0 +1,123 @@
+package dockerapi
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"sync"
+
+	"github.com/caisson-engine/caisson/engine"
+)
+
+// A Server answers the Docker Engine API for an engine. It is an http.Handler. A Server must not be copied or changed after its first
+// request.
+type Server struct {
+	// Engine is what it drives. It is needed.
+	Engine *engine.Engine
+	// Version is the server's own, as `docker version` shows it. Empty means that of the program's main module.
+	Version string
+	// Hosts are names that requests over TCP without TLS may have as their Host, besides localhost and addresses: a web page can have any
+	// other one lead to this machine.
+	Hosts []string
+	// MaxBody bounds the JSON of a request, in bytes. Zero is [DefaultMaxBody]. Archives are not bounded by it.
+	MaxBody int64
+	// Log is told of requests that fail by this side's fault, and at debug level of all others. Nil is silent.
+	Log *slog.Logger
+
+	once  sync.Once
+	mux   *http.ServeMux
+	log   *slog.Logger
+	execs execs
+
+	calls calls
+}
+
+// DefaultMaxBody is the zero MaxBody, in bytes.
+const DefaultMaxBody = 4 << 20
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		if s.log = s.Log; s.log == nil {
+			s.log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
+		}
+		s.mux = http.NewServeMux()
+		s.routes()
+	})
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.init()
+	s.calls.begin()
+	defer s.calls.end()
+	a := &answer{ResponseWriter: w}
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("request panicked", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			s.fail(a, r, errInternal)
+		}
+	}()
+	s.headers(w.Header())
+	if err := s.admit(r); err != nil {
+		s.fail(a, r, err)
+		return
+	}
+	v, err := versioned(r)
+	if err != nil {
+		s.fail(a, r, err)
+		return
+	}
+	s.mux.ServeHTTP(a, v)
+}
+
+// An answer notes whether something of the answer is on its way: then no error can be sent any more.
+type answer struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (a *answer) WriteHeader(code int) {
+	a.begun = a.begun || code >= 200
+	a.ResponseWriter.WriteHeader(code)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.begun = true
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// Calls counts the requests that are being answered: http.Server does not wait for those whose connection was taken over.
+type calls struct {
+	mu   sync.Mutex
+	n    int
+	none *sync.Cond
+}
+
+func (c *calls) begin() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+func (c *calls) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n--; c.n == 0 && c.none != nil {
+		c.none.Broadcast()
+	}
+}
+
+func (c *calls) wait() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.none == nil {
+		c.none = sync.NewCond(&c.mu)
+	}
+	for c.n > 0 {
+		c.none.Wait()
+	}
+}

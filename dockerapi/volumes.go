@@ -1,0 +1,3 @@
+package dockerapi
+
+func (s *Server) volumeRoutes() {}
