@@ -30,31 +30,42 @@ func (e *Engine) Load(ctx context.Context, r io.Reader, o *image.LoadOptions) ([
 	return list, err
 }
 
-// Push sends an image to its registry, and returns the digest under which that has it; see [image.Push]. The client of
-// o is not looked at: it is the engine's.
-func (e *Engine) Push(ctx context.Context, ref string, o *image.PushOptions) (digest.Digest, error) {
-	var po image.PushOptions
-	if o != nil {
-		po = *o
-	}
-	po.Client = e.options.Client
-	if _, err := e.Image(ctx, ref); err != nil {
-		return "", err
-	}
-	return image.Push(ctx, e.images, ref, &po)
+// PushOptions change how an image is pushed.
+type PushOptions struct {
+	// Platform, such as "linux/arm64", pushes of a multi-platform image this platform alone. Empty means all of it, or if not all
+	// of it is in the store the platform that suits the machine.
+	Platform string
+	// Credential, if it is not zero, is shown to the registry in place of what Options.Client has.
+	Credential registry.Credential
+	// Progress is told how the push goes on, by several goroutines, one at a time. Nil is nobody.
+	Progress func(image.Event)
 }
 
-// Tags lists the tags of a repository in its registry.
-func (e *Engine) Tags(ctx context.Context, repository string) ([]string, error) {
+// Push sends an image to its registry, and returns the digest under which that has it; see [image.Push].
+func (e *Engine) Push(ctx context.Context, ref string, o *PushOptions) (digest.Digest, error) {
+	if o == nil {
+		o = &PushOptions{}
+	}
+	if _, err := e.ImageFor(ctx, ref, o.Platform); err != nil {
+		return "", err
+	}
+	r, err := registry.ParseReference(ref)
+	if err != nil {
+		return "", &Error{Kind: Invalid, Message: ref, Err: err}
+	}
+	client, done := e.client(r.Host, o.Credential)
+	defer done()
+	return image.Push(ctx, e.images, ref, &image.PushOptions{Client: client, Platform: o.Platform, Progress: o.Progress})
+}
+
+// Tags lists the tags of a repository in its registry, which is shown cred in place of what Options.Client has if it is not zero.
+func (e *Engine) Tags(ctx context.Context, repository string, cred registry.Credential) ([]string, error) {
 	r, err := registry.ParseReference(repository)
 	if err != nil {
 		return nil, &Error{Kind: Invalid, Message: repository, Err: err}
 	}
-	c := e.options.Client
-	if c == nil {
-		c = &registry.Client{}
-		defer c.CloseIdleConnections()
-	}
+	c, done := e.client(r.Host, cred)
+	defer done()
 	return c.Tags(ctx, r)
 }
 

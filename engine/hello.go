@@ -49,11 +49,9 @@ func (e *Engine) serveHelloWorld() (_ *registry.Client, stop func(), err error) 
 			e.log.Warn("hello-world's registry", "error", err)
 		}
 	}()
-	client := &registry.Client{}
+	client := e.clientAs("", registry.Credential{})
 	if o := e.options.Client; o != nil {
-		client.HTTP, client.Credentials, client.Insecure, client.UserAgent = o.HTTP, o.Credentials, o.Insecure, o.UserAgent
-		client.MaxManifestSize, client.Retries = o.MaxManifestSize, o.Retries
-		client.ResponseTimeout, client.StallTimeout = o.ResponseTimeout, o.StallTimeout
+		client.Credentials = o.Credentials
 	}
 	client.Mirrors = map[string][]string{"docker.io": {"http://" + l.Addr().String()}}
 	return client, func() {

@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"slices"
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/registry"
@@ -16,6 +14,8 @@ type PullOptions struct {
 	Platform string
 	// AllPlatforms brings in all platforms, and what else a multi-platform image lists.
 	AllPlatforms bool
+	// Credential, if it is not zero, is shown to the image's registry in place of what Options.Client has.
+	Credential registry.Credential
 	// Progress is told how the pull goes on, by several goroutines, one at a time. Nil is nobody.
 	Progress func(image.Event)
 }
@@ -30,14 +30,16 @@ func (e *Engine) Pull(ctx context.Context, ref string, o *PullOptions) (*image.I
 	if err != nil {
 		return nil, &Error{Kind: Invalid, Message: ref, Err: err}
 	}
-	po := &image.PullOptions{Client: e.options.Client, Platform: o.Platform, AllPlatforms: o.AllPlatforms, Progress: o.Progress}
+	client, done := e.client(r.Host, o.Credential)
+	defer done()
+	po := &image.PullOptions{Client: client, Platform: o.Platform, AllPlatforms: o.AllPlatforms, Progress: o.Progress}
 	if e.carried(r) {
-		client, stop, err := e.serveHelloWorld()
+		carried, stop, err := e.serveHelloWorld()
 		if err != nil {
 			return nil, err
 		}
 		defer stop()
-		po.Client = client
+		po.Client = carried
 	}
 	return image.Pull(ctx, e.images, ref, po)
 }
@@ -75,47 +77,12 @@ func (e *Engine) Images(ctx context.Context) ([]*image.Image, error) { return e.
 
 // Tag gives an image another name.
 func (e *Engine) Tag(ctx context.Context, ref, name string) error {
-	return e.images.Tag(ctx, ref, name)
-}
-
-// RemoveImageOptions change how an image is removed.
-type RemoveImageOptions struct {
-	// Force removes all names of an image given by its ID, and the image though containers that do not run use it.
-	Force bool
-}
-
-// RemoveImage takes the name ref from an image, and removes the image when it was the last. An image that a container
-// uses is a [Conflict], unless Force is set: then it loses its names and is kept for the container.
-func (e *Engine) RemoveImage(ctx context.Context, ref string, o *RemoveImageOptions) (*image.Removed, error) {
-	if o == nil {
-		o = &RemoveImageOptions{}
-	}
-	removed, err := e.images.Remove(ctx, ref, &image.RemoveOptions{Force: o.Force, InUse: e.imageUser})
+	err := e.images.Tag(ctx, ref, name)
 	switch {
 	case errors.Is(err, image.ErrNotFound):
-		return nil, notFound("No such image: %s", familiar(ref))
-	case errors.Is(err, image.ErrInUse), errors.Is(err, image.ErrConflict):
-		return nil, &Error{Kind: Conflict, Message: "conflict: unable to remove " + familiar(ref) + " (force does)", Err: err}
+		return notFound("No such image: %s", familiar(ref))
+	case errors.Is(err, registry.ErrInvalidReference):
+		return &Error{Kind: Invalid, Message: "tag", Err: err}
 	}
-	return removed, err
-}
-
-// imageUser says which container uses an image. A container that is being made holds its image: so there is no time at which
-// neither its document nor its hold is to be seen.
-func (e *Engine) imageUser(img *image.Image) string {
-	ids, err := e.ids()
-	if err != nil {
-		return err.Error() // nobody knows
-	}
-	for _, id := range ids {
-		c, err := readRecord(e.path(id))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return "container " + shortID(id) + ", which cannot be read, for all that is known"
-		case c.ImageID == img.ID || slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.ImageID == img.ID }):
-			return "container " + c.ShortID()
-		}
-	}
-	return ""
+	return err
 }

@@ -23,6 +23,10 @@ type PushOptions struct {
 	// To is the name to push to. "" means the name that is pushed.
 	To string
 
+	// Platform, such as "linux/arm64", pushes of a multi-platform image this platform alone. "" means all of it, or if not all
+	// of it is in the store the platform that suits this program.
+	Platform string
+
 	// Parallel bounds how many blobs are sent at a time. 0 means 3.
 	Parallel int
 
@@ -63,7 +67,7 @@ func push(ctx context.Context, s *Store, ref string, o PushOptions) (d digest.Di
 		o.Client = &registry.Client{}
 		defer o.Client.CloseIdleConnections()
 	}
-	img, err := s.Lookup(ctx, ref, nil)
+	img, err := s.Lookup(ctx, ref, &GetOptions{Platform: o.Platform})
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +84,7 @@ func push(ctx context.Context, s *Store, ref string, o PushOptions) (d digest.Di
 	}
 	root := img.target
 	err = p.plan(root, 0)
-	if errors.Is(err, errPartial) {
+	if errors.Is(err, errPartial) || err == nil && o.Platform != "" {
 		p.blobs, p.documents = nil, nil
 		root = p.seen[img.Manifest]
 		err = p.plan(root, 0)

@@ -70,6 +70,9 @@ func TestPushIndex(t *testing.T) {
 	d, err = Push(t.Context(), s, f.ref("app:v1"), &PushOptions{To: host + "/app:all"})
 	require.NoError(t, err)
 	require.Equal(t, index.Digest, d)
+	d, err = Push(t.Context(), s, f.ref("app:v1"), &PushOptions{To: host + "/app:arm", Platform: "linux/arm64"})
+	require.NoError(t, err)
+	require.Equal(t, arm.Digest, d, "the one that was asked for")
 	for platform, want := range map[string]digest.Digest{"linux/amd64": amd.Digest, "linux/arm64": arm.Digest} {
 		img, err := Pull(t.Context(), openStore(t, t.TempDir()), host+"/app:all", &PullOptions{Platform: platform})
 		require.NoError(t, err)

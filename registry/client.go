@@ -104,12 +104,8 @@ func (c *Client) init() {
 // anonymous returns a client like c that shows nobody who it is: it has no credentials, cookies or certificates of its
 // own. It is closed with c.
 func (c *Client) anonymous() *Client {
-	a := &Client{
-		Mirrors: c.Mirrors, Insecure: c.Insecure, CertsDir: c.CertsDir, UserAgent: c.UserAgent,
-		MaxManifestSize: c.MaxManifestSize, Retries: c.Retries, ResponseTimeout: c.ResponseTimeout,
-		StallTimeout: c.StallTimeout, firstBackoff: c.firstBackoff, Ranges: c.Ranges,
-		rangeUnit: c.rangeUnit, nobody: true,
-	}
+	a := c.like()
+	a.nobody = true
 	if c.HTTP != nil {
 		without := *c.HTTP
 		without.Jar = nil

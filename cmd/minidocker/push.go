@@ -73,7 +73,7 @@ func (a *app) push(e *engine.Engine, name string, all, quiet bool) error {
 		if !quiet && isTerminal(a.stdout) {
 			p.width = int(sizeOf(a.stdout).Cols)
 		}
-		d, err := e.Push(a.ctx, n, &image.PushOptions{Progress: p.pushed})
+		d, err := e.Push(a.ctx, n, &engine.PushOptions{Progress: p.pushed})
 		if err != nil {
 			return err
 		}
@@ -100,7 +100,7 @@ func (a *app) pullAll(e *engine.Engine, name string, f *pullFlags) error {
 	if ref.Digest != "" || ref.FamiliarName() != name && ref.Name() != name {
 		return errors.New("tag can't be used with --all-tags/-a")
 	}
-	tags, err := e.Tags(a.ctx, name)
+	tags, err := e.Tags(a.ctx, name, registry.Credential{})
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (a *app) loginCommand() *cobra.Command {
 		Args:                  cobra.MaximumNArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) (err error) {
-			host := serverOf(args)
+			host := registry.HostOf(strings.Join(args, ""))
 			switch {
 			case stdin && password != "":
 				return errors.New("--password and --password-stdin are mutually exclusive")
@@ -167,22 +167,6 @@ func (a *app) loginCommand() *cobra.Command {
 	return c
 }
 
-// serverOf reads the registry that a login is for; older ways to write it were URLs.
-func serverOf(args []string) string {
-	if len(args) == 0 {
-		return "docker.io"
-	}
-	host := args[0]
-	if _, after, ok := strings.Cut(host, "://"); ok {
-		host = after
-	}
-	host, _, _ = strings.Cut(host, "/")
-	if host == "index.docker.io" || host == "registry-1.docker.io" {
-		return "docker.io"
-	}
-	return host
-}
-
 // askCredential asks the user at the terminal.
 func (a *app) askCredential(user string) (string, string, error) {
 	if !isTerminal(a.stdin) {
@@ -212,7 +196,7 @@ func (a *app) logoutCommand() *cobra.Command {
 		Args:                  cobra.MaximumNArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			host := serverOf(args)
+			host := registry.HostOf(strings.Join(args, ""))
 			found, err := registry.EraseDockerCredential(a.ctx, "", host)
 			if err != nil {
 				return err
