@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/thread"
 )
 
 // Options of every overlay. Layers and uppers are not to be trusted: no file may stand for another by an attribute
@@ -166,7 +167,7 @@ func fsLog(ctx int) string {
 // mountOld is the way of older kernels: mount(2), whose options end at a page, in a mount namespace of a thread that is
 // thrown away, with short names; then a detached clone.
 func (v *overlay) mountOld() (fd int, err error) {
-	err = onThread(func() (err error) {
+	err = thread.Run(func() (err error) {
 		fd, err = v.mountHere()
 		return err
 	})
@@ -248,22 +249,6 @@ func (v *overlay) mountHere() (int, error) {
 		return -1, fmt.Errorf("clone overlay: %w", err)
 	}
 	return fd, nil
-}
-
-// onThread runs f on a thread that ends with it, and never on the program's first: others look at that one for what the
-// program's namespaces are.
-func onThread(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never undone: the thread ends with the goroutine
-		if unix.Gettid() != unix.Getpid() {
-			done <- f()
-			return
-		}
-		done <- onThread(f) // this one is held meanwhile
-		runtime.UnlockOSThread()
-	}()
-	return <-done
 }
 
 // explain adds what is known to make overlayfs refuse.

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/caisson-engine/caisson/internal/kernel"
+	"github.com/caisson-engine/caisson/internal/thread"
 	"golang.org/x/sys/unix"
 )
 
@@ -45,7 +46,7 @@ func contextKnown(label string) error {
 
 // attributeOfThread writes a security attribute of a thread that is thrown away.
 func attributeOfThread(name, value string) error {
-	return onThread(func() error {
+	return thread.Run(func() error {
 		fd, err := unix.Open("/proc/thread-self/attr/"+name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return nil

@@ -2,16 +2,17 @@ package namespace
 
 import (
 	"os"
-	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/thread"
 )
 
 // AsOwner calls f in a thread that makes files which belong to a user and a group of the host, with all the program's capabilities
 // still: on a mount that shows other owners only somebody who is among those can make anything. f must do its work itself,
 // not in other goroutines. It takes root.
 func AsOwner(uid, gid uint32, f func() error) error {
-	return onThread(func() error {
+	return thread.Run(func() error {
 		if err := SetOwner(uid, gid); err != nil {
 			return err
 		}
@@ -35,19 +36,4 @@ func SetOwner(uid, gid uint32) error {
 	}
 	data[0].Effective, data[1].Effective = data[0].Permitted, data[1].Permitted
 	return os.NewSyscallError("capset", unix.Capset(&header, &data[0]))
-}
-
-// onThread calls f in a thread that is thrown away, which is not the program's first: Go cannot end that one.
-func onThread(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never undone: the thread ends with the goroutine
-		if unix.Gettid() != unix.Getpid() {
-			done <- f()
-			return
-		}
-		done <- onThread(f) // this one is held meanwhile
-		runtime.UnlockOSThread()
-	}()
-	return <-done
 }

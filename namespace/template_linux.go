@@ -3,11 +3,12 @@ package namespace
 import (
 	"errors"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/thread"
 )
 
 // The template is a mount namespace that holds one empty read-only tmpfs and nothing else. A new process enters it, copies
@@ -48,29 +49,17 @@ func onceTemplate(fd *int, user bool) (int, error) {
 	if *fd != 0 {
 		return *fd, nil
 	}
-	made, err := 0, error(nil)
-	onThrowawayThread(func() { made, err = makeTemplate(user) })
-	if err == nil {
-		*fd = made
-	}
-	return made, err
-}
-
-// onThrowawayThread runs f on a thread that ends afterwards, so that f may change what belongs to a thread. That is never
-// the program's first thread: Go cannot end it, and /proc/self shows its namespaces as those of the whole program.
-func onThrowawayThread(f func()) {
-	done := make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() == unix.Getpid() {
-			onThrowawayThread(f) // which finds another thread, since this one is taken
-			runtime.UnlockOSThread()
-		} else {
-			f() // locked until the goroutine ends, and the thread with it
+	err := thread.Run(func() error {
+		made, err := makeTemplate(user)
+		if err == nil {
+			*fd = made
 		}
-		close(done)
-	}()
-	<-done
+		return err
+	})
+	if err != nil {
+		return -1, err
+	}
+	return *fd, nil
 }
 
 // makeTemplate turns the calling thread's mount namespace into the template, or that for user namespaces.

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/internal/thread"
 )
 
 // programs are the helper programs that the test binary plays.
@@ -42,14 +43,12 @@ func newMachine(t testing.TB) *machine {
 	t.Helper()
 	testenv.RequireRoot(t)
 	m := &machine{t: t}
-	var err error
-	onThrowawayThread(func() {
-		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return
+	require.NoError(t, thread.Run(func() (err error) {
+		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
+			m.ns, err = os.Open("/proc/thread-self/ns/net")
 		}
-		m.ns, err = os.Open("/proc/thread-self/ns/net")
-	})
-	require.NoError(t, err)
+		return err
+	}))
 	t.Cleanup(func() { require.NoError(t, m.ns.Close()) })
 	m.in(func() error {
 		lo, err := netlink.LinkByName("lo")

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/thread"
 )
 
 // TestLeaves: what a network's bridge has no room for is on leaves, and nobody sees a difference.
@@ -345,12 +347,12 @@ func TestThousand(t *testing.T) {
 		case count - 1:
 			ns = machines[1].ns
 		default:
-			onThrowawayThread(func() {
+			require.NoError(t, thread.Run(func() (err error) {
 				if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
 					ns, err = os.Open("/proc/thread-self/ns/net")
 				}
-			})
-			require.NoError(t, err)
+				return err
+			}))
 		}
 		b, err := s.Sandbox(os.Getpid(), &SandboxOptions{ID: fmt.Sprint("box", i), Network: ns})
 		require.NoError(t, err)

@@ -3,10 +3,11 @@ package testenv
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/thread"
 )
 
 // NewNetns makes a network namespace with loopback, up, and nothing else, and returns a path of it that other processes can
@@ -36,30 +37,15 @@ func MustNetns() string {
 var kept []*os.File
 
 func netns() (path string, f *os.File, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
-		if unix.Gettid() == unix.Getpid() {
-			runtime.UnlockOSThread()
-			path, f, err = netnsElsewhere()
-			return
-		}
+	err = thread.Run(func() (err error) {
 		f, err = unshareNetns()
-	}()
-	<-done
+		return err
+	})
 	if f != nil {
 		kept = append(kept, f)
 		path = fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), f.Fd())
 	}
 	return path, f, err
-}
-
-// netnsElsewhere makes it on another thread while this one, the program's first, is taken.
-func netnsElsewhere() (path string, f *os.File, err error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	return netns()
 }
 
 func unshareNetns() (*os.File, error) {

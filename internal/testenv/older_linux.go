@@ -12,6 +12,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/thread"
 )
 
 // A Denied is a system call that an older kernel, which a test has the running one play, refuses.
@@ -37,7 +39,7 @@ func DeniedCalls(calls ...uint32) []Denied {
 // RunOnOlderKernel runs a command, all of whose processes get the errors of denied, by a seccomp filter. It takes root, so that the
 // command may still execute what gives it privilege.
 func RunOnOlderKernel(cmd *exec.Cmd, denied []Denied) error {
-	return onThread(func() error {
+	return thread.Run(func() error {
 		if err := deny(denied); err != nil {
 			return err
 		}
@@ -77,21 +79,6 @@ func Again(t testing.TB, run func(cmd *exec.Cmd) error) bool {
 		t.Fatalf("in the other process:\n%s", out.String())
 	}
 	return false
-}
-
-// onThread calls f on a thread that ends afterwards, never the program's first one.
-func onThread(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		if unix.Gettid() != unix.Getpid() {
-			done <- f() // locked until the goroutine ends, and the thread with it
-			return
-		}
-		done <- onThread(f) // which finds another thread, since this one is taken
-		runtime.UnlockOSThread()
-	}()
-	return <-done
 }
 
 // deny loads the filter for this thread, and what it starts.
