@@ -34,78 +34,6 @@ type Connection struct {
 	GatewayPriority int `json:",omitempty"`
 }
 
-// defaultNetwork is made when it is first needed.
-const defaultNetwork = "bridge"
-
-// Networks returns the store of the engine's networks.
-func (e *Engine) Networks() *network.Store { return e.networks }
-
-// predefined are networks' names that have a meaning of their own.
-func predefined(name string) bool {
-	return name == defaultNetwork || name == "host" || name == "none" || name == "default" || strings.HasPrefix(name, "container:")
-}
-
-// CreateNetwork makes a network. One that is there is a [Conflict].
-func (e *Engine) CreateNetwork(ctx context.Context, name string, o *network.CreateOptions) (network.Network, error) {
-	if predefined(name) {
-		return network.Network{}, conflict("operation is not permitted on predefined %s network", name)
-	}
-	n, err := e.networks.Create(ctx, name, o)
-	if errors.Is(err, network.ErrExists) {
-		return n, conflict("network with name %s already exists", name)
-	}
-	return n, err
-}
-
-// RemoveNetwork removes a network. One that a running container is connected to is a [Conflict].
-func (e *Engine) RemoveNetwork(ctx context.Context, name string) error {
-	if predefined(name) {
-		return conflict("operation is not permitted on predefined %s network", name)
-	}
-	err := e.networks.Remove(ctx, name)
-	switch {
-	case errors.Is(err, network.ErrNotFound):
-		return notFound("network %s not found", name)
-	case errors.Is(err, network.ErrInUse):
-		return &Error{Kind: Conflict, Message: fmt.Sprintf("error while removing network: network %s has active endpoints", name), Err: err}
-	}
-	return err
-}
-
-// PruneNetworks removes the networks that no running container is connected to and no other names, and returns their names.
-func (e *Engine) PruneNetworks(ctx context.Context) ([]string, error) {
-	list, err := e.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	removed, err := e.networks.Prune(ctx, &network.PruneOptions{Keep: func(n network.Network) bool {
-		return predefined(n.Name) || slices.ContainsFunc(list, func(c *Container) bool {
-			return slices.ContainsFunc(c.Networks, func(at Connection) bool { return at.Network == n.Name })
-		})
-	}})
-	var names []string
-	for _, n := range removed {
-		names = append(names, n.Name)
-	}
-	return names, err
-}
-
-// network returns a network by its name; the default one is made if it is not there.
-func (e *Engine) network(ctx context.Context, name string) (network.Network, error) {
-	n, err := e.networks.Get(name)
-	if !errors.Is(err, network.ErrNotFound) {
-		return n, err
-	}
-	if name != defaultNetwork {
-		return n, notFound("network %s not found", name)
-	}
-	n, err = e.networks.Create(ctx, name, nil)
-	if errors.Is(err, network.ErrExists) {
-		return e.networks.Get(name)
-	}
-	return n, err
-}
-
 // prepareNetwork works out how the container is connected. What can be refused is refused here.
 func (e *Engine) prepareNetwork(ctx context.Context, c *Container, exposed map[string]struct{}) error {
 	cfg := &c.Config
@@ -135,20 +63,22 @@ func (e *Engine) prepareNetwork(ctx context.Context, c *Container, exposed map[s
 	if len(c.Networks) == 0 {
 		c.Networks = []Connection{{Network: mode}}
 	}
-	cfg.Network = c.Networks[0].Network
 	for i, at := range c.Networks {
 		if at.Network == "default" {
 			c.Networks[i].Network = defaultNetwork
 		}
 		if name := c.Networks[i].Network; name != defaultNetwork {
-			if _, err := e.network(ctx, name); err != nil {
+			n, err := e.network(ctx, name)
+			if err != nil {
 				return err
 			}
+			c.Networks[i].Network = n.Name
 		}
 		if _, err := at.mac(); err != nil {
 			return err
 		}
 	}
+	cfg.Network = c.Networks[0].Network
 	var err error
 	c.Ports, err = c.ports(exposed)
 	return err
@@ -252,12 +182,16 @@ func (r *Run) Sandbox() *network.Sandbox { return r.sandbox }
 
 // Connect connects a container to a network: at once if it runs, and whenever it starts again.
 func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error {
-	if _, err := e.network(ctx, at.Network); err != nil {
+	n, err := e.network(ctx, at.Network)
+	if err != nil {
 		return err
 	}
 	if _, err := at.mac(); err != nil {
 		return err
 	}
+	named := *at
+	named.Network = n.Name
+	at = &named
 	return e.changeNetworks(ctx, ref, func(c *Container) error {
 		if slices.ContainsFunc(c.Networks, func(o Connection) bool { return o.Network == at.Network }) {
 			return conflict("endpoint with name %s already exists in network %s", c.Name, at.Network)
@@ -272,6 +206,9 @@ func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error 
 
 // Disconnect disconnects a container from a network. What Connect says of the next starts holds for it, too.
 func (e *Engine) Disconnect(ctx context.Context, ref, name string) error {
+	if n, err := e.FindNetwork(ctx, name); err == nil { // one that is removed can be left all the same
+		name = n.Name
+	}
 	return e.changeNetworks(ctx, ref, func(c *Container) error {
 		before := len(c.Networks)
 		c.Networks = slices.DeleteFunc(c.Networks, func(o Connection) bool { return o.Network == name })

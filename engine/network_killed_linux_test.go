@@ -104,7 +104,7 @@ func TestNetworksKilled(t *testing.T) {
 		}
 		return err == nil
 	}, 20*time.Second, 10*time.Millisecond, "%v", &err)
-	_, err = e.PruneNetworks(t.Context())
+	_, err = e.PruneNetworks(t.Context(), nil)
 	require.NoError(t, err)
 	require.NoError(t, onHost(e, func() error {
 		links, err := netlink.LinkList()

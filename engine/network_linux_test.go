@@ -143,7 +143,7 @@ func TestNetworks(t *testing.T) {
 	require.NoError(t, e.RemoveNetwork(t.Context(), "back"))
 	require.ErrorIs(t, e.RemoveNetwork(t.Context(), "back"), fs.ErrNotExist)
 	require.ErrorIs(t, e.RemoveNetwork(t.Context(), "bridge"), fs.ErrExist)
-	names, err := e.PruneNetworks(t.Context())
+	names, err := e.PruneNetworks(t.Context(), nil)
 	require.NoError(t, err)
 	require.Empty(t, names, "a container that does not run names the other one")
 }

@@ -105,6 +105,9 @@ func (o *EndpointOptions) check(n *Network) error {
 		if a == s.Gateway {
 			return invalid(option, "%s is the network's gateway", a)
 		}
+		if s.reserves(a) {
+			return invalid(option, "%s is reserved in the network", a)
+		}
 	}
 	if o.MAC != nil && (len(o.MAC) != 6 || o.MAC[0]&1 != 0 || slices.Max(o.MAC) == 0) {
 		return invalid("MAC", "%s is no unicast address of 6 bytes", o.MAC)

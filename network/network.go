@@ -37,7 +37,9 @@ type Network struct {
 	MTU          int               `json:"mtu,omitempty"`
 	Egress       *Egress           `json:"egress,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
-	Created      time.Time         `json:"created"`
+	// Options are the driver's options as somebody wrote them: for those who show them, with no meaning here.
+	Options map[string]string `json:"options,omitempty"`
+	Created time.Time         `json:"created"`
 }
 
 // A Subnet is a range of addresses of a network.
@@ -48,6 +50,18 @@ type Subnet struct {
 	Gateway netip.Addr `json:"gateway,omitzero"`
 	// Range is the part of Prefix from which addresses are given out that nobody asked for. The zero value means all.
 	Range netip.Prefix `json:"range,omitzero"`
+	// Reserved are addresses of Prefix that no endpoint gets, such as those of other machines, by names that have no meaning here.
+	Reserved map[string]netip.Addr `json:"reserved,omitempty"`
+}
+
+// reserves tells whether no endpoint may have the address.
+func (s *Subnet) reserves(a netip.Addr) bool {
+	for _, r := range s.Reserved {
+		if r == a {
+			return true
+		}
+	}
+	return false
 }
 
 // Subnet returns the network's subnet of IPv4, or of IPv6.
@@ -85,8 +99,8 @@ type CreateOptions struct {
 	Interface string
 	// Mode of Macvlan and Ipvlan. Empty means "bridge" and "l2".
 	Mode string
-	// Labels are kept with the network, 64 KiB of them at most.
-	Labels map[string]string
+	// Labels and Options are kept with the network, 64 KiB of them at most; see [Network].
+	Labels, Options map[string]string
 }
 
 // Returned, wrapped, by a Store's and a Sandbox's calls.

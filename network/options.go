@@ -2,12 +2,12 @@ package network
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 )
 
 const (
 	maxLabels    = 64 << 10
+	maxReserved  = 1024
 	maxInterface = 15 // IFNAMSIZ less the terminating zero
 )
 
@@ -57,8 +57,10 @@ func (o *CreateOptions) check() error {
 		return invalid("MTU", "%d is below 1280, the least of IPv6", o.MTU)
 	}
 	size := 0
-	for _, k := range slices.Sorted(maps.Keys(o.Labels)) {
-		size += len(k) + len(o.Labels[k])
+	for _, m := range []map[string]string{o.Labels, o.Options} {
+		for k, v := range m {
+			size += len(k) + len(v)
+		}
 	}
 	if size > maxLabels {
 		return invalid("Labels", "%d bytes are above the limit of %d", size, maxLabels)
@@ -123,6 +125,14 @@ func (s *Subnet) check() error {
 	if r := s.Range; r.IsValid() {
 		if r.Masked() != r || r.Bits() < p.Bits() || !p.Contains(r.Addr()) {
 			return invalid("Range", "%s is no part of %s", r, p)
+		}
+	}
+	if len(s.Reserved) > maxReserved {
+		return invalid("Reserved", "%d addresses are more than %d", len(s.Reserved), maxReserved)
+	}
+	for name, a := range s.Reserved {
+		if !usable(p, a) {
+			return invalid("Reserved", "%s (%s) is no address of %s", a, name, p)
 		}
 	}
 	return nil

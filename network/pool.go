@@ -108,7 +108,7 @@ func nextAddress(s Subnet, last netip.Addr, taken func(netip.Addr) bool) (netip.
 		} else {
 			first = begin
 		}
-		if usable(s.Prefix, first) && first != s.Gateway && !taken(first) {
+		if usable(s.Prefix, first) && first != s.Gateway && !s.reserves(first) && !taken(first) {
 			return first, true
 		}
 		if first == last {

@@ -212,7 +212,7 @@ func (s *Store) create(ctx context.Context, name string, o *CreateOptions) (Netw
 	n := Network{
 		Name: name, ID: randomID(32), Driver: cmp.Or(o.Driver, Bridge), Interface: o.Interface, Mode: o.Mode,
 		Internal: o.Internal, Isolated: o.Isolated, NoMasquerade: o.NoMasquerade, MTU: o.MTU, Egress: o.Egress,
-		Labels:  o.Labels,
+		Labels: o.Labels, Options: o.Options,
 		Created: time.Now().UTC().Round(0),
 	}
 	if n.Interface == "" {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +29,7 @@ func (a *app) networkListCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
-				list, err := e.Networks().List()
+				list, err := e.ListNetworks(a.ctx)
 				if err != nil {
 					return err
 				}
@@ -150,35 +149,11 @@ func (f *createFlags) parse() (*network.CreateOptions, error) {
 	}
 	for _, text := range f.options {
 		name, value, _ := strings.Cut(text, "=")
-		if err := setDriverOption(o, name, value); err != nil {
-			return nil, fmt.Errorf("invalid option %q: %w", text, err)
+		if err := engine.SetNetworkOption(o, name, value); err != nil {
+			return nil, err
 		}
 	}
 	return o, nil
-}
-
-// setDriverOption translates an option of Docker's drivers.
-func setDriverOption(o *network.CreateOptions, name, value string) (err error) {
-	boolean := func(to *bool, sense bool) error {
-		b, err := strconv.ParseBool(value)
-		*to = b == sense
-		return err
-	}
-	switch name {
-	case "com.docker.network.bridge.name", "parent":
-		o.Interface = value
-	case "com.docker.network.driver.mtu":
-		o.MTU, err = strconv.Atoi(value)
-	case "com.docker.network.bridge.enable_icc":
-		err = boolean(&o.Isolated, false)
-	case "com.docker.network.bridge.enable_ip_masquerade":
-		err = boolean(&o.NoMasquerade, false)
-	case "macvlan_mode", "ipvlan_mode":
-		o.Mode = value
-	default:
-		return fmt.Errorf("there is no such option here")
-	}
-	return err
 }
 
 func (a *app) networkRemoveCommand() *cobra.Command {
@@ -205,7 +180,7 @@ func (a *app) networkPruneCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
-				names, err := e.PruneNetworks(a.ctx)
+				names, err := e.PruneNetworks(a.ctx, nil)
 				if len(names) > 0 {
 					say(a.stdout, "Deleted Networks:\n%s\n", strings.Join(names, "\n"))
 				}
@@ -300,11 +275,11 @@ func (a *app) networkInspectCommand() *cobra.Command {
 			return a.withEngine(func(e *engine.Engine) error {
 				list := []networkView{}
 				err := a.each(args, func(name string) error {
-					n, err := e.Networks().Get(name)
+					n, err := e.FindNetwork(a.ctx, name)
 					if err != nil {
 						return err
 					}
-					endpoints, err := e.Networks().Endpoints(name)
+					endpoints, err := e.NetworkEndpoints(a.ctx, n.Name)
 					list = append(list, viewNetwork(&n, endpoints))
 					return err
 				})
