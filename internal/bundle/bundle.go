@@ -1,7 +1,6 @@
 package bundle
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/caisson-engine/caisson/internal/plainjson"
 )
 
 // MaxConfig is how long a config.json may be, in bytes.
@@ -67,12 +68,8 @@ func Parse(config []byte, dir string) (*Bundle, error) {
 		return nil, fmt.Errorf("config.json: it is longer than %d bytes", MaxConfig)
 	}
 	b := &Bundle{Dir: dir, Spec: &specs.Spec{}, Config: config}
-	d := json.NewDecoder(bytes.NewReader(config))
-	if err := d.Decode(b.Spec); err != nil {
+	if err := plainjson.Unmarshal(config, b.Spec); err != nil {
 		return nil, decodeError(err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("config.json: there is something after the configuration")
 	}
 	return b, b.check()
 }

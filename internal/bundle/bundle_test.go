@@ -28,5 +28,5 @@ func TestParseNamesTheField(t *testing.T) {
 		require.Equal(t, c.want, field.Field, c.config)
 	}
 	_, err := Parse([]byte(least+"{}"), "/bundle")
-	require.ErrorContains(t, err, "after the configuration")
+	require.ErrorContains(t, err, "after top-level value")
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/internal/plainjson"
 )
 
 // The files of a Folder.
@@ -157,7 +158,7 @@ func (f *Folder) Groups() ([]string, error) {
 		return nil, err
 	}
 	var dirs []string
-	if err := json.Unmarshal(b, &dirs); err != nil {
+	if err := plainjson.Unmarshal(b, &dirs); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path(GroupsFile), err)
 	}
 	return dirs, nil
@@ -194,10 +195,11 @@ func load(dir string) (*State, error) {
 
 // parse reads state.json of the folder dir.
 func parse(b []byte, dir string) (*State, error) {
-	s := &State{dir: dir}
-	if err := json.Unmarshal(b, s); err != nil {
+	s := &State{}
+	if err := plainjson.Unmarshal(b, s); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(dir, StateFile), err)
 	}
+	s.dir = dir
 	s.complete()
 	return s, nil
 }
