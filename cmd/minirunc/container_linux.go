@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -224,7 +225,7 @@ func (k *container) notedGroup() ([]string, error) {
 
 // removeGroup removes a control group, if it is there, and kills what runs in it.
 func (k *container) removeGroup(dirs []string) error {
-	if len(dirs) == 0 {
+	if len(dirs) == 0 || k.emptied() && removeEmpty(dirs) {
 		return nil
 	}
 	err := k.inGroup(dirs, func(g *cgroups.Group) error {
@@ -244,10 +245,20 @@ func (k *container) removeGroup(dirs []string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, dir := range dirs { // those between that were made too, and that nobody else uses
-		_ = os.Remove(dir)
-	}
+	removeEmpty(dirs) // those between that were made too, and that nobody else uses
 	return nil
+}
+
+// removeEmpty removes the directories of a control group, and says whether all are gone: nothing runs in it, and nothing was made
+// below it.
+func removeEmpty(dirs []string) bool {
+	all := true
+	for _, dir := range dirs {
+		if err := syscall.Rmdir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			all = false
+		}
+	}
+	return all
 }
 
 // emptied says that nothing of the container runs any more: its PID namespace has ended with its first process.
