@@ -57,11 +57,7 @@ func (c *command) runContainer(id string, o *createOptions, keep bool) (int, err
 	if forward != nil {
 		<-forward.caught
 	}
-	b, err := k.bundle()
-	if err == nil {
-		err = k.execute(ctx, b)
-	}
-	if err != nil {
+	if err := k.execute(ctx); err != nil {
 		_ = proc.Signal(syscall.SIGKILL)
 		_, _ = proc.Wait(ctx)
 		k.finish()

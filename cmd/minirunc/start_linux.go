@@ -30,11 +30,7 @@ func (c *command) start(args []string) error {
 	if err != nil {
 		return err
 	}
-	b, err := k.bundle()
-	if err == nil {
-		err = k.execute(context.Background(), b)
-	}
-	return errors.Join(err, k.close())
+	return errors.Join(k.execute(context.Background()), k.close())
 }
 
 // bundle is the configuration that the container was created with.
@@ -69,7 +65,13 @@ func (k *container) dir() string {
 
 // execute lets the process that waits execute its command, with the hooks before and after. If one fails, or the command, the
 // container is ended.
-func (k *container) execute(ctx context.Context, b *bundle.Bundle) (err error) {
+func (k *container) execute(ctx context.Context) (err error) {
+	b := &bundle.Bundle{Spec: &specs.Spec{}}
+	if !k.NoStartHooks {
+		if b, err = k.bundle(); err != nil {
+			return err
+		}
+	}
 	proc, err := namespace.FindProcess(k.InitProcessPid)
 	if err != nil {
 		return errStopped
@@ -103,7 +105,10 @@ func (k *container) execute(ctx context.Context, b *bundle.Bundle) (err error) {
 			return errStopped
 		}
 		var start *namespace.StartError
-		if errors.As(err, &start) && start.Step == "execve" {
+		if !errors.As(err, &start) || start.Step != "execve" {
+			return err
+		}
+		if b, e := k.bundle(); e == nil {
 			return &spoken{fmt.Sprintf("exec %s: %v", b.Spec.Process.Args[0], start.Err), err}
 		}
 		return err

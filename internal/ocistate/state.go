@@ -47,6 +47,8 @@ type State struct {
 	ScopeInvocation string `json:"scope_invocation,omitempty"`
 	// Poststop are hooks that delete runs, when the configuration may be gone.
 	Poststop []specs.Hook `json:"poststop,omitempty"`
+	// NoStartHooks says that there are none that start runs, so that it need not read the configuration.
+	NoStartHooks bool `json:"no_start_hooks,omitempty"`
 
 	dir string
 }
@@ -126,8 +128,9 @@ func New(id, bundle string, spec *specs.Spec) *State {
 	s := &State{
 		ID: id, Created: time.Now().UTC(), BootID: bootID(), OCIVersion: spec.Version, Bundle: bundle, Annotations: spec.Annotations,
 	}
-	if spec.Hooks != nil {
-		s.Poststop = spec.Hooks.Poststop
+	s.NoStartHooks = true
+	if h := spec.Hooks; h != nil {
+		s.Poststop, s.NoStartHooks = h.Poststop, len(h.StartContainer)+len(h.Poststart) == 0
 	}
 	c := &s.Config
 	c.Version = spec.Version
