@@ -75,7 +75,7 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 		return nil, err
 	}
 	if e.HostInterface != "" {
-		if e.Leaf, err = s.chooseLeaf(h, x); err != nil {
+		if e.Leaf, err = c.chooseLeaf(h, x); err != nil {
 			return nil, err
 		}
 	}
@@ -104,8 +104,12 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 	var link, bridge netlink.Link
 	if n.Driver == Bridge {
 		bridge, link, err = b.connect(c, h, n, o, e)
-	} else {
-		err = b.sit(h, n, o, e)
+	} else if err = b.sit(h, n, o, e); err == nil {
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, b.removeInterface(e))
+			}
+		}()
 	}
 	if err != nil {
 		return nil, err
@@ -236,14 +240,10 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 	if err := h.rules.change(c.s, additions(endpointElements(e))); err != nil {
 		return nil, nil, err
 	}
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MasterIndex, attrs.MTU = e.HostInterface, bridge.Attrs().Index, bridge.Attrs().MTU
-	veth := &netlink.Veth{
-		LinkAttrs: attrs, PeerHardwareAddr: e.mac(), PeerNamespace: netlink.NsFd(b.ns.Fd()), PeerMTU: uint32(attrs.MTU),
-	}
-	err = tryNames(o.Interface, func(name string) error {
-		veth.PeerName, e.Interface = name, name
-		return h.link.LinkAdd(veth)
+	err = tryNames(o.Interface, func(name string) (err error) {
+		e.Interface = name
+		link, err = h.makePair(&pair{e.HostInterface, name, bridge, e.mac(), b.ns})
+		return err
 	})
 	switch {
 	case errors.Is(err, unix.EXFULL), errors.Is(err, unix.ENOSPC):
@@ -251,13 +251,12 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 	case err != nil:
 		return nil, nil, fmt.Errorf("make interface: %w", explain(err, "veth"))
 	}
-	link = veth
 	if n.Isolated {
 		if err := h.link.LinkSetIsolated(link, true); err != nil {
 			return nil, nil, fmt.Errorf("isolate %s: %w", e.HostInterface, err)
 		}
 	}
-	if len(e.Ports) > 0 && h.filtersBridged() {
+	if len(e.Ports) > 0 && c.filtersBridged(h) {
 		if err := h.link.LinkSetHairpin(link, true); err != nil {
 			return nil, nil, fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
 		}
@@ -270,18 +269,24 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 
 // filtersBridged tells whether the host has bridged frames filtered and translated as packets: then a port of the bridge must
 // pass a frame back to where it came from, for a container that calls a port that it published itself.
-func (h *host) filtersBridged() bool {
-	var b []byte
-	_ = inside(h.ns, func() (err error) {
-		b, err = os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables")
-		return err
-	})
-	return len(b) > 0 && b[0] == '1'
+func (c *change) filtersBridged(h *host) bool {
+	if c.filtered == nil {
+		c.filtered = new(bool)
+		_ = inside(h.ns, func() error {
+			b, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-iptables")
+			*c.filtered = len(b) > 0 && b[0] == '1'
+			return err
+		})
+	}
+	return *c.filtered
 }
 
 // settle waits until the kernel has seen that an interface is up, and sends, listens, and passes frames on:
 // what is sent before is lost, and a request for a neighbour is sent again only after a second.
 func settle(h *netlink.Handle, end netlink.Link) {
+	if end.Attrs().OperState == netlink.OperUp {
+		return
+	}
 	for pause := 20 * time.Microsecond; pause < 200*time.Millisecond; pause += pause / 2 {
 		l, err := h.LinkByIndex(end.Attrs().Index)
 		if err != nil || l.Attrs().OperState == netlink.OperUp {
@@ -337,47 +342,55 @@ var (
 	}
 )
 
-// configure gives the sandbox's interface its addresses and routes, from a thread in the sandbox.
+// configure gives the sandbox's interface its addresses and routes, and has its resolver listen, from a thread in the sandbox.
 func (b *Sandbox) configure(n *Network, o *EndpointOptions, e *Endpoint) error {
-	err := inside(b.ns, func() error {
-		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err != nil {
-			return fmt.Errorf("open rtnetlink: %w", err)
+	return inside(b.ns, func() error {
+		if err := b.configureInside(n, o, e); err != nil {
+			return fmt.Errorf("interface %s of the sandbox: %w", e.Interface, err)
 		}
-		defer h.Close()
-		link, err := h.LinkByName(e.Interface)
-		if err != nil {
-			return err
-		}
-		if err := setParameters(e); err != nil {
-			return err
-		}
-		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
-			if !p.IsValid() {
-				continue
-			}
-			a := &netlink.Addr{IPNet: ipNet(p)}
-			if p.Addr().Is6() {
-				a.Flags = unix.IFA_F_NODAD // who else has it is known
-			} else {
-				a.Broadcast = net.IP(lastAddr(p).AsSlice())
-			}
-			if err := h.AddrAdd(link, a); err != nil {
-				return fmt.Errorf("give it the address %s: %w", p, err)
-			}
-		}
-		if err := h.LinkSetUp(link); err != nil {
-			return fmt.Errorf("set it up: %w", err)
-		}
-		if err := b.routes(h, n, o, link); err != nil {
-			return err
-		}
-		settle(h, link)
-		return nil
+		return b.listen()
 	})
+}
+
+func (b *Sandbox) configureInside(n *Network, o *EndpointOptions, e *Endpoint) error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return fmt.Errorf("interface %s of the sandbox: %w", e.Interface, err)
+		return fmt.Errorf("open rtnetlink: %w", err)
 	}
+	defer h.Close()
+	fd, err := openRoute()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: e.Interface}}
+	if link.Index, err = interfaceIndex(fd, e.Interface); err != nil {
+		return err
+	}
+	if err := b.s.parameters().setFor(e); err != nil {
+		return err
+	}
+	for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+		if !p.IsValid() {
+			continue
+		}
+		a := &netlink.Addr{IPNet: ipNet(p)}
+		if p.Addr().Is6() {
+			a.Flags = unix.IFA_F_NODAD // who else has it is known
+		} else {
+			a.Broadcast = net.IP(lastAddr(p).AsSlice())
+		}
+		if err := h.AddrAdd(link, a); err != nil {
+			return fmt.Errorf("give it the address %s: %w", p, err)
+		}
+	}
+	if err := h.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set it up: %w", err)
+	}
+	if err := b.routes(h, n, o, link); err != nil {
+		return err
+	}
+	settle(h, link)
 	return nil
 }
 

@@ -22,6 +22,7 @@ const (
 	dnsConns    = 32              // of one sandbox by tcp
 	dnsIdle     = 10 * time.Second
 	maxDatagram = 64 << 10
+	maxQuestion = 4 << 10 // of a datagram: a name is 255 bytes at most
 )
 
 // dnsAddr is where a sandbox finds its resolver, by port 53.
@@ -38,48 +39,83 @@ type resolver struct {
 	slots  chan struct{}
 	group  sync.WaitGroup
 
+	serving bool // it answers; under the sandbox's mu
+
 	mu    sync.Mutex
 	conns map[net.Conn]bool // nil when it is closed
 }
 
 // serveNames starts the sandbox's resolver, once.
 func (b *Sandbox) serveNames() error {
+	if b.o.NoResolver || b.resolver != nil && b.resolver.serving {
+		return nil
+	}
+	if b.resolver == nil {
+		if err := inside(b.ns, b.listen); err != nil {
+			return err
+		}
+	}
+	r := b.resolver
+	r.serving = true
+	r.group.Go(r.packets)
+	r.group.Go(r.streams)
+	return nil
+}
+
+// listen makes the sandbox's resolver, once, which does not answer yet. The calling thread is in the sandbox.
+func (b *Sandbox) listen() (err error) {
 	if b.o.NoResolver || b.resolver != nil {
 		return nil
 	}
 	r := &resolver{b: b, slots: make(chan struct{}, dnsQueries), conns: make(map[net.Conn]bool)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	err := inside(b.ns, func() (err error) {
-		if err := loopbackUp(); err != nil { // the container's launch does it too, about now
-			return err
+	defer func() {
+		if err != nil {
+			r.close()
+			err = fmt.Errorf("resolver: %w", err)
 		}
-		at := netip.AddrPortFrom(dnsAddr, 0).String()
-		if r.packet, err = net.ListenPacket("udp4", at); err != nil {
-			return err
-		}
-		if r.stream, err = net.Listen("tcp4", at); err != nil {
-			return err
-		}
-		return r.redirect()
-	})
-	if err != nil {
-		r.close()
-		return fmt.Errorf("resolver: %w", err)
+	}()
+	if err := loopbackUp(); err != nil { // the container's launch does it too, about now
+		return err
 	}
-	r.group.Go(r.packets)
-	r.group.Go(r.streams)
+	at := netip.AddrPortFrom(dnsAddr, 0).String()
+	if r.packet, err = net.ListenPacket("udp4", at); err != nil {
+		return err
+	}
+	if r.stream, err = net.Listen("tcp4", at); err != nil {
+		return err
+	}
+	if err := r.redirect(); err != nil {
+		return err
+	}
 	b.resolver = r
 	return nil
 }
 
+// silence closes a resolver that answered nobody yet.
+func (b *Sandbox) silence() {
+	if b.resolver != nil && !b.resolver.serving {
+		b.resolver.close()
+		b.resolver = nil
+	}
+}
+
 func loopbackUp() error {
+	fd, err := openRoute()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if up, err := interfaceUp(fd, "lo"); up || err != nil {
+		return err
+	}
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("open rtnetlink: %w", err)
 	}
 	defer h.Close()
 	lo, err := h.LinkByName("lo")
-	if err == nil && lo.Attrs().Flags&net.FlagUp == 0 {
+	if err == nil {
 		err = h.LinkSetUp(lo)
 	}
 	if err != nil {
@@ -107,7 +143,7 @@ func (r *resolver) close() {
 
 // packets answers datagrams.
 func (r *resolver) packets() {
-	b := make([]byte, maxDatagram)
+	b := make([]byte, maxQuestion)
 	for {
 		n, from, err := r.packet.ReadFrom(b)
 		if r.ctx.Err() != nil {

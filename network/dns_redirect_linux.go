@@ -1,8 +1,11 @@
 package network
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"net"
+	"sync"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -11,9 +14,14 @@ import (
 
 // redirect has what is sent to port 53 in the calling thread's namespace, the sandbox's, come to the resolver's sockets.
 func (r *resolver) redirect() error {
-	err := r.rewrite(false)
+	fd, err := openNetfilter()
+	if err != nil {
+		return fmt.Errorf("redirect port 53: %w", err)
+	}
+	defer unix.Close(fd)
+	err = r.rewrite(fd, false)
 	if err != nil { // what is there has the table's name
-		err = r.rewrite(true)
+		err = r.rewrite(fd, true)
 	}
 	if err != nil {
 		return fmt.Errorf("redirect port 53: %w", explain(err, "nf_tables"))
@@ -21,32 +29,52 @@ func (r *resolver) redirect() error {
 	return nil
 }
 
+// Ports that stand for the sockets' in what is encoded once.
+const anyUDP, anyTCP = 1, 2
+
+var redirection = sync.OnceValues(func() (transaction, error) {
+	return encode(func(c *nftables.Conn) error { writeRedirection(c, false); return nil })
+})
+
 // rewrite makes the table, in place of an earlier resolver's. To delete a table that is not there yet has the socket's end
 // wait for all processors, which takes several times as long as everything else about an attachment.
-//
-// The ports are written into the packets. To translate them would have the kernel track all of the sandbox's connections, which
-// costs a sixth of the processors' time that a transfer takes. What the sandbox itself tracks sees the sockets' ports: the questions'
-// are written before that, the answers' after it.
-func (r *resolver) rewrite(anew bool) error {
-	conn, err := nftables.New(nftables.AsLasting())
+func (r *resolver) rewrite(fd int, anew bool) error {
+	t, err := redirection()
+	if anew {
+		t, err = encode(func(c *nftables.Conn) error { writeRedirection(c, true); return nil })
+	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = conn.CloseLasting() }()
+	udp := r.packet.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+	tcp := r.stream.Addr().(*net.TCPAddr).AddrPort().Port()
+	t = bytes.ReplaceAll(t, portAttribute(anyUDP), portAttribute(udp))
+	return transaction(bytes.ReplaceAll(t, portAttribute(anyTCP), portAttribute(tcp))).commit(fd)
+}
+
+// portAttribute is a port among the bytes of a transaction.
+func portAttribute(port uint16) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, unix.SizeofNlAttr+2)
+	b = binary.NativeEndian.AppendUint16(b, unix.NFTA_DATA_VALUE)
+	return append(append(b, port16(port)...), 0, 0)
+}
+
+// writeRedirection writes the ports into the packets. To translate them would have the kernel track all of the sandbox's connections, which
+// costs a sixth of the processors' time that a transfer takes. What the sandbox itself tracks sees the sockets' ports: the questions'
+// are written before that, the answers' after it.
+func writeRedirection(conn *nftables.Conn, anew bool) {
 	t := &nftables.Table{Name: "caisson-dns", Family: nftables.TableFamilyIPv4}
-	conn.AddTable(t)
 	if anew {
-		conn.DelTable(t)
 		conn.AddTable(t)
+		conn.DelTable(t)
 	}
+	conn.CreateTable(t)
 	chain := func(name string, priority nftables.ChainPriority) *nftables.Chain {
 		policy := nftables.ChainPolicyAccept
-		c := conn.AddChain(&nftables.Chain{
+		return conn.AddChain(&nftables.Chain{
 			Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: &priority,
 			Policy: &policy,
 		})
-		conn.FlushChain(c)
-		return c
 	}
 	add := func(c *nftables.Chain, parts ...[]expr.Any) {
 		conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: rule(parts...)})
@@ -61,15 +89,12 @@ func (r *resolver) rewrite(anew bool) error {
 	add(questions, elsewhere(daddr4))
 	add(answers, elsewhere(saddr4))
 	dns, sport := port16(53), transport(0, 2)
-	_, udp, _ := net.SplitHostPort(r.packet.LocalAddr().String())
-	_, tcp, _ := net.SplitHostPort(r.stream.Addr().String())
 	for _, l4 := range []struct {
 		proto    byte
 		checksum uint32 // where in its header
-		port     string
-	}{{unix.IPPROTO_UDP, 6, udp}, {unix.IPPROTO_TCP, 16, tcp}} {
-		n, _ := parsePort(l4.port)
-		own, is := port16(n), meta(expr.MetaKeyL4PROTO, l4.proto)
+		port     uint16
+	}{{unix.IPPROTO_UDP, 6, anyUDP}, {unix.IPPROTO_TCP, 16, anyTCP}} {
+		own, is := port16(l4.port), meta(expr.MetaKeyL4PROTO, l4.proto)
 		if l4.proto == unix.IPPROTO_UDP { // without a checksum
 			add(questions, is, dport.equals(dns), transport(l4.checksum, 2).equals([]byte{0, 0}), write(dport, own, 0))
 		}
@@ -77,11 +102,9 @@ func (r *resolver) rewrite(anew bool) error {
 		add(answers, is, sport.equals(own), write(sport, dns, l4.checksum))
 	}
 	// When nobody listens, who sent a datagram hears of it: it is in the message of ICMP, behind its own and the IP header.
-	n, _ := parsePort(udp)
 	inside := transport(icmpHeader+ipHeader+2, 2)
 	add(answers, meta(expr.MetaKeyL4PROTO, unix.IPPROTO_ICMP), transport(0, 1).equals([]byte{icmpUnreachable}),
-		transport(icmpHeader+9, 1).equals([]byte{unix.IPPROTO_UDP}), inside.equals(port16(n)), write(inside, dns, 2))
-	return conn.Flush()
+		transport(icmpHeader+9, 1).equals([]byte{unix.IPPROTO_UDP}), inside.equals(port16(anyUDP)), write(inside, dns, 2))
 }
 
 const (

@@ -2,6 +2,7 @@ package network
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -175,14 +176,16 @@ func (r *rules) learn(e *Endpoint, name string, addrs []netip.Addr, ttl time.Dur
 	if len(all) == 0 {
 		return nil
 	}
-	// Adding what is there does not begin its time anew before Linux 6.12, and what is not there cannot be deleted.
-	r.buffer(additions(all))
-	for _, el := range all {
-		r.buffer([]edit{{element: element{set: el.set, key: el.key}, remove: true}})
+	gone := make([]edit, len(all))
+	for i, el := range all {
+		gone[i] = edit{element: element{set: el.set, key: el.key}, remove: true}
 	}
-	r.buffer(additions(all))
+	// Adding what is there does not begin its time anew before Linux 6.12, and what is not there cannot be deleted.
 	r.last = 0
-	if err := r.conn.Flush(); err != nil {
+	err := r.transact(func(c *nftables.Conn) error {
+		return errors.Join(r.edit(c, additions(all)), r.edit(c, gone), r.edit(c, additions(all)))
+	})
+	if err != nil {
 		return fmt.Errorf("change nftables: %w", err)
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 type host struct {
 	ns    *os.File
 	link  *netlink.Handle
+	route int // a socket of rtnetlink, too; -1: none
 	rules *rules
 }
 
@@ -26,10 +27,13 @@ func (s *Store) openHost() (*host, error) {
 	if s.host != nil {
 		return s.host, nil
 	}
-	h := &host{ns: s.ns}
+	h := &host{ns: s.ns, route: -1}
 	err := inside(s.ns, func() (err error) {
 		if h.link, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 			return fmt.Errorf("open rtnetlink: %w", err)
+		}
+		if h.route, err = openRoute(); err != nil {
+			return err
 		}
 		h.rules, err = openRules(s.table)
 		return err
@@ -46,8 +50,11 @@ func (h *host) close() error {
 	if h.link != nil {
 		h.link.Close()
 	}
+	if h.route >= 0 {
+		err = unix.Close(h.route)
+	}
 	if h.rules != nil {
-		err = h.rules.close()
+		err = errors.Join(err, h.rules.close())
 	}
 	return err
 }

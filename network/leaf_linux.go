@@ -55,12 +55,12 @@ func isPort(name string) bool {
 }
 
 // chooseLeaf returns the first leaf that has room, 0 for the network's own bridge.
-func (s *Store) chooseLeaf(h *host, x *index) (int, error) {
-	if x.on(0) < s.perBridge {
+func (c *change) chooseLeaf(h *host, x *index) (int, error) {
+	if x.on(0) < c.s.perBridge {
 		return 0, nil
 	}
-	most, leaves := s.perBridge, maxLeaves
-	if h.filtersBridged() {
+	most, leaves := c.s.perBridge, maxLeaves
+	if c.filtersBridged(h) {
 		most, leaves = max(most, perFiltered), maxLeavesFiltered
 	}
 	for leaf := range leaves + 1 {
@@ -122,9 +122,7 @@ func (h *host) finishLeaf(c *change, n *Network, bridge, l netlink.Link, leaf in
 		return nil, fmt.Errorf("silence %s: %w", name, err)
 	}
 	err := inside(h.ns, func() error {
-		p := openParameters()
-		defer p.close()
-		return p.set("ipv6/conf/"+name+"/disable_ipv6", "1")
+		return c.s.parameters().set("ipv6/conf/"+name+"/disable_ipv6", "1")
 	})
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err

@@ -373,4 +373,7 @@ func TestThousand(t *testing.T) {
 		machines[1-i].sees("tcp", addrPort(to.IPv4, 80), from.IPv4.Addr().String())
 	}
 	require.NoError(t, s.Check(t.Context()))
+	host.flushRules()
+	require.NoError(t, s.Repair(t.Context()))
+	require.NoError(t, s.Check(t.Context()))
 }

@@ -131,7 +131,7 @@ func TestParameters(t *testing.T) {
 		own := openParameters()
 		defer own.close()
 		require.GreaterOrEqual(t, own.fd, 0)
-		for i, p := range []parameters{own, {-1}} {
+		for i, p := range []*parameters{own, {-1}} {
 			value := string(rune('0' + i))
 			require.NoError(t, p.set("ipv4/conf/lo/forwarding", value))
 			require.Equal(t, value+"\n", m.command("cat", "/proc/sys/net/ipv4/conf/lo/forwarding"))

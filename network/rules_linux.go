@@ -14,9 +14,9 @@ import (
 // maps.
 type rules struct {
 	name string
-	conn *nftables.Conn
-	gen  int    // a socket that asks for the ruleset's generation
-	last uint32 // the generation for which the chains are known to be whole; 0: none
+	conn *nftables.Conn // what reads
+	fd   int            // a socket for transactions, and for the ruleset's generation
+	last uint32         // the generation for which the chains are known to be whole; 0: none
 }
 
 // openRules opens the tables' connection in the calling thread's network namespace. Nothing is made.
@@ -25,14 +25,14 @@ func openRules(name string) (*rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", explain(err, "nf_tables"))
 	}
-	gen, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	fd, err := openNetfilter()
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open nfnetlink: %w", err), conn.CloseLasting())
+		return nil, errors.Join(err, conn.CloseLasting())
 	}
-	return &rules{name: name, conn: conn, gen: gen}, nil
+	return &rules{name: name, conn: conn, fd: fd}, nil
 }
 
-func (r *rules) close() error { return errors.Join(r.conn.CloseLasting(), unix.Close(r.gen)) }
+func (r *rules) close() error { return errors.Join(r.conn.CloseLasting(), unix.Close(r.fd)) }
 
 // generation returns the number of changes that anybody made to the namespace's rules, or 0 if it cannot be had.
 func (r *rules) generation() uint32 {
@@ -40,11 +40,11 @@ func (r *rules) generation() uint32 {
 	binary.NativeEndian.PutUint32(msg, uint32(len(msg)))
 	binary.NativeEndian.PutUint16(msg[4:], unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETGEN)
 	binary.NativeEndian.PutUint16(msg[6:], unix.NLM_F_REQUEST)
-	if err := unix.Sendto(r.gen, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := unix.Sendto(r.fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return 0
 	}
 	b := make([]byte, 512)
-	n, _, err := unix.Recvfrom(r.gen, b, 0)
+	n, _, err := unix.Recvfrom(r.fd, b, 0)
 	if err != nil || n < unix.SizeofNlMsghdr+4+8 ||
 		binary.NativeEndian.Uint16(b[4:]) != unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWGEN {
 		return 0
@@ -136,13 +136,22 @@ func (r *rules) remove(elements []element) error {
 // perMessage bounds the elements of one message: a list's length is a number of 16 bits.
 const perMessage = 200
 
-// apply sends the edits as one transaction. Edits of a kind are put together in the order in which their sets come first.
+// apply makes the edits in one transaction.
 func (r *rules) apply(edits []edit) error {
-	r.buffer(edits)
-	return r.conn.Flush()
+	return r.transact(func(c *nftables.Conn) error { return r.edit(c, edits) })
 }
 
-func (r *rules) buffer(edits []edit) {
+// transact makes what build asks of the library in one transaction.
+func (r *rules) transact(build func(*nftables.Conn) error) error {
+	t, err := encode(build)
+	if err != nil {
+		return err
+	}
+	return t.commit(r.fd)
+}
+
+// edit puts edits of a kind together, in the order in which their sets come first.
+func (r *rules) edit(conn *nftables.Conn, edits []edit) error {
 	type kind struct {
 		set    string
 		remove bool
@@ -161,14 +170,16 @@ func (r *rules) buffer(edits []edit) {
 		for all := kinds[k]; len(all) > 0; {
 			some := all[:min(len(all), perMessage)]
 			all = all[len(some):]
-			// The error is that of a set of verdicts.
+			change := conn.SetAddElements
 			if k.remove {
-				_ = r.conn.SetDeleteElements(set, some)
-			} else {
-				_ = r.conn.SetAddElements(set, some)
+				change = conn.SetDeleteElements
+			}
+			if err := change(set, some); err != nil {
+				return fmt.Errorf("elements of nftables set %s: %w", k.set, err)
 			}
 		}
 	}
+	return nil
 }
 
 // whole tells whether all chains are there with all their rules.
@@ -201,28 +212,38 @@ func (r *rules) restore(s *Store) error {
 		return err
 	}
 	edits = append(edits, additions(elements)...)
-	for _, t := range r.tables() {
-		// A table that is not there cannot be deleted; adding one that is there does nothing.
-		r.conn.AddTable(t.table)
-		r.conn.DelTable(t.table)
-		r.conn.AddTable(t.table)
-		for _, set := range t.sets {
-			if err := r.conn.AddSet(r.set(set.name), nil); err != nil {
-				return fmt.Errorf("make nftables set %s: %w", set.name, err)
+	err = r.transact(func(conn *nftables.Conn) error {
+		for _, t := range r.tables() {
+			if err := r.make(conn, &t); err != nil {
+				return err
 			}
 		}
-		for _, c := range t.chains {
-			r.conn.AddChain(c.chain(t.table))
-		}
-		for _, c := range t.chains {
-			for _, e := range c.rules {
-				r.conn.AddRule(&nftables.Rule{Table: t.table, Chain: &nftables.Chain{Name: c.name, Table: t.table}, Exprs: e})
-			}
+		return r.edit(conn, edits)
+	})
+	if err != nil {
+		return fmt.Errorf("make nftables tables: %w", explain(err, "nf_tables with nat, masquerade, fib, conntrack or bridge"))
+	}
+	return nil
+}
+
+// make makes a table anew, without elements.
+func (r *rules) make(conn *nftables.Conn, t *table) error {
+	// A table that is not there cannot be deleted; adding one that is there does nothing.
+	conn.AddTable(t.table)
+	conn.DelTable(t.table)
+	conn.AddTable(t.table)
+	for _, set := range t.sets {
+		if err := conn.AddSet(r.set(set.name), nil); err != nil {
+			return fmt.Errorf("set %s: %w", set.name, err)
 		}
 	}
-	r.buffer(edits)
-	if err := r.conn.Flush(); err != nil {
-		return fmt.Errorf("make nftables tables: %w", explain(err, "nf_tables with nat, masquerade, fib, conntrack or bridge"))
+	for _, c := range t.chains {
+		conn.AddChain(c.chain(t.table))
+	}
+	for _, c := range t.chains {
+		for _, e := range c.rules {
+			conn.AddRule(&nftables.Rule{Table: t.table, Chain: &nftables.Chain{Name: c.name, Table: t.table}, Exprs: e})
+		}
 	}
 	return nil
 }

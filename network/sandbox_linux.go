@@ -127,6 +127,7 @@ func (b *Sandbox) Attach(ctx context.Context, network string, o *EndpointOptions
 	}
 	e, err := b.attach(ctx, c, n, o, reserved)
 	if err != nil {
+		b.silence()
 		return Endpoint{}, err
 	}
 	b.forgetView()

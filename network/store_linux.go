@@ -53,9 +53,11 @@ type Store struct {
 	boot    string
 	closed  bool
 
+	proc      *parameters // under mu, as all that follows
+	procUses  int
 	perBridge int      // endpoints on one bridge
-	auditor   *auditor // nil while nobody asks; under mu
-	attaching string   // the endpoint whose interfaces are not there yet; under mu
+	auditor   *auditor // nil while nobody asks
+	attaching string   // the endpoint whose interfaces are not there yet
 }
 
 const (
@@ -109,6 +111,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	s.closeParameters()
 	err := s.closeAuditor()
 	if s.host != nil {
 		err = errors.Join(err, s.host.close())
@@ -156,8 +159,9 @@ func (s *Store) path(names ...string) string {
 
 // A change is the right to change networks, endpoints and what the kernel has of them.
 type change struct {
-	s *Store
-	l *durable.Lock
+	s        *Store
+	l        *durable.Lock
+	filtered *bool // what filtersBridged has found
 }
 
 // lock waits for that right until ctx ends.
@@ -172,7 +176,7 @@ func (s *Store) lock(ctx context.Context) (*change, error) {
 		s.mu.Unlock()
 		return nil, err
 	}
-	return &change{s, l}, nil
+	return &change{s: s, l: l}, nil
 }
 
 func (c *change) Close() {
