@@ -45,7 +45,7 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 		if !dead {
 			return nil, fmt.Errorf("it is attached already: %w", ErrExists)
 		}
-		if err := s.takeBackWithLeaf(h, n, x, old); err != nil {
+		if err := s.release(h, n, x, old); err != nil {
 			return nil, err
 		}
 	}
@@ -229,15 +229,16 @@ func (x *index) hasMAC(mac string) bool {
 
 // connect makes the endpoint's pair of interfaces, one a port of the bridge, the other in the sandbox. Both are down.
 func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e *Endpoint) (bridge, link netlink.Link, err error) {
-	if bridge, err = h.up(c, n); err != nil {
+	r := &rise{elements: endpointElements(e)}
+	if bridge, err = h.up(c, n, r); err != nil {
 		return nil, nil, err
 	}
 	if e.Leaf != 0 {
-		if bridge, err = h.leaf(c, n, bridge, e.Leaf); err != nil {
+		if bridge, err = h.leaf(c, n, bridge, e.Leaf, r); err != nil {
 			return nil, nil, err
 		}
 	}
-	if err := h.rules.change(c.s, additions(endpointElements(e))); err != nil {
+	if err := h.finish(c, r); err != nil {
 		return nil, nil, err
 	}
 	err = tryNames(o.Interface, func(name string) (err error) {

@@ -144,18 +144,40 @@ func (s *Store) takenSubnets() ([]netip.Prefix, map[netip.Prefix]string, error) 
 	return taken, owners, err
 }
 
-// up makes a network's bridge with its addresses and puts the network into the rules, unless that was done. undo takes
-// back what was done.
-func (h *host) up(c *change, n *Network) (bridge netlink.Link, err error) {
+// A rise is what is to be there of a network before an endpoint is: its elements are added in one transaction, then its
+// interfaces set up. Being up is the last thing about one, and says that the rest is done.
+type rise struct {
+	elements []element
+	down     []netlink.Link // to be set up, in this order
+	ends     []netlink.Link // of those, what is waited for
+}
+
+func (h *host) finish(c *change, r *rise) error {
+	if err := h.rules.change(c.s, additions(r.elements)); err != nil {
+		return err
+	}
+	for _, l := range r.down {
+		if err := h.link.LinkSetUp(l); err != nil {
+			return fmt.Errorf("set %s up: %w", l.Attrs().Name, err)
+		}
+	}
+	for _, l := range r.ends {
+		settle(h.link, l)
+	}
+	return nil
+}
+
+// up makes a network's bridge with its addresses, unless that was done. The rest is r's, and to be finished.
+func (h *host) up(c *change, n *Network, r *rise) (bridge netlink.Link, err error) {
 	bridge, err = h.link.LinkByName(n.Interface)
 	if err == nil {
 		if !h.ours(bridge, n) {
 			return nil, fmt.Errorf("interface %s is there and not this network's: %w", n.Interface, ErrInUse)
 		}
 		if bridge.Attrs().Flags&net.FlagUp == 0 { // somebody was killed half way
-			return h.finish(c, n, bridge)
+			err = h.address(c, n, bridge, r)
 		}
-		return bridge, nil
+		return bridge, err
 	}
 	var missing netlink.LinkNotFoundError
 	if !errors.As(err, &missing) {
@@ -173,7 +195,7 @@ func (h *host) up(c *change, n *Network) (bridge netlink.Link, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, h.down(n))
+			err = errors.Join(err, h.removeBridge(n))
 		}
 	}()
 	if bridge, err = h.link.LinkByName(n.Interface); err != nil {
@@ -182,7 +204,7 @@ func (h *host) up(c *change, n *Network) (bridge netlink.Link, err error) {
 	if err := h.link.LinkSetAlias(bridge, aliasPrefix+n.ID); err != nil {
 		return nil, fmt.Errorf("name bridge %s: %w", n.Interface, err)
 	}
-	return h.finish(c, n, bridge)
+	return bridge, h.address(c, n, bridge, r)
 }
 
 // aliasPrefix and a network's ID are its bridge's alias, by which the bridge is known as the network's.
@@ -192,8 +214,8 @@ func (h *host) ours(l netlink.Link, n *Network) bool {
 	return l.Type() == "bridge" && (l.Attrs().Alias == aliasPrefix+n.ID || strings.HasPrefix(n.Interface, "cs-"))
 }
 
-// finish sets up a bridge that is there. Being up is the last thing, and says that the rest is done.
-func (h *host) finish(c *change, n *Network, bridge netlink.Link) (netlink.Link, error) {
+// address gives a bridge that is there its parameters and addresses.
+func (h *host) address(c *change, n *Network, bridge netlink.Link, r *rise) error {
 	_, ipv6 := n.Subnet(true)
 	err := inside(h.ns, func() error {
 		conf := "ipv6/conf/" + n.Interface + "/"
@@ -211,7 +233,7 @@ func (h *host) finish(c *change, n *Network, bridge netlink.Link) (netlink.Link,
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, sub := range n.Subnets {
 		a := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(sub.Gateway, sub.Prefix.Bits()))}
@@ -219,19 +241,15 @@ func (h *host) finish(c *change, n *Network, bridge netlink.Link) (netlink.Link,
 			a.Flags = unix.IFA_F_NODAD
 		}
 		if err := h.link.AddrReplace(bridge, a); err != nil {
-			return nil, fmt.Errorf("give %s the address %s: %w", n.Interface, a.IPNet, ipv6Error(err))
+			return fmt.Errorf("give %s the address %s: %w", n.Interface, a.IPNet, ipv6Error(err))
 		}
 	}
 	if err := h.forward(c.s, ipv6); err != nil {
-		return nil, err
+		return err
 	}
-	if err := h.rules.change(c.s, additions(networkElements(n))); err != nil {
-		return nil, err
-	}
-	if err := h.link.LinkSetUp(bridge); err != nil {
-		return nil, fmt.Errorf("set %s up: %w", n.Interface, err)
-	}
-	return h.link.LinkByName(n.Interface)
+	r.elements = append(r.elements, networkElements(n)...)
+	r.down = append(r.down, bridge)
+	return nil
 }
 
 // down removes a network's part of the rules, then its bridge: if somebody is killed in between, the bridge tells the next one.
@@ -239,6 +257,10 @@ func (h *host) down(n *Network) error {
 	if err := h.rules.remove(networkElements(n)); err != nil {
 		return err
 	}
+	return h.removeBridge(n)
+}
+
+func (h *host) removeBridge(n *Network) error {
 	l, err := h.link.LinkByName(n.Interface)
 	if err == nil && h.ours(l, n) {
 		err = h.link.LinkDel(l)

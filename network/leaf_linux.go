@@ -72,6 +72,20 @@ func (c *change) chooseLeaf(h *host, x *index) (int, error) {
 		ErrExhausted, leaves, most)
 }
 
+// others returns how many endpoints beside e are on a leaf; of -1, on any.
+func (x *index) others(e *Endpoint, leaf int) int {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	n := len(x.all)
+	if leaf >= 0 {
+		n = x.leaves[leaf]
+	}
+	if x.all[e.ID] != nil {
+		n--
+	}
+	return n
+}
+
 // on returns how many endpoints are on a leaf.
 func (x *index) on(leaf int) int {
 	x.mu.RLock()
@@ -85,8 +99,8 @@ func leafElements(n *Network, leaf int) []element {
 	return []element{{set: "leaves", key: name}, {set: "same", key: join(name, name)}}
 }
 
-// leaf makes a leaf and joins it to the network's bridge, unless that was done.
-func (h *host) leaf(c *change, n *Network, bridge netlink.Link, leaf int) (_ netlink.Link, err error) {
+// leaf makes a leaf and joins it to the network's bridge, unless that was done. The rest is r's, and to be finished.
+func (h *host) leaf(c *change, n *Network, bridge netlink.Link, leaf int, r *rise) (_ netlink.Link, err error) {
 	name := leafName(leafPrefix, n, leaf)
 	l, err := h.link.LinkByName(name)
 	var missing netlink.LinkNotFoundError
@@ -96,7 +110,7 @@ func (h *host) leaf(c *change, n *Network, bridge netlink.Link, leaf int) (_ net
 	case err == nil && l.Attrs().Flags&net.FlagUp != 0:
 		return l, nil
 	case err == nil: // somebody was killed half way, or an administrator set it down
-		return h.finishLeaf(c, n, bridge, l, leaf)
+		return l, h.join(c, n, bridge, l, leaf, r)
 	case !errors.As(err, &missing):
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
@@ -108,41 +122,32 @@ func (h *host) leaf(c *change, n *Network, bridge netlink.Link, leaf int) (_ net
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, h.leafDown(n, leaf))
+			err = errors.Join(err, h.removeLeaf(n, leaf))
 		}
 	}()
-	return h.finishLeaf(c, n, bridge, l, leaf)
+	return l, h.join(c, n, bridge, l, leaf, r)
 }
 
-// finishLeaf sets up a leaf that is there, whatever of it was done. Being up is the last thing, and says that the rest is done.
-func (h *host) finishLeaf(c *change, n *Network, bridge, l netlink.Link, leaf int) (netlink.Link, error) {
+// join joins a leaf that is there to the network's bridge, whatever of it was done.
+func (h *host) join(c *change, n *Network, bridge, l netlink.Link, leaf int, r *rise) error {
 	name := l.Attrs().Name
 	// The host has no address there, nor does it answer for those that it has elsewhere.
 	if err := h.link.LinkSetARPOff(l); err != nil {
-		return nil, fmt.Errorf("silence %s: %w", name, err)
+		return fmt.Errorf("silence %s: %w", name, err)
 	}
 	err := inside(h.ns, func() error {
 		return c.s.parameters().set("ipv6/conf/"+name+"/disable_ipv6", "1")
 	})
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return err
 	}
 	ends, err := h.trunk(n, bridge, l, leaf)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := h.rules.change(c.s, additions(leafElements(n, leaf))); err != nil {
-		return nil, err
-	}
-	for _, up := range append(ends, l) {
-		if err := h.link.LinkSetUp(up); err != nil {
-			return nil, fmt.Errorf("set %s up: %w", up.Attrs().Name, err)
-		}
-	}
-	for _, up := range ends {
-		settle(h.link, up)
-	}
-	return l, nil
+	r.elements = append(r.elements, leafElements(n, leaf)...)
+	r.down, r.ends = append(append(r.down, ends...), l), append(r.ends, ends...)
+	return nil
 }
 
 // trunk joins a leaf to the network's bridge by a pair, which is made if need be, and down then.
@@ -197,6 +202,10 @@ func (h *host) leafDown(n *Network, leaf int) error {
 	if err := h.rules.remove(leafElements(n, leaf)); err != nil {
 		return err
 	}
+	return h.removeLeaf(n, leaf)
+}
+
+func (h *host) removeLeaf(n *Network, leaf int) error {
 	for _, prefix := range []string{trunkPrefix, leafPrefix} {
 		name := leafName(prefix, n, leaf)
 		l, err := h.link.LinkByName(name)

@@ -271,10 +271,12 @@ func TestLeafSetDown(t *testing.T) {
 	require.NoError(t, err)
 	c, err := s.lock(t.Context())
 	require.NoError(t, err)
-	bridge, err := h.up(c, &n)
+	r := &rise{}
+	bridge, err := h.up(c, &n, r)
 	require.NoError(t, err)
-	_, err = h.leaf(c, &n, bridge, 1)
+	_, err = h.leaf(c, &n, bridge, 1, r)
 	require.NoError(t, err)
+	require.NoError(t, h.finish(c, r))
 	c.Close()
 	seen()
 }

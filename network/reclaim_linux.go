@@ -152,7 +152,7 @@ func (s *Store) reclaimNetwork(h *host, n *Network, links map[string]bool) error
 		if e.ID == s.attaching || s.alive(&e, links) {
 			continue
 		}
-		if err := s.takeBack(h, x, &e); err != nil {
+		if err := s.takeBack(h, x, &e, nil); err != nil {
 			return err
 		}
 	}
@@ -193,8 +193,36 @@ func (s *Store) hostNS() string {
 	return name
 }
 
-// takeBack removes an endpoint: its interface, its elements, its document.
-func (s *Store) takeBack(h *host, x *index, e *Endpoint) error {
+// release takes an endpoint back, with the last one of a leaf the leaf, and with the last of all the bridge: in one transaction,
+// whose elements go before the interfaces by which the next one finds what somebody who was killed left.
+func (s *Store) release(h *host, n *Network, x *index, e *Endpoint) error {
+	if s.o.UserMode != nil || n.Driver != Bridge {
+		return s.takeBack(h, x, e, nil)
+	}
+	var elements []element
+	alone, last := e.Leaf != 0 && x.others(e, e.Leaf) == 0, x.others(e, -1) == 0
+	if alone {
+		elements = append(elements, leafElements(n, e.Leaf)...)
+	}
+	if last {
+		elements = append(elements, networkElements(n)...)
+	}
+	if err := s.takeBack(h, x, e, elements); err != nil {
+		return err
+	}
+	if alone {
+		if err := h.removeLeaf(n, e.Leaf); err != nil {
+			return err
+		}
+	}
+	if last {
+		return h.removeBridge(n)
+	}
+	return nil
+}
+
+// takeBack removes an endpoint: its interface, its elements and others, its document.
+func (s *Store) takeBack(h *host, x *index, e *Endpoint, others []element) error {
 	if s.o.UserMode != nil {
 		return s.dropEndpoint(x, e)
 	}
@@ -206,7 +234,7 @@ func (s *Store) takeBack(h *host, x *index, e *Endpoint) error {
 			}
 		}
 	}
-	if elements := endpointElements(e); len(elements) > 0 {
+	if elements := append(endpointElements(e), others...); len(elements) > 0 {
 		errs = append(errs, h.rules.remove(elements))
 	}
 	if len(e.Egress) > 0 {
@@ -216,14 +244,6 @@ func (s *Store) takeBack(h *host, x *index, e *Endpoint) error {
 		return err // the document stays, so that the next one tries again
 	}
 	return s.dropEndpoint(x, e)
-}
-
-// takeBackWithLeaf is takeBack, and removes the leaf that the endpoint was the last on.
-func (s *Store) takeBackWithLeaf(h *host, n *Network, x *index, e *Endpoint) error {
-	if err := s.takeBack(h, x, e); err != nil || e.Leaf == 0 || x.on(e.Leaf) > 0 {
-		return err
-	}
-	return h.leafDown(n, e.Leaf)
 }
 
 // bootID tells one run of the kernel from the next.

@@ -78,30 +78,26 @@ func additions(elements []element) []edit {
 	return all
 }
 
-// change makes the edits in one transaction. If the tables are not there or not whole, they are first made anew from the
-// store's documents. If an element to be added is there, with whatever value, or one to be deleted is not, then
-// the sets are made anew too.
+// change makes the edits in one transaction, which the store's documents tell of already. If the tables are not there or not whole, they
+// are made anew from those. If an element to be added is there with another value, or one to be deleted is not, then the sets
+// are made anew too.
 func (r *rules) change(s *Store, edits []edit) error {
-	before := r.generation()
+	before, whole := r.generation(), true
 	if before == 0 || before != r.last {
-		if whole, err := r.whole(); err != nil {
-			return err
-		} else if !whole {
-			if err := r.restore(s); err != nil {
-				return err
-			}
-			before = r.generation()
-		}
-	}
-	err := r.apply(edits)
-	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOENT) {
-		if err := r.restore(s); err != nil {
+		var err error
+		if whole, err = r.whole(); err != nil {
 			return err
 		}
-		before = r.generation()
-		err = r.apply(edits)
 	}
 	r.last = 0
+	err := error(unix.ENOENT)
+	if whole {
+		err = r.apply(edits)
+	}
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENOENT) {
+		before = r.generation()
+		err = r.restore(s)
+	}
 	if err != nil {
 		return fmt.Errorf("change nftables: %w", explain(err, "nf_tables"))
 	}

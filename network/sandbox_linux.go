@@ -221,20 +221,6 @@ func (b *Sandbox) detach(ctx context.Context, network string) error {
 	return errors.Join(c.s.unwatch(e), c.s.release(h, n, x, e))
 }
 
-// release takes an endpoint back, and with the last one the bridge.
-func (s *Store) release(h *host, n *Network, x *index, e *Endpoint) error {
-	if s.o.UserMode != nil {
-		return s.dropEndpoint(x, e)
-	}
-	if err := s.takeBackWithLeaf(h, n, x, e); err != nil {
-		return err
-	}
-	if n.Driver == Bridge && x.size() == 0 {
-		return h.down(n)
-	}
-	return nil
-}
-
 func (b *Sandbox) removeInterface(e *Endpoint) error {
 	return inside(b.ns, func() error {
 		l, err := netlink.LinkByName(e.Interface)
