@@ -33,7 +33,7 @@ func (e *Engine) halted(id string) bool {
 	return err == nil
 }
 
-// halt keeps the container from being started again. When it returns, it runs or stays as it is.
+// halt keeps the container from being started again, and has a start that is under way given up. When it returns, it runs or stays as it is.
 func (e *Engine) halt(ctx context.Context, c *Container) error {
 	if !c.restarts() {
 		return nil
@@ -49,7 +49,7 @@ func (e *Engine) halt(ctx context.Context, c *Container) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it is being removed
 	}
-	for err == nil {
+	for until := time.Now().Add(e.patience); err == nil; {
 		if c, err = e.load(ctx, c.ID); err != nil || !c.State.Restarting {
 			break
 		}
@@ -62,7 +62,9 @@ func (e *Engine) halt(ctx context.Context, c *Container) error {
 		l, err = durable.Acquire(wait, e.path(c.ID, "lock"), true)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			err = nil
+			if err = nil; time.Now().After(until) { // it waits for a disk that does not answer, say
+				err = conflict("it is being started again, and that does not end")
+			}
 			continue
 		}
 		if err != nil {

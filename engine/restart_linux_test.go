@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/control"
+	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
@@ -345,6 +347,83 @@ func TestRestartSeen(t *testing.T) {
 		until(t, e, c.ID, func(c *Container) bool { return c.State.Status == Running && c.RestartCount == 1 })
 		require.NoError(t, e.Remove(t.Context(), c.ID, &RemoveOptions{Force: true}))
 	}
+}
+
+// TestRestartHangs: a container that is told to end while its being started again does not end is not started. One whose start cannot
+// be given up is an error, in time.
+func TestRestartHangs(t *testing.T) {
+	e := newEngine(t)
+	image := pullBusybox(t, e)
+	stop := supervise(t, e, 0)
+	c := detached(t, e, &Config{Image: image, Network: "none", RestartPolicy: policy(RestartAlways),
+		Mounts: []Mount{{Type: "volume", Source: "vol", Target: "/data"}}}, "exec sleep 600")
+	hold := func(path string) *durable.Lock {
+		t.Helper()
+		l, err := durable.Acquire(t.Context(), path, true)
+		require.NoError(t, err)
+		return l
+	}
+	volume := hold(filepath.Join(e.dir, "volumes", "vol", "populate"))
+	kill := func() {
+		t.Helper()
+		require.NoError(t, e.signal(mustInspect(t, e, c), syscall.SIGKILL))
+		until(t, e, c.ID, func(c *Container) bool { return c.State.Restarting })
+	}
+	kill()
+	require.Eventually(t, func() bool {
+		l, held, err := durable.TryAcquire(e.path(c.ID, "lock"), true)
+		require.NoError(t, err)
+		if !held {
+			require.NoError(t, l.Close())
+		}
+		return held
+	}, time.Minute, 10*time.Millisecond, "its start is under way")
+	require.NoError(t, e.Stop(t.Context(), c.ID, 0))
+	c = mustInspect(t, e, c)
+	require.Equal(t, Exited, c.State.Status)
+	require.False(t, c.State.Restarting)
+	require.Zero(t, c.RestartCount)
+	require.Empty(t, c.State.Error)
+	require.NoError(t, volume.Close())
+
+	again(t, e, c)
+	stop()
+	kill()
+	own := hold(e.path(c.ID, "lock"))
+	e.patience = time.Millisecond
+	err := e.Stop(t.Context(), c.ID, 0)
+	require.ErrorIs(t, err, os.ErrExist)
+	require.ErrorContains(t, err, "it is being started again, and that does not end")
+	require.NoError(t, own.Close())
+	require.NoError(t, e.Stop(t.Context(), c.ID, 0))
+	require.False(t, mustInspect(t, e, c).State.Restarting)
+}
+
+// TestSupervisorSeesToEnd: a supervisor is busy until it has seen to an end, though somebody else saw that first and released the container.
+func TestSupervisorSeesToEnd(t *testing.T) {
+	e := newEngine(t)
+	ready := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Supervise(ctx, &SuperviseOptions{Ready: func() { close(ready) }}) }()
+	<-ready
+	c := detached(t, e, &Config{Network: "none", RestartPolicy: policy(RestartAlways)}, "exec sleep 600")
+	s := e.supervisor.Load()
+	s.turn.Lock()
+	require.NoError(t, s.release(c.ID, s.find(c.ID)))
+	s.mu.Lock()
+	busy := s.busy()
+	s.mu.Unlock()
+	s.turn.Unlock()
+	require.True(t, busy)
+	require.NoError(t, e.Remove(t.Context(), c.ID, &RemoveOptions{Force: true}))
+	require.Eventually(t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.busy()
+	}, time.Minute, time.Millisecond)
+	cancel()
+	require.NoError(t, <-done)
 }
 
 func TestRestartRefused(t *testing.T) {

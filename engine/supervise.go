@@ -96,7 +96,7 @@ type supervisor struct {
 	pending map[string]*pending
 	over    chan struct{} // closed when no container is started again any more
 	starts  sync.WaitGroup
-	calls   int // that are being answered, and ends that are being written down
+	calls   int // that are being answered, and ends that are waited for or being written down
 	ending  bool
 	changed chan struct{}
 }
@@ -271,13 +271,13 @@ func findProcess(pid int, began uint64) (*namespace.Process, error) {
 func (s *supervisor) keep(id string, v *served) {
 	s.mu.Lock()
 	s.served[id] = v
+	s.calls++ // until the end is seen to: it may be released before, by somebody else who saw it first
 	s.mu.Unlock()
 	s.watching.Go(func() {
-		// Somebody else may have seen the end first, and released it.
-		if err := v.proc.AwaitEnd(s.ctx); err != nil && s.find(id) == v || !s.begin() {
+		defer s.done()
+		if err := v.proc.AwaitEnd(s.ctx); err != nil && s.find(id) == v {
 			return
 		}
-		defer s.done()
 		s.turn.Lock()
 		err := s.release(id, v)
 		s.turn.Unlock()

@@ -108,7 +108,7 @@ func (e *Engine) networksAt() (userMode bool, ns string) {
 	return e.inUserMode(), ns
 }
 
-// askPatience is how long ask starts supervisors that do not answer.
+// askPatience is how long ask starts supervisors that do not answer, and halt waits for a start that was given up.
 const askPatience = 30 * time.Second
 
 // ask calls the supervisor, and starts one if none is there and it can.

@@ -1,13 +1,14 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"time"
 )
 
-// A pending is a container that is to be started again.
-type pending struct{ stop chan struct{} }
+// A pending is a container that is to be started again, or is being started. cancel gives that up.
+type pending struct{ cancel context.CancelFunc }
 
 // restartLater starts a container again that is to be, when its moment has come. The caller is one for whom begin was true, or calls it
 // before anybody else can.
@@ -17,42 +18,45 @@ func (s *supervisor) restartLater(id string) {
 	if s.pending[id] != nil {
 		return
 	}
-	p := &pending{make(chan struct{})}
+	ctx, cancel := context.WithCancel(s.ctx)
+	p := &pending{cancel}
 	s.pending[id] = p
 	s.watching.Go(func() {
-		err := s.restart(id, p)
+		err := s.restart(ctx, id)
+		halted := ctx.Err() != nil
+		cancel()
 		s.mu.Lock()
 		if s.pending[id] == p {
 			delete(s.pending, id)
 		}
 		s.mu.Unlock()
 		s.notify()
-		if err != nil && s.ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !halted && !errors.Is(err, fs.ErrNotExist) {
 			s.e.log.Warn("container that was to be started again", "id", id, "error", err)
 		}
 	})
 }
 
-// forgetRestart ends the waiting for the moment to start a container again.
+// forgetRestart ends the waiting for the moment to start a container again, and the start.
 func (s *supervisor) forgetRestart(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.pending[id]; p != nil {
-		close(p.stop)
+		p.cancel()
 		delete(s.pending, id)
 	}
 }
 
-func (s *supervisor) restart(id string, p *pending) error {
+func (s *supervisor) restart(ctx context.Context, id string) error {
 	for {
-		c, err := s.e.load(s.ctx, id)
+		c, err := s.e.load(ctx, id)
 		if err != nil || !c.State.Restarting {
 			return err
 		}
 		// The clock may have been set back.
 		wait := min(time.Until(c.State.Finished.Add(c.State.RestartDelay)), c.State.RestartDelay)
 		select {
-		case <-p.stop:
+		case <-ctx.Done():
 			return nil
 		case <-s.over:
 			return nil
@@ -61,7 +65,7 @@ func (s *supervisor) restart(id string, p *pending) error {
 		if !s.beginStart() {
 			return nil
 		}
-		err = s.e.startAgain(s.ctx, id)
+		err = s.e.startAgain(ctx, id)
 		s.starts.Done()
 		if !errors.Is(err, fs.ErrExist) {
 			return err
