@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/internal/helloworld"
 	"github.com/caisson-engine/caisson/internal/testenv"
@@ -96,9 +98,22 @@ func untilStatus(ts *testscript.TestScript, name, status string) {
 	ts.Fatalf("%s is not %s", name, status)
 }
 
-// killSupervisor kills the supervisor of the script's folder.
-func killSupervisor(ts *testscript.TestScript, _ bool, _ []string) {
-	ts.Check(killSupervisorOf(ts.Getenv("CAISSON_ROOT")))
+// killSupervisor kills the supervisor of the script's folder, and then the process of the container that is named, if one is.
+func killSupervisor(ts *testscript.TestScript, _ bool, names []string) {
+	root := ts.Getenv("CAISSON_ROOT")
+	var pid int
+	if len(names) > 0 { // a command would start another supervisor
+		ts.Check(ts.Exec("minidocker", "inspect", names[0]))
+		var all []engine.Container
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &all))
+		pid = all[0].State.Pid
+	}
+	ts.Check(killSupervisorOf(root))
+	if pid > 0 {
+		p, err := os.FindProcess(pid)
+		ts.Check(err)
+		ts.Check(p.Kill())
+	}
 }
 
 func killSupervisorOf(root string) error {
