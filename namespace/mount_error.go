@@ -1,6 +1,9 @@
 package namespace
 
-import "fmt"
+import (
+	"fmt"
+	"syscall"
+)
 
 // A MountError says which mount an error of a start is about. It is the cause in a [*StartError].
 type MountError struct {
@@ -18,10 +21,14 @@ func (e *MountError) Error() string {
 // Unwrap returns the cause.
 func (e *MountError) Unwrap() error { return e.Err }
 
-// mountError says that an error is about a mount, if it is: n is its place, counted from one.
-func (l *Launch) mountError(n int32, err error) error {
+// mountError says that the error of a step is about a mount, if it is: n is its place, counted from one. A file that is to be mounted on a
+// folder, or a folder on a file, is "not a directory".
+func (l *Launch) mountError(n int32, step string, err error) error {
 	if n <= 0 || int(n) > len(l.Mounts) {
 		return err
+	}
+	if step == "move_mount" && err == syscall.EINVAL { // what mount(2) says; nothing else that is invalid is moved here
+		err = syscall.ENOTDIR
 	}
 	return &MountError{Index: int(n) - 1, Target: l.Mounts[n-1].Target, Err: err}
 }

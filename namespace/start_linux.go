@@ -214,7 +214,7 @@ func (s *starter) openFiles() error {
 			if errors.As(err, &start) {
 				return start
 			}
-			return &StartError{Step: "open", Path: f.text, Err: s.l.mountError(f.mount, err)}
+			return &StartError{Step: "open", Path: f.text, Err: s.l.mountError(f.mount, "open", err)}
 		}
 		if owned {
 			s.owned = append(s.owned, fd)
@@ -363,7 +363,7 @@ func (s *starter) failure(b []byte) error {
 		return &StartError{Step: "read", Path: "report", Err: unix.EBADMSG}
 	}
 	st := s.p.failed(binary.NativeEndian.Uint64(b))
-	return &StartError{Step: st.name, Path: st.path, Err: s.l.mountError(st.mount, syscall.Errno(binary.NativeEndian.Uint64(b[8:])))}
+	return &StartError{Step: st.name, Path: st.path, Err: s.l.mountError(st.mount, st.name, syscall.Errno(binary.NativeEndian.Uint64(b[8:])))}
 }
 
 // died is the error of a process that ended in the middle of its set-up without a report.

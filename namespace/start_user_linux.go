@@ -168,7 +168,7 @@ func (s *starter) setUp(stub *Process) error {
 			continue
 		}
 		if err := idmapMount(s.idmapped[i], ns, m.recursive); err != nil {
-			return &StartError{Step: "mount_setattr", Path: s.p.files[m.file].text, Err: s.l.mountError(s.p.files[m.file].mount, err)}
+			return &StartError{Step: "mount_setattr", Path: s.p.files[m.file].text, Err: s.l.mountError(s.p.files[m.file].mount, "mount_setattr", err)}
 		}
 		i++
 	}
@@ -310,7 +310,7 @@ func (c *compiler) idmap(fd arg, ids *IDMap, recursive bool) {
 func (s *starter) idmapFiles() error {
 	for _, m := range s.p.idmaps {
 		fd, fail := int(s.fds[m.file]), func(err error) error {
-			return &StartError{Step: "mount_setattr", Path: s.p.files[m.file].text, Err: s.l.mountError(s.p.files[m.file].mount, err)}
+			return &StartError{Step: "mount_setattr", Path: s.p.files[m.file].text, Err: s.l.mountError(s.p.files[m.file].mount, "mount_setattr", err)}
 		}
 		if err := kernel.MountSetattr.Err(); err != nil {
 			return fail(err)
