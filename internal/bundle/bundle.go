@@ -108,6 +108,8 @@ func (b *Bundle) check() error {
 		return wrong("linux", "there is none: this is a runtime for Linux")
 	case s.Process == nil:
 		return wrong("process", "there is none")
+	case s.VM != nil:
+		return wrong("vm", "there is no hypervisor: %w", errors.ErrUnsupported)
 	case s.Linux.IntelRdt != nil:
 		return wrong("linux.intelRdt", "groups of resctrl are not made: %w", errors.ErrUnsupported)
 	}
