@@ -75,6 +75,9 @@ func (c client) terminal(t testing.TB, input string, args ...string) result {
 	return r
 }
 
+// sized waits in a container until its terminal has the size of that of client.terminal.
+const sized = `until [ "$(stty size)" = "33 99" ]; do sleep 0.1; done`
+
 // eventually fails unless ok becomes true.
 func eventually(t testing.TB, ok func() bool, format string, args ...any) {
 	t.Helper()

@@ -3,6 +3,7 @@ package peers
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,11 +93,11 @@ var dockerTests = map[string]func(*testing.T, client){
 			"ps | grep -q sleep && echo ok"))
 	},
 	"terminal": func(t *testing.T, d client) {
-		r := d.terminal(t, "", "run", "--rm", "-it", imageName, "sh", "-c", "sleep 0.5; stty size; tty")
+		r := d.terminal(t, "", "run", "--rm", "-it", imageName, "sh", "-c", sized+"; stty size; tty")
 		require.Equal(t, 0, r.code, r.out)
 		require.Contains(t, r.out, "33 99\n/dev/pts/0")
 		newContainer(t, d, "box", "-t", imageName, "sleep", "1000")
-		r = d.terminal(t, "", "exec", "-it", "box", "sh", "-c", "sleep 0.5; stty size; tty; exit 5")
+		r = d.terminal(t, "", "exec", "-it", "box", "sh", "-c", sized+"; stty size; tty; exit 5")
 		require.Equal(t, 5, r.code, r.out)
 		require.Contains(t, r.out, "33 99\n/dev/pts/")
 	},
@@ -131,7 +132,11 @@ var dockerTests = map[string]func(*testing.T, client){
 		require.Contains(t, device.errs, "not permitted")
 	},
 	"oom": func(t *testing.T, d client) {
-		newContainer(t, d, "box", "-m", "16m", "--memory-swap", "16m", imageName, "sh", "-c", "busybox tail /dev/zero; sleep 1; exit 8")
+		newContainer(t, d, "box", "-m", "16m", "--memory-swap", "16m", imageName, "sh", "-c", outOfMemory)
+		eventually(t, func() bool {
+			return d.out(t, "events", "--since", "1h", "--until", strconv.FormatInt(time.Now().Unix()+1, 10), "--filter", "event=oom") != ""
+		}, "dockerd has heard of it")
+		d.out(t, "kill", "-s", "TERM", "box")
 		require.Equal(t, "8", d.out(t, "wait", "box"))
 		eventually(t, func() bool { return d.out(t, "inspect", "-f", "{{.State.OOMKilled}}", "box") == "true" }, "OOMKilled")
 	},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,7 +138,7 @@ var podmanTests = map[string]func(*testing.T, client){
 		require.Equal(t, 0, r.code, r.out)
 		require.Contains(t, r.out, "33 99\n/dev/pts/0\nall")
 		newContainer(t, p, "c", "-t", imageName, "sh", "-c", "sleep 1000")
-		r = p.terminal(t, "", "exec", "-it", "c", "sh", "-c", "sleep 0.5; stty size; tty; exit 5")
+		r = p.terminal(t, "", "exec", "-it", "c", "sh", "-c", sized+"; stty size; tty; exit 5")
 		require.Equal(t, 5, r.code, r.out)
 		require.Contains(t, r.out, "33 99\n/dev/pts/")
 	},
@@ -177,15 +178,18 @@ var podmanTests = map[string]func(*testing.T, client){
 		require.Contains(t, p.fails(t, 2, "exec", "c", "sh", "-c", "for i in $(busybox seq 100); do sleep 5 & done"), "fork")
 	},
 	"oom": func(t *testing.T, p client) {
-		newContainer(t, p, "c", "-m", "16m", "--memory-swap", "16m", imageName, "sh", "-c", "busybox tail /dev/zero; sleep 1; exit 8")
+		newContainer(t, p, "c", "-m", "16m", "--memory-swap", "16m", imageName, "sh", "-c", "busybox tail /dev/zero; exit 8")
 		require.Equal(t, "8", p.out(t, "wait", "c"))
 		newContainer(t, p, "d", "-m", "16m", "--memory-swap", "16m", imageName, "busybox", "tail", "/dev/zero")
 		require.Equal(t, "137", p.out(t, "wait", "d"))
 		// Debian's conmon (2.1.6) leaves the file "oom" in the folder that podman is called in, and podman (4.3.1) looks for it in the
 		// bundle: only from there is it found, with any runtime.
-		id := p.out(t, "create", "--name", "e", "-m", "16m", "--memory-swap", "16m", imageName, "sh", "-c", "busybox tail /dev/zero; sleep 1; exit 8")
+		id := p.out(t, "create", "--name", "e", "-m", "16m", "--memory-swap", "16m", imageName, "sh", "-c", outOfMemory)
 		t.Cleanup(func() { p.out(t, "rm", "-f", "-t", "0", "e") })
-		client(append([]string{"env", "-C", "/var/lib/containers/storage/overlay-containers/" + id + "/userdata"}, p...)).out(t, "start", "e")
+		dir := "/var/lib/containers/storage/overlay-containers/" + id + "/userdata"
+		client(append([]string{"env", "-C", dir}, p...)).out(t, "start", "e")
+		eventually(t, func() bool { _, err := os.Stat(filepath.Join(dir, "oom")); return err == nil }, "conmon has heard of it")
+		p.out(t, "kill", "-s", "TERM", "e")
 		require.Equal(t, "8", p.out(t, "wait", "e"))
 		require.Equal(t, "true", p.out(t, "inspect", "-f", "{{.State.OOMKilled}}", "e"))
 	},
@@ -323,11 +327,18 @@ var podmanTests = map[string]func(*testing.T, client){
 	},
 }
 
+// outOfMemory has a child killed for want of memory, and ends with 8 when it is told to.
+const outOfMemory = "trap 'exit 8' TERM; busybox tail /dev/zero; while :; do sleep 0.1; done"
+
 // newContainer runs a container in the background and removes it when the test ends.
 func newContainer(t *testing.T, c client, name string, args ...string) {
 	t.Helper()
 	c.out(t, append([]string{"run", "-d", "--name", name}, args...)...)
-	t.Cleanup(func() { c.do(t, "", "rm", "-f", name) })
+	remove := []string{"rm", "-f"}
+	if slices.Contains(c, "podman") { // it would give the container ten seconds
+		remove = append(remove, "-t", "0")
+	}
+	t.Cleanup(func() { c.do(t, "", append(remove, name)...) })
 }
 
 // ownCapabilities is the line of /proc/self/status with all capabilities that can be had here.
