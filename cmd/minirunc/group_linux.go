@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"time"
@@ -162,7 +163,7 @@ func (m *making) scopeGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 	m.pids, limits.Pids = limits.Pids, 0
 	m.scope, err = cgroups.CreateScope(ctx, &cgroups.ScopeOptions{
 		Name: unit.Name, Slice: unit.Slice, Description: "minirunc container " + m.ID, PIDs: []int{m.place.Pid()},
-		User: os.Geteuid() != 0, Resources: &limits,
+		User: usersSystemd(), Resources: &limits,
 	})
 	if err != nil {
 		return nil, err
@@ -180,6 +181,20 @@ func (m *making) scopeGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 		return nil, err
 	}
 	return g, nil
+}
+
+// usersSystemd says whether the user's own systemd makes the groups, and not the machine's. Callers such as podman have an ordinary user
+// be root of a user namespace; a whole system in one has a systemd of its own there, which is the machine's.
+func usersSystemd() bool {
+	if os.Geteuid() != 0 {
+		return true
+	}
+	dir := os.Getenv("XDG_RUNTIME_DIR")
+	if dir == "" || !inUserNamespace() {
+		return false
+	}
+	_, err := os.Lstat(filepath.Join(dir, "systemd/private"))
+	return err == nil
 }
 
 // scopeWait bounds how long systemd is waited for.
@@ -207,7 +222,7 @@ func (m *making) leaveScope() error {
 
 // openScope finds the scope of a container that systemd made the group of.
 func (k *container) openScope(ctx context.Context) (*cgroups.Scope, error) {
-	s, err := cgroups.OpenScope(ctx, &cgroups.ScopeOptions{Name: k.Scope, User: os.Geteuid() != 0})
+	s, err := cgroups.OpenScope(ctx, &cgroups.ScopeOptions{Name: k.Scope, User: usersSystemd()})
 	if err == nil && k.ScopeInvocation != "" && k.ScopeInvocation != s.Invocation {
 		return nil, fmt.Errorf("scope %s is another one now: %w", k.Scope, fs.ErrNotExist)
 	}

@@ -166,12 +166,12 @@ func makeUsers() error {
 		"subgid": userName + ":200000:65536\ncontainers:300000:1048576\n",
 	} {
 		path := "/etc/" + file
-		had, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if strings.HasPrefix(file, "sub") {
-			had = nil
+		var had []byte
+		if !strings.HasPrefix(file, "sub") {
+			var err error
+			if had, err = os.ReadFile(path); err != nil {
+				return err
+			}
 		}
 		if err := os.WriteFile(path, append(had, line...), 0o644); err != nil {
 			return err

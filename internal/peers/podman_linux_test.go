@@ -269,7 +269,7 @@ var podmanTests = map[string]func(*testing.T, client){
 	},
 	"pod": func(t *testing.T, p client) {
 		p.out(t, "pod", "create", "--name", "pod", "--share", "net,ipc,uts,pid", "--hostname", "pea", "--infra-image", imageName,
-			"--infra-command", "sleep 1000")
+			"--infra-command", "busybox syslogd -n") // which hears SIGTERM as process 1, too
 		t.Cleanup(func() { p.out(t, "pod", "rm", "-f", "-t", "0", "pod") })
 		for _, name := range []string{"one", "two"} {
 			p.out(t, "run", "-d", "--pod", "pod", "--name", name, imageName, "sleep", "1000")
@@ -283,7 +283,7 @@ var podmanTests = map[string]func(*testing.T, client){
 		}
 		require.NotEqual(t, p.out(t, "exec", "one", "readlink", "/proc/self/ns/mnt"), p.out(t, "exec", "two", "readlink", "/proc/self/ns/mnt"))
 		require.Equal(t, "pea", p.out(t, "exec", "one", "hostname"))
-		require.GreaterOrEqual(t, strings.Count(p.out(t, "exec", "one", "ps"), "sleep"), 3)
+		require.GreaterOrEqual(t, strings.Count(p.out(t, "exec", "one", "ps"), "sleep"), 2)
 		p.out(t, "pod", "pause", "pod")
 		require.Equal(t, "paused", p.out(t, "inspect", "-f", "{{.State.Status}}", "two"))
 		p.out(t, "pod", "unpause", "pod")

@@ -13,7 +13,8 @@
 // serial console. The tests see CAISSON_VM=1.
 //
 // With -systemd the disk has systemd and D-Bus of Debian's packages too, unpacked and not configured. Systemd is the first
-// process then, and starts a bus and the tests, as a service with Delegate=yes, and nothing else: that takes eight seconds.
+// process then, and starts a bus and the tests, as a service with Delegate=yes, and nothing else: that takes eight seconds. With -bring
+// it has a command of this machine too, which is to be of the same release of Debian.
 //
 // The exit code is 0 when the tests of all packages passed, 1 when some failed, the kernel panicked or the time was
 // over, and 2 when the machine could not be made.

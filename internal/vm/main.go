@@ -25,6 +25,8 @@ type options struct {
 	timeout time.Duration
 	boots   int
 	env     []string
+	bring   []string
+	install []string
 	tests   testFlags
 }
 
@@ -54,6 +56,14 @@ func main() {
 	flag.IntVar(&o.tests.count, "count", 1, "run each test `n` times")
 	flag.Func("env", "set `NAME=value` for the tests (may be repeated)", func(s string) error {
 		o.env = append(o.env, s)
+		return nil
+	})
+	flag.Func("bring", "have a `command` of this machine, with its libraries, in the machine, too; takes -systemd (may be repeated)", func(s string) error {
+		o.bring = append(o.bring, s)
+		return nil
+	})
+	flag.Func("install", "have the command of a `package` in the machine, in /usr/local/bin (may be repeated)", func(s string) error {
+		o.install = append(o.install, s)
 		return nil
 	})
 	flag.Parse()
@@ -100,6 +110,11 @@ func run(ctx context.Context, o *options, patterns []string) error {
 	packages, err := build(ctx, o.arch, filepath.Join(work, "disk"), patterns)
 	if err != nil {
 		return err
+	}
+	for _, path := range o.install {
+		if _, err := goCommand(ctx, o.arch, "build", "-o", filepath.Join(work, "disk", "usr/local/bin")+"/", path); err != nil {
+			return err
+		}
 	}
 	job := newJob(packages, o)
 	m := &machine{options: o, kernel: k, archive: a, work: work, job: job}

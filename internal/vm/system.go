@@ -110,7 +110,15 @@ func (m *machine) system(ctx context.Context, first, disk string) error {
 	if err := os.CopyFS(disk, os.DirFS(from)); err != nil {
 		return err
 	}
-	return copyFile(first, filepath.Join(disk, job.Runner), 0o755)
+	if err := copyFile(first, filepath.Join(disk, job.Runner), 0o755); err != nil {
+		return err
+	}
+	for _, name := range m.options.bring {
+		if err := bring(ctx, name, disk); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // systemdLine are the kernel's parameters that systemd reads.
