@@ -81,5 +81,7 @@ func (e *Engine) SearchImages(ctx context.Context, f *image.Filter) ([]*image.Su
 // PruneImages deletes the images that have no name and, with all set, those that no container uses, of which f, if it is
 // not nil, chooses; and what no image needs.
 func (e *Engine) PruneImages(ctx context.Context, all bool, f *image.Filter) (*image.Removed, error) {
-	return e.images.Prune(ctx, &image.PruneOptions{Untagged: true, Unused: all, Filter: f, InUse: e.imageUser})
+	removed, err := e.images.Prune(ctx, &image.PruneOptions{Untagged: true, Unused: all, Filter: f, InUse: e.imageUser})
+	e.noteRemoved(removed)
+	return removed, err
 }

@@ -50,6 +50,9 @@ type Config struct {
 	StdinOnce bool `json:",omitempty"`
 	// StopSignal is a name ("SIGINT", "int") or number. Empty means the image's, else SIGTERM.
 	StopSignal string `json:",omitempty"`
+	// StopTimeout is for how many seconds who stops it is to wait before it is killed, if they choose none: -1 for ever. Nil means
+	// [StopTimeout]. [Engine.Stop] takes what it is given.
+	StopTimeout *int `json:",omitempty"`
 
 	// Hostname in the container. Empty means the first twelve digits of its ID, or the host's name if Network is "host".
 	Hostname string `json:",omitempty"`

@@ -35,14 +35,20 @@ func (e *Engine) reserve(rec *Container) (*network.Reservation, error) {
 }
 
 // connect connects the process that waits to be executed, and writes down its addresses.
-func (r *Run) connect(ctx context.Context, pid int) error {
+func (r *Run) connect(ctx context.Context, pid int) (err error) {
 	rec := r.record
 	if len(rec.Networks) == 0 {
 		return nil
 	}
+	defer func() {
+		if err == nil {
+			for _, at := range rec.Networks {
+				r.e.noteConnection("connect", rec.ID, at.Network)
+			}
+		}
+	}()
 	ns, user := r.c.NetworkFiles()
 	if r.supervised {
-		var err error
 		if rec.Endpoints, err = r.e.connectSupervised(ctx, rec, pid, ns, user); err != nil {
 			return err
 		}
@@ -50,7 +56,6 @@ func (r *Run) connect(ctx context.Context, pid int) error {
 	}
 	o := rec.sandboxOptions()
 	o.NoResolver, o.Network, o.User = r.c.Keep != nil, ns, user
-	var err error
 	if o.Audit, r.egressLog, err = r.e.audit(rec, r.audited); err != nil {
 		return err
 	}

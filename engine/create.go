@@ -65,7 +65,11 @@ func (e *Engine) create(ctx context.Context, cfg *Config) (_ *Container, err err
 	if err := os.Rename(tmp, e.path(c.ID)); err != nil {
 		return nil, err
 	}
-	return c, durable.SyncDir(filepath.Join(e.dir, "containers"))
+	if err := durable.SyncDir(filepath.Join(e.dir, "containers")); err != nil {
+		return nil, err
+	}
+	e.note("create", c)
+	return c, nil
 }
 
 // prepare works out what a container with the configuration would be. It touches nothing.
@@ -149,7 +153,10 @@ func (e *Engine) makeVolumes(c *Container) error {
 				*o = *m.Create
 			}
 			o.Anonymous = slices.Contains(c.AnonymousVolumes, m.Source)
-			if _, err := e.volumes.Create(m.Source, o); err != nil && !errors.Is(err, fs.ErrExist) {
+			switch _, err := e.volumes.Create(m.Source, o); {
+			case err == nil:
+				e.Note(VolumeEvent, "create", m.Source, map[string]string{"driver": "local"})
+			case !errors.Is(err, fs.ErrExist):
 				return err
 			}
 		case "bind":

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -188,7 +189,7 @@ const StopTimeout = 10 * time.Second
 // Stop sends the container that ref names its stop signal and waits for its end; when timeout has passed, it kills it.
 // A negative timeout waits for ever. One that does not run is left as it is, and its restart policy does not have it started any more.
 // ctx bounds the whole.
-func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) error {
+func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) (err error) {
 	c, err := e.Inspect(ctx, ref)
 	if err == nil && c.restarts() {
 		if err = e.halt(ctx, c); err == nil {
@@ -198,6 +199,12 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) er
 	if err != nil || c.State.Status != Running {
 		return err
 	}
+	e.note("kill", c, "signal", strconv.Itoa(c.StopSignal))
+	defer func() {
+		if err == nil {
+			e.note("stop", c)
+		}
+	}()
 	grace := ctx
 	if timeout >= 0 {
 		var cancel context.CancelFunc
@@ -236,7 +243,7 @@ func (e *Engine) stopKept(ctx, grace context.Context, c *Container) error {
 
 // Kill sends a signal to the command of the running container that ref names. After one that asks to end, its restart policy does not
 // have it started again.
-func (e *Engine) Kill(ctx context.Context, ref string, sig syscall.Signal) error {
+func (e *Engine) Kill(ctx context.Context, ref string, sig syscall.Signal) (err error) {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
 		return err
@@ -244,6 +251,11 @@ func (e *Engine) Kill(ctx context.Context, ref string, sig syscall.Signal) error
 	if c.State.Status != Running {
 		return conflict("cannot kill container: %s: container %s is not running", ref, c.ShortID())
 	}
+	defer func() {
+		if err == nil {
+			e.note("kill", c, "signal", strconv.Itoa(int(sig)))
+		}
+	}()
 	if c.State.Detached {
 		r, err := e.Adopt(ctx, c.ID)
 		if err != nil {

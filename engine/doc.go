@@ -17,6 +17,7 @@
 //	                        that are bound at /etc/hosts, /etc/hostname and /etc/resolv.conf
 //	containers/names/<name> the ID of the container that has the name
 //	containers/lock         the lock under which containers are made and removed
+//	events/                 log and log.1, what happened: an [Event] in a line of JSON each
 //	tmp/                    what is being made or removed; who deletes a folder holds a lock on it
 //
 // # Several processes, crashes

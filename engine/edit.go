@@ -84,6 +84,9 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 		}
 		return errors.Join(err, e.releaseName(name, id))
 	}
+	if c, err := e.Inspect(ctx, id); err == nil {
+		e.note("rename", c, "oldName", "/"+old)
+	}
 	return e.releaseName(old, id)
 }
 
@@ -109,5 +112,6 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout time.Duration)
 	if err != nil {
 		return err
 	}
+	e.note("restart", r.record)
 	return r.Leave()
 }

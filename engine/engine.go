@@ -76,6 +76,8 @@ type Engine struct {
 	supervisor atomic.Pointer[supervisor] // while this program is it
 	patience   time.Duration              // askPatience
 
+	bell bell // of events
+
 	deleting sync.WaitGroup // files of what is out of sight already
 }
 
@@ -122,7 +124,7 @@ func open(ctx context.Context, dir string, o *Options) (*Engine, error) {
 	if e.log == nil {
 		e.log = slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError + 1}))
 	}
-	for _, d := range []string{"", "containers", "containers/names", "tmp"} {
+	for _, d := range []string{"", "containers", "containers/names", "events", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return nil, err
 		}

@@ -31,6 +31,7 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, o *RemoveImageOpti
 		}
 	}
 	removed, err := e.images.Remove(ctx, ref, &image.RemoveOptions{Force: o.Force, InUse: e.imageUser})
+	e.noteRemoved(removed)
 	switch {
 	case errors.Is(err, image.ErrNotFound):
 		return nil, notFound("No such image: %s", familiar(ref))

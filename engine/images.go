@@ -41,7 +41,11 @@ func (e *Engine) Pull(ctx context.Context, ref string, o *PullOptions) (*image.I
 		defer stop()
 		po.Client = carried
 	}
-	return image.Pull(ctx, e.images, ref, po)
+	img, err := image.Pull(ctx, e.images, ref, po)
+	if err == nil {
+		e.noteImage("pull", familiar(ref), ref)
+	}
+	return img, err
 }
 
 // Image returns the image that ref names, or a [NotFound] error.
@@ -78,6 +82,11 @@ func (e *Engine) Images(ctx context.Context) ([]*image.Image, error) { return e.
 // Tag gives an image another name.
 func (e *Engine) Tag(ctx context.Context, ref, name string) error {
 	err := e.images.Tag(ctx, ref, name)
+	if err == nil {
+		if img, err := e.Image(ctx, name); err == nil {
+			e.noteImage("tag", img.ID.String(), name)
+		}
+	}
 	switch {
 	case errors.Is(err, image.ErrNotFound):
 		return notFound("No such image: %s", familiar(ref))

@@ -237,6 +237,11 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 	if err := e.changeRunning(ctx, c, supervised, running); err != nil {
 		return err
 	}
+	if at := supervised.Connection; at != nil {
+		e.noteConnection("connect", c.ID, at.Network)
+	} else {
+		e.noteConnection("disconnect", c.ID, supervised.Network)
+	}
 	err = e.editAs(ctx, c.ID, true, func(c *Container) error {
 		_ = stopped(c) // the document says so already
 		return nil

@@ -116,6 +116,8 @@ func (e *Engine) CreateNetwork(ctx context.Context, name string, o *network.Crea
 		return n, conflict("network with name %s already exists", name)
 	case errors.Is(err, network.ErrInvalid), errors.Is(err, network.ErrName):
 		return n, &Error{Kind: Invalid, Message: "invalid network", Err: err}
+	case err == nil:
+		e.noteNetwork("create", &n)
 	}
 	return n, err
 }
@@ -166,6 +168,8 @@ func (e *Engine) RemoveNetwork(ctx context.Context, ref string) error {
 	}
 	err = e.networks.Remove(ctx, n.Name)
 	switch {
+	case err == nil:
+		e.noteNetwork("destroy", &n)
 	case errors.Is(err, network.ErrNotFound):
 		return notFound("network %s not found", ref)
 	case errors.Is(err, network.ErrInUse):
@@ -186,6 +190,7 @@ func (e *Engine) PruneNetworks(ctx context.Context, o *network.PruneOptions) ([]
 	}})
 	var names []string
 	for _, n := range removed {
+		e.noteNetwork("destroy", &n)
 		names = append(names, n.Name)
 	}
 	return names, err

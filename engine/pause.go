@@ -12,7 +12,11 @@ func (e *Engine) Pause(ctx context.Context, ref string) error {
 		if r.c.Paused() {
 			return conflict("container %s is already paused", r.record.Name)
 		}
-		return r.c.Pause(ctx)
+		err := r.c.Pause(ctx)
+		if err == nil {
+			e.note("pause", r.record)
+		}
+		return err
 	})
 }
 
@@ -22,7 +26,11 @@ func (e *Engine) Unpause(ctx context.Context, ref string) error {
 		if !r.c.Paused() {
 			return conflict("container %s is not paused", r.record.Name)
 		}
-		return r.c.Resume()
+		err := r.c.Resume()
+		if err == nil {
+			e.note("unpause", r.record)
+		}
+		return err
 	})
 }
 

@@ -130,6 +130,7 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 		// A full disk must not keep anybody from seeing and removing it; the next look tries again.
 		e.log.Warn("the end of a container could not be written down", "id", c.ID, "error", err)
 	}
+	e.noteEnd(c)
 	if c.State.Restarting && e.halted(c.ID) { // whoever halts it now finds it written, but one before that may have read that it runs
 		if err := e.noRestart(c); err != nil {
 			e.log.Warn("container that was told to end", "id", c.ID, "error", err)

@@ -144,5 +144,6 @@ func (e *Engine) unlink(ctx context.Context, c *Container, volumes bool) (_ *lea
 		return nil, err
 	}
 	left.volumes = e.unlinkVolumes(c)
+	e.note("destroy", c)
 	return left, nil
 }

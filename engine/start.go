@@ -130,6 +130,7 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	if err := r.c.Start(ctx); err != nil {
 		return err
 	}
+	r.e.note("start", r.record)
 	r.assureSupervised(ctx)
 	return nil
 }
@@ -198,6 +199,7 @@ func (r *Run) Wait(ctx context.Context) error {
 		r.e.log.Warn("container's mounts", "id", r.record.ID, "error", e)
 	}
 	var kept error
+	r.e.noteEnd(r.record)
 	if r.record.Config.AutoRemove {
 		kept = r.e.remove(ctx, r.record, true)
 	} else {

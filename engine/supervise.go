@@ -22,6 +22,10 @@ type SuperviseOptions struct {
 	Idle time.Duration
 	// Ready, if it is not nil, is called when the supervisor answers, and serves what one before it served.
 	Ready func()
+	// Ends has the end of every container that was started with StartOptions.Detach written down at once, whichever program started it, as
+	// who reads events expects ([Engine.OpenEvents]). By default that is done for those that need a supervisor, and for others when
+	// somebody looks.
+	Ends bool
 	// LeaveUnit moves this process out of the service or scope of systemd that it is in, whose end would be its end, too (KillMode), to
 	// where detached containers of such programs are: a control group below "/caisson", which stays. Where that is not allowed it stays
 	// where it is.
@@ -64,11 +68,19 @@ func (e *Engine) Supervise(ctx context.Context, o *SuperviseOptions) (err error)
 	e.supervisor.Store(s)
 	defer e.supervisor.Store(nil)
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	var answering sync.WaitGroup
+	if s.ends = o.Ends; s.ends {
+		r, err := e.OpenEvents(time.Time{}) // before the containers are looked at: none is missed
+		if err != nil {
+			s.cancel()
+			return errors.Join(fmt.Errorf("supervise: %w", err), server.Close())
+		}
+		answering.Go(func() { s.followStarts(r) })
+	}
 	s.resumeAll()
 	if o.Ready != nil {
 		o.Ready()
 	}
-	var answering sync.WaitGroup
 	answering.Go(func() { server.Serve(s.answer) })
 	s.untilIdle(ctx, o.Idle)
 	s.finishStarts()
@@ -88,6 +100,7 @@ type supervisor struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	watching sync.WaitGroup
+	ends     bool // see SuperviseOptions
 
 	turn sync.Mutex // of who changes what is served
 
@@ -182,6 +195,27 @@ func (s *supervisor) resumeAll() {
 	}
 }
 
+// followStarts watches containers as they are started, until the supervisor ends.
+func (s *supervisor) followStarts(r *EventReader) {
+	defer r.Close()
+	for {
+		ev, err := r.Next(s.ctx)
+		if err != nil {
+			if s.ctx.Err() == nil {
+				s.e.log.Warn("events", "error", err)
+			}
+			return
+		}
+		if ev.Type != ContainerEvent || ev.Action != "start" || !isID(ev.ID) || !s.begin() {
+			continue
+		}
+		if err := s.resume(s.ctx, ev.ID); err != nil && s.ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) {
+			s.e.log.Warn("container that was started", "id", ev.ID, "error", err)
+		}
+		s.done()
+	}
+}
+
 // resume serves a container that runs, and that nobody serves, and starts again one that is to be.
 func (s *supervisor) resume(ctx context.Context, id string) error {
 	if s.find(id) != nil {
@@ -194,7 +228,7 @@ func (s *supervisor) resume(ctx context.Context, id string) error {
 		}
 		return err
 	}
-	if !c.State.Supervised && !c.restarts() {
+	if !c.State.Supervised && !c.restarts() && !(s.ends && c.State.Detached) {
 		return nil
 	}
 	err = s.watch(ctx, id, c)

@@ -33,8 +33,17 @@ func (e *Engine) Update(ctx context.Context, ref string, u *Update) error {
 	if err := u.RestartPolicy.check(); err != nil {
 		return err
 	}
-	if err := e.edit(ctx, ref, func(c *Container) error { return e.update(ctx, c, u) }); err != nil || u.RestartPolicy.Name == "" {
+	var changed *Container
+	err := e.edit(ctx, ref, func(c *Container) error {
+		changed = c
+		return e.update(ctx, c, u)
+	})
+	if err != nil {
 		return err
+	}
+	e.note("update", changed)
+	if u.RestartPolicy.Name == "" {
+		return nil
 	}
 	return e.policyChanged(ctx, ref)
 }

@@ -23,6 +23,9 @@ func (e *Engine) CreateVolume(name string, o *volume.CreateOptions) (string, err
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", volumeError("", name, err)
 	}
+	if err == nil {
+		e.Note(VolumeEvent, "create", v.Name, map[string]string{"driver": "local"})
+	}
 	return cmp.Or(v.Name, name), nil
 }
 
@@ -53,6 +56,9 @@ func (e *Engine) unlinkVolume(ctx context.Context, name string) (*volume.Unlinke
 	v, err := e.volumes.Unlink(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, notFound("get %s: no such volume", name)
+	}
+	if err == nil {
+		e.Note(VolumeEvent, "destroy", name, map[string]string{"driver": "local"})
 	}
 	return v, err
 }
