@@ -66,7 +66,9 @@ func newPeer(t *testing.T) *peer {
 	p := &peer{T: t, e: e, s: &Server{Engine: e}, socket: filepath.Join(t.TempDir(), "api.sock"), config: t.TempDir()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, supervised, served := make(chan struct{}), make(chan error, 1), make(chan error, 1)
-	go func() { supervised <- e.Supervise(ctx, &engine.SuperviseOptions{Ready: func() { close(ready) }}) }()
+	go func() {
+		supervised <- e.Supervise(ctx, &engine.SuperviseOptions{Ends: true, Ready: func() { close(ready) }})
+	}()
 	<-ready
 	l, err := Listen(ctx, "unix://"+p.socket, nil)
 	require.NoError(t, err)

@@ -38,7 +38,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	cancel()
 	err = errors.Join(err, server.Close())
+	s.execs.end()
 	s.calls.wait()
+	s.execs.wait.Wait()
 	return err
 }
 

@@ -30,6 +30,9 @@ type Server struct {
 	log   *slog.Logger
 	execs execs
 
+	consoles    consoles
+	attachments attachments
+
 	calls calls
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -85,7 +85,7 @@ func (r *runFlags) fillResources() error {
 		return err
 	}
 	for _, rule := range f.deviceRules {
-		d, err := parseDeviceRule(rule)
+		d, err := engine.ParseDeviceRule(rule)
 		if err != nil {
 			return err
 		}
@@ -141,22 +141,4 @@ func (r *resourceFlags) fillDevices(to *cgroups.Resources) error {
 		}
 	}
 	return nil
-}
-
-var deviceRule = regexp.MustCompile(`^([acb]) ([0-9]{1,9}|\*):([0-9]{1,9}|\*) ([rwm]{1,3})$`)
-
-// parseDeviceRule parses a rule such as "c 1:3 rwm".
-func parseDeviceRule(s string) (cgroups.DeviceRule, error) {
-	m := deviceRule.FindStringSubmatch(s)
-	if m == nil {
-		return cgroups.DeviceRule{}, fmt.Errorf("invalid device cgroup format '%s': the correct one is 'c 1:3 rwm'", s)
-	}
-	number := func(s string) int64 {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return cgroups.AnyDevice
-		}
-		return n
-	}
-	return cgroups.DeviceRule{Allow: true, Type: m[1][0], Major: number(m[2]), Minor: number(m[3]), Access: m[4]}, nil
 }

@@ -106,7 +106,7 @@ func (a *app) command() *cobra.Command {
 		a.tagCommand(), a.inspectCommand(), a.volumeCommand(), a.versionCommand(), a.infoCommand(), a.systemCommand())
 	root.AddCommand(a.logsCommand(), a.attachCommand(), a.execCommand(), a.stopCommand(), a.killCommand(), a.waitCommand(),
 		a.pauseCommand(), a.unpauseCommand(), a.renameCommand(), a.restartCommand(), a.updateCommand(), a.topCommand(), a.statsCommand(), a.cpCommand())
-	root.AddCommand(a.networkCommand(), a.portCommand(), a.superviseCommand())
+	root.AddCommand(a.networkCommand(), a.portCommand(), a.superviseCommand(), a.daemonCommand())
 	root.AddCommand(a.imageCommands()...)
 	return root
 }

@@ -1,0 +1,307 @@
+package dockerapi
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/moby/api/types"
+
+	"github.com/caisson-engine/caisson/engine"
+	"github.com/caisson-engine/caisson/namespace"
+)
+
+// A tie is a container's log and its input, if that is asked for.
+type tie struct {
+	log *namespace.LogReader
+	in  io.WriteCloser // nil without
+	end func()         // ends the input for all
+	err error
+}
+
+func (t *tie) close() {
+	if t.in != nil {
+		_ = t.in.Close()
+	}
+	if t.log != nil {
+		_ = t.log.Close()
+	}
+}
+
+// open opens the log of a container that runs, and the input.
+func openTie(ctx context.Context, e *engine.Engine, run *engine.Run, input bool) *tie {
+	t := &tie{end: func() {}}
+	if t.log, t.err = e.Log(ctx, run.Container().ID); t.err != nil || !input {
+		return t
+	}
+	in, err := run.Process().Input(ctx)
+	if err != nil { // it has none, or has ended
+		return t
+	}
+	t.in = in
+	t.end = func() { _ = run.Process().CloseInput(context.WithoutCancel(ctx)) }
+	return t
+}
+
+// Attachments are the clients that wait for the start of a container: what it prints may be all over, and it removed, as soon as who
+// starts it lets go of it.
+type attachments struct {
+	mu   sync.Mutex
+	wait map[string]map[chan *tie]bool // whether they want the input
+}
+
+// add has the start of a container give its log and input to the channel. done is to be called.
+func (a *attachments) add(id string, input bool) (c chan *tie, done func()) {
+	c = make(chan *tie, 1)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.wait == nil {
+		a.wait = make(map[string]map[chan *tie]bool)
+	}
+	if a.wait[id] == nil {
+		a.wait[id] = make(map[chan *tie]bool)
+	}
+	a.wait[id][c] = input
+	return c, func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.wait[id], c)
+		if len(a.wait[id]) == 0 {
+			delete(a.wait, id)
+		}
+		select {
+		case t := <-c: // nobody has taken it
+			t.close()
+		default:
+		}
+	}
+}
+
+// started serves those who wait for a container's start.
+func (a *attachments) started(ctx context.Context, e *engine.Engine, run *engine.Run) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id := run.Container().ID
+	for c, input := range a.wait[id] {
+		t := openTie(ctx, e, run, input)
+		c <- t
+		delete(a.wait[id], c)
+	}
+}
+
+// attachContainer connects a client with a container's input and output, from now on: of one that does not run when it is started.
+func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	c, err := s.Engine.Inspect(r.Context(), r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	if c.State.Paused {
+		return failure(http.StatusConflict, "container %s is paused, unpause the container before attach", c.Name)
+	}
+	streams := wanted(q)
+	follow, input := q.bool("stream"), q.bool("stream") && q.bool("stdin") && c.Config.OpenStdin
+	started, done := s.attachments.add(c.ID, input)
+	defer done()
+	events, err := s.Engine.OpenEvents(time.Time{})
+	if err != nil {
+		return err
+	}
+	defer events.Close()
+	if c, err = s.Engine.Inspect(r.Context(), c.ID); err != nil { // as it is now
+		return err
+	}
+	var t *tie
+	if c.State.Status == engine.Running {
+		if t, err = s.tieTo(r.Context(), c, input); err != nil {
+			return err
+		}
+		defer t.close()
+		for err == nil && !q.bool("logs") { // what was printed before belongs to logs
+			_, err = t.log.Next()
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+	h, err := hijack(w, r, c.Config.TTY)
+	if err != nil {
+		return err
+	}
+	defer h.close()
+	if t == nil && !follow {
+		return nil
+	}
+	if t == nil {
+		if t = s.awaitStart(h, c, started, events, input); t == nil {
+			return nil // the client has hung up, or it is removed
+		}
+		defer t.close()
+	}
+	s.Engine.Note(engine.ContainerEvent, "attach", c.ID, map[string]string{"name": c.Name, "image": c.Config.Image})
+	if t.in != nil {
+		go h.typing(t, c.Config.StdinOnce && !c.Config.TTY)
+	}
+	out := &multiplexer{w: h.conn, raw: c.Config.TTY}
+	for {
+		var f *namespace.Frame
+		if follow {
+			f, err = t.log.Follow(h.ctx)
+		} else {
+			f, err = t.log.Next()
+		}
+		if err != nil {
+			return nil // it has ended, or the client has
+		}
+		if streams[f.Stream&1] {
+			if _, err := out.write(f.Stream, f.Data); err != nil {
+				return nil
+			}
+		}
+	}
+}
+
+// wanted are the streams that the parameters ask for, by number.
+func wanted(q query) [2]bool {
+	return [2]bool{namespace.Stdout & 1: q.bool("stdout"), namespace.Stderr & 1: q.bool("stderr")}
+}
+
+// tieTo opens the log and the input of a container that runs.
+func (s *Server) tieTo(ctx context.Context, c *engine.Container, input bool) (*tie, error) {
+	run, err := s.Engine.Adopt(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+	t := openTie(ctx, s.Engine, run, input)
+	if t.err != nil {
+		t.close()
+		return nil, t.err
+	}
+	return t, nil
+}
+
+// awaitStart waits until a container is started, by this server or another program. It is nil if the client hangs up before, or the
+// container is removed.
+func (s *Server) awaitStart(h *hijacked, c *engine.Container, started chan *tie, events *engine.EventReader, input bool) *tie {
+	ctx, cancel := context.WithCancel(h.ctx)
+	defer cancel()
+	elsewhere := make(chan bool)
+	go func() {
+		defer close(elsewhere)
+		for {
+			ev, err := events.Next(ctx)
+			if err != nil {
+				return
+			}
+			if ev.ID == c.ID && (ev.Action == "start" || ev.Action == "destroy") {
+				elsewhere <- ev.Action == "start"
+				return
+			}
+		}
+	}()
+	var t *tie
+	select {
+	case t = <-started:
+	case is := <-elsewhere:
+		select {
+		case t = <-started: // it was this server after all
+		default:
+			if is {
+				t, _ = s.tieTo(h.ctx, c, input)
+			}
+		}
+	}
+	cancel()
+	for range elsewhere { // events is read no more
+	}
+	if t != nil && t.err != nil {
+		t.close()
+		return nil
+	}
+	return t
+}
+
+// A hijacked connection belongs to a handler.
+type hijacked struct {
+	conn net.Conn
+	in   io.Reader // with what was read ahead
+	ctx  context.Context
+	stop func()
+}
+
+// hijack takes the connection of a request over and sends the answer's head, as an upgrade if the client asks for one.
+func hijack(w http.ResponseWriter, r *http.Request, raw bool) (*hijacked, error) {
+	kind := types.MediaTypeRawStream
+	if !raw && versionOf(r) >= mustVersion("1.42") {
+		kind = types.MediaTypeMultiplexedStream
+	}
+	head := "HTTP/1.1 200 OK\r\nContent-Type: " + kind + "\r\n\r\n"
+	if strings.EqualFold(r.Header.Get("Upgrade"), "tcp") {
+		head = "HTTP/1.1 101 UPGRADED\r\nContent-Type: " + kind + "\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nApi-Version: " + MaxVersion + "\r\n\r\n"
+	}
+	c, rw, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	if a, ok := w.(*answer); ok {
+		a.begun = true
+	}
+	h := &hijacked{conn: c, in: rw.Reader}
+	ctx, cancel := context.WithCancel(r.Context())
+	h.ctx = ctx
+	unlink := context.AfterFunc(ctx, func() { _ = c.Close() }) // what is blocked in it ends
+	h.stop = func() {
+		unlink()
+		cancel()
+		_ = c.Close()
+	}
+	_ = c.SetDeadline(time.Time{})
+	if _, err := io.WriteString(c, head); err != nil {
+		h.stop()
+		return nil, context.Canceled
+	}
+	return h, nil
+}
+
+func (h *hijacked) close() { h.stop() }
+
+// typing copies what the client sends to the container's input, until that or the connection ends. once says that then the input ends for
+// all.
+func (h *hijacked) typing(t *tie, once bool) {
+	_, _ = io.Copy(t.in, h.in)
+	if once {
+		t.end()
+	}
+}
+
+// A multiplexer writes both streams of a process to one connection: raw, or as frames with a head of the stream and the length.
+type multiplexer struct {
+	mu  sync.Mutex
+	w   io.Writer
+	raw bool
+}
+
+func (m *multiplexer) write(stream namespace.Stream, b []byte) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.raw || len(b) == 0 {
+		return m.w.Write(b)
+	}
+	number := byte(1)
+	if stream == namespace.Stderr {
+		number = 2
+	}
+	frame := make([]byte, 8, 8+len(b))
+	frame[0] = number
+	binary.BigEndian.PutUint32(frame[4:], uint32(len(b)))
+	if _, err := m.w.Write(append(frame, b...)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
