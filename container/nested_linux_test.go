@@ -2,15 +2,11 @@ package container_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -81,34 +77,32 @@ func TestInContainer(t *testing.T) {
 		return string(out)
 	}
 	host, mapped := nestedRoot(t), nestedRoot(t)
-	require.NoError(t, filepath.WalkDir(mapped, func(path string, _ fs.DirEntry, err error) error {
-		return errors.Join(err, os.Lchown(path, 100000, 100000))
-	}))
+	testenv.ChownAll(t, mapped, 100000)
 	type C = container.Container
 	unmask := func(c *C) { c.NoSeccomp, c.MaskedPaths, c.ReadOnlyPaths = true, []string{}, []string{} }
 	for name, x := range map[string]struct {
 		change         func(*C)
-		users          bool // whether it is so in a user namespace only
 		plain, noGroup string
+		mapped         string // of both, in a user namespace
 	}{
-		"default":   {func(*C) {}, false, filtered, filtered},
-		"no filter": {func(c *C) { c.NoSeccomp = true }, false, covered, covered},
-		"unmasked":  {unmask, false, works, works},
-		"SYS_ADMIN": {func(c *C) { c.NoSeccomp, c.CapAdd = true, []string{"SYS_ADMIN"} }, false, noGroups, noNetwork},
-		"two":       {func(c *C) { c.NoSeccomp, c.CapAdd = true, []string{"SYS_ADMIN", "NET_ADMIN"} }, false, noGroups, works},
+		"default":   {func(*C) {}, filtered, filtered, filtered},
+		"no filter": {func(c *C) { c.NoSeccomp = true }, covered, covered, covered},
+		"unmasked":  {unmask, works, works, works},
+		"SYS_ADMIN": {func(c *C) { c.NoSeccomp, c.CapAdd = true, []string{"SYS_ADMIN"} }, noGroups, noNetwork, noNetwork},
+		"two":       {func(c *C) { c.NoSeccomp, c.CapAdd = true, []string{"SYS_ADMIN", "NET_ADMIN"} }, noGroups, works, works},
 		"all in a user namespace": {func(c *C) {
 			unmask(c)
 			c.CapAdd = []string{"ALL"}
-		}, true, noGroups, works},
+		}, "", "", works},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if !x.users {
+			if x.plain != "" {
 				requireInner(t, run(t, host, x.change), x.plain, x.noGroup)
 			}
 			requireInner(t, run(t, mapped, func(c *C) {
 				c.UIDMappings, c.GIDMappings = idMaps, idMaps
 				x.change(c)
-			}), x.plain, x.noGroup)
+			}), x.mapped, x.mapped)
 		})
 	}
 	out := run(t, host, func(c *C) { c.Privileged = true })
@@ -117,46 +111,41 @@ func TestInContainer(t *testing.T) {
 	require.Contains(t, run(t, host, func(c *C) {}), "lacks user namespaces: ")
 }
 
+// inPodman returns what runs inner in a container of podman's with the options.
+func inPodman(t *testing.T, u *testenv.User) func(options ...string) string {
+	root := nestedRoot(t)
+	run := testenv.Podman(t, u, root)
+	return func(options ...string) string { return run(options, "/bin/inner") }
+}
+
 // TestInPodman runs our containers in containers of podman's.
 func TestInPodman(t *testing.T) {
 	testenv.RequireRoot(t)
-	testenv.RequireCommand(t, "podman", "runc")
 	testenv.RequireKernel(t, 5, 12)
-	testenv.ReapOrphans(t)
-	root := nestedRoot(t)
-	run, err := os.MkdirTemp("/tmp", "podman-") // podman wants a short path
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(run)) })
-	parent := "podman-" + testenv.CgroupName(t)
-	t.Cleanup(func() { // podman leaves it
-		for _, pattern := range []string{"/*", ""} {
-			for _, at := range []string{"/sys/fs/cgroup/", "/sys/fs/cgroup/*/"} {
-				left, err := filepath.Glob(at + parent + pattern)
-				require.NoError(t, err)
-				for _, dir := range left {
-					if st, err := os.Lstat(dir); err == nil && st.IsDir() {
-						require.Eventually(t, func() bool { // podman's own processes end later
-							err = os.Remove(dir)
-							return err == nil || os.IsNotExist(err)
-						}, 20*time.Second, 10*time.Millisecond, dir)
-					}
-				}
-			}
-		}
-	})
-	podman := func(args ...string) string {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		// crun knows no hybrid control groups, and has limits raised that this program may not raise.
-		all := append([]string{"--root", run + "/root", "--runroot", run + "/run", "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs",
-			"--runtime", "runc", "run", "--rm", "--network", "none", "--cgroup-parent", "/" + parent, "--ulimit", "nofile=123:456", "--ulimit",
-			"nproc=1000:2000"}, args...)
-		out, err := exec.CommandContext(ctx, "podman", append(all, "--rootfs", root, "/bin/inner")...).CombinedOutput()
-		require.NoError(t, err, string(out))
-		return string(out)
-	}
+	podman := inPodman(t, nil)
 	requireInner(t, podman(), covered, covered)
 	requireInner(t, podman("--security-opt", "unmask=ALL"), noName, noName) // podman's filter lets others unshare and mount
 	requireInner(t, podman("--security-opt", "unmask=ALL", "--security-opt", "seccomp=unconfined"), works, works)
 	requireInner(t, podman("--privileged"), works, works)
+}
+
+// TestInRootlessPodman does so in those of an ordinary user: what is in the way, and what would help, is known before a container is
+// started.
+func TestInRootlessPodman(t *testing.T) {
+	testenv.RequireRoot(t)
+	testenv.RequireKernel(t, 5, 12)
+	podman := inPodman(t, testenv.NewUser(t, true))
+	out := podman()
+	requireInner(t, out, covered, covered)
+	require.Regexp(t, "lacks containers: .*a proc may be mounted .* only where another one is seen whole; the container .* takes .*systempaths", out)
+	out = podman("--security-opt", "unmask=ALL")
+	requireInner(t, out, noName, noName)
+	require.Regexp(t, "lacks containers: .*a seccomp filter confines the program.*; give .*seccomp=unconfined", out)
+	out = podman("--security-opt", "unmask=ALL", "--security-opt", "seccomp=unconfined")
+	requireInner(t, out, works, works)
+	require.NotContains(t, out, "lacks containers")
+	out = podman("--privileged") // all capabilities, but in a user namespace
+	requireInner(t, out, works, works)
+	require.NotContains(t, out, "lacks containers")
+	require.Contains(t, out, "lacks control groups: ")
 }

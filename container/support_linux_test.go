@@ -28,7 +28,7 @@ func TestSupported(t *testing.T) {
 	testenv.RequireRoot(t)
 	testenv.RequireKernel(t, 5, 12)
 	all := container.Supported()
-	require.Len(t, all, 6)
+	require.Len(t, all, 7)
 	for _, s := range all {
 		if s.Feature != "time namespaces" {
 			require.True(t, s.Available, s)
@@ -43,7 +43,7 @@ func TestSupported(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
 	for _, want := range []string{
-		"user namespaces: true: : \n", "ranges of ids: false: ", "idmapped mounts: false: mapping the owners of a mount takes CAP_SYS_ADMIN",
+		"containers: true: : \n", "user namespaces: true: : \n", "ranges of ids: false: ", "idmapped mounts: false: mapping the owners of a mount takes CAP_SYS_ADMIN",
 		"overlay: true: ", "control groups: false: ", "Delegate=yes",
 	} {
 		require.Contains(t, string(out), want)

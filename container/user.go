@@ -152,10 +152,11 @@ func (c *Container) joinIf(own bool) namespace.Namespace {
 }
 
 // withoutGroup says whether the container does without the control group that could not be made: nothing in it takes one,
-// and the host program is one that the machine gives none.
+// and the host program is one that the machine gives none: an ordinary user's, or one in a user namespace, where no device node can
+// be made that a group would keep from the container.
 func (c *Container) withoutGroup(err error) bool {
-	return errors.Is(err, fs.ErrPermission) && !namespace.Privileged() && c.limitAsked() == "" && c.Cgroup == "" && c.Scope == nil &&
-		isNew(c.Namespaces.PID)
+	return errors.Is(err, fs.ErrPermission) && (!namespace.Privileged() || !namespace.FirstUserNamespace()) && c.limitAsked() == "" &&
+		c.Cgroup == "" && c.Scope == nil && isNew(c.Namespaces.PID)
 }
 
 // undelegated says what an ordinary user lacks who may not make a control group.

@@ -120,8 +120,9 @@ func adviseOn(err error, rec *Container, at *Connection) error {
 	case errors.Is(err, network.ErrNotFound):
 		return notFound("network %s not found", at.Network)
 	case errors.Is(err, fs.ErrPermission) && strings.Contains(err.Error(), tunDevice):
-		return fmt.Errorf("%w (have the administrator let users open it, as most systems do: chmod 0666 %s; "+
-			"the networks \"none\" and \"host\" need nothing of that)", err, tunDevice)
+		return fmt.Errorf("%w (%s; the networks \"none\" and \"host\" need nothing of that)", err, openTun)
+	case errors.Is(err, fs.ErrNotExist) && strings.Contains(err.Error(), tunDevice):
+		return fmt.Errorf("%w (%s; the networks \"none\" and \"host\" need nothing of that)", err, haveTun)
 	case rec.Config.Network == defaultNetwork:
 		return fmt.Errorf("%w (the network \"none\" needs nothing of that)", err)
 	}

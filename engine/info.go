@@ -22,7 +22,8 @@ type Info struct {
 	CPUs                    int
 	CgroupMode              string // "v1", "hybrid" or "v2"; if it is not known, the error
 	CgroupManager           string // "cgroupfs" or "systemd"
-	// Support is what the machine lets the program do: see [container.Supported].
+	// Support is what the machine lets the program do: see [container.Supported]; and for an ordinary user's "networks of an
+	// ordinary user".
 	Support []container.Support
 }
 
@@ -38,7 +39,7 @@ func (e *Engine) Info(ctx context.Context) (*Info, error) {
 	}
 	i := &Info{
 		Root: e.dir, Containers: len(list), Images: len(images),
-		Support: container.Supported(), OSType: runtime.GOOS, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU(),
+		Support: append(container.Supported(), networksSupport()...), OSType: runtime.GOOS, Architecture: runtime.GOARCH, CPUs: runtime.NumCPU(),
 		CgroupManager: cmp.Or(e.options.CgroupManager, cgroupfs),
 	}
 	for _, c := range list {

@@ -16,7 +16,7 @@ func rootless() bool { return !namespace.Privileged() }
 
 // ungrouped leaves out the control group of a container that needs none, where the program can make none.
 func ungrouped(c *container.Container) {
-	if !rootless() || c.Limited() != "" || c.Namespaces.PID.Host {
+	if !rootless() && namespace.FirstUserNamespace() || c.Limited() != "" || c.Namespaces.PID.Host {
 		return
 	}
 	m, err := cgroups.Detect()

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Supported looks at what the machine lets the program do, by trying. It takes a process and some milliseconds.
+// Supported looks at what the machine lets the program do, by trying. It takes some processes and milliseconds.
 func Supported() []Support {
-	all := []Support{userNamespaces(), rangesOfIDs()}
+	all := []Support{starts(), userNamespaces(), rangesOfIDs()}
 	add := func(feature string, reason error, fix string) {
 		s := Support{Feature: feature, Available: reason == nil}
 		if reason != nil {

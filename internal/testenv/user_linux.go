@@ -114,10 +114,15 @@ func (u *User) Command(t testing.TB, program string, args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, bin, args...)
+	u.become(cmd)
+	return cmd
+}
+
+// become has the user run a command, as Command says.
+func (u *User) become(cmd *exec.Cmd) {
 	cmd.Dir = u.Home
 	cmd.Env = []string{"HOME=" + u.Home, "TMPDIR=" + u.Home, "USER=" + u.Name, "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(u.ID), Gid: uint32(u.ID)}}
-	return cmd
 }
 
 // OpenTun lets everybody open /dev/net/tun until the test ends, as udev does on most machines. Other test binaries may do so
