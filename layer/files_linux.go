@@ -18,7 +18,7 @@ import (
 type entryFile struct {
 	h *tar.Header
 	m meta
-	r io.Reader
+	r *tarReader
 }
 
 // create calls make, after the removal of what has the name already.
@@ -76,18 +76,18 @@ func (w *writer) content(fd int, e entryFile) error {
 		if err := context.Cause(w.ctx); err != nil { // a hole takes long and reads nothing
 			return err
 		}
-		n, err := io.ReadFull(e.r, w.buf[:min(left, int64(len(w.buf)))])
-		left -= int64(n)
+		p, err := e.r.take(left)
+		left -= int64(len(p))
 		if err != nil {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
 			return fmt.Errorf("%w: %q: %w", errStream, e.h.Name, err)
 		}
-		if hole = sparse && isZero(w.buf[:n]); hole {
-			_, err = unix.Seek(fd, int64(n), io.SeekCurrent)
+		if hole = sparse && isZero(p); hole {
+			_, err = unix.Seek(fd, int64(len(p)), io.SeekCurrent)
 		} else if err = w.step("write"); err == nil {
-			err = w.write(fd, w.buf[:n], sparse)
+			err = w.write(fd, p, sparse)
 		}
 		if err != nil {
 			return fmt.Errorf("write: %w", hint(err, "the file system forbids it"))

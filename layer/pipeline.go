@@ -66,6 +66,16 @@ func (s *stage) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// take returns the next bytes, at most n, valid until the next call of a method.
+func (s *stage) take(n int64) ([]byte, error) {
+	if err := s.next(); err != nil {
+		return nil, err
+	}
+	p := s.rest[:min(n, int64(len(s.rest)))]
+	s.rest = s.rest[len(p):]
+	return p, nil
+}
+
 // discard reads what is left.
 func (s *stage) discard() error {
 	for {

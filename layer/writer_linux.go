@@ -32,7 +32,6 @@ type writer struct {
 	making  *sync.Mutex             // the store's
 	fault   func(step string) error // in tests: fails a step; nil otherwise
 
-	buf     []byte
 	folders []folder         // in the stream's order
 	index   map[string]int32 // of folders, by path
 
@@ -61,7 +60,7 @@ type meta struct {
 }
 
 func newWriter(ctx context.Context, root int, o ExtractOptions) *writer {
-	w := &writer{ctx: ctx, owners: newOwners(ctx), tree: newTree(root), options: o, buf: make([]byte, chunkSize), index: map[string]int32{}}
+	w := &writer{ctx: ctx, owners: newOwners(ctx), tree: newTree(root), options: o, index: map[string]int32{}}
 	w.tree.make = w.imply
 	w.note(folder{implied: true, meta: meta{mode: impliedMode}})
 	return w
@@ -99,15 +98,15 @@ func (w *writer) alone(make func() error) error {
 }
 
 // extract writes the whole stream.
-func (w *writer) extract(r io.Reader) (err error) {
+func (w *writer) extract(in *stage) (err error) {
 	defer func() {
-		if p := recover(); p != nil { // archive/tar on hostile bytes
+		if p := recover(); p != nil { // on hostile bytes
 			err = fmt.Errorf("read tar: panic: %v", p)
 		}
 	}()
-	tr := tar.NewReader(r)
+	tr := &tarReader{in: in}
 	for {
-		h, err := tr.Next()
+		h, err := tr.next()
 		if err == io.EOF {
 			break
 		}
@@ -147,7 +146,7 @@ func (w *writer) count(size int64) error {
 	return nil
 }
 
-func (w *writer) entry(h *tar.Header, r io.Reader) error {
+func (w *writer) entry(h *tar.Header, r *tarReader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
