@@ -122,7 +122,11 @@ func (f *fetcher) round(ctx context.Context, todo []*work, wait bool) (busy []*w
 func (f *fetcher) together(ctx context.Context, list []*work) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	f.out = newWriteOut(f.s.layers.WriteOut)
+	var size int64
+	for _, w := range list {
+		size += w.blob.Size
+	}
+	f.out = newWriteOut(size, f.s.layers.WriteOut)
 	defer f.out.close()
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, f.parallel)

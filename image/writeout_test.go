@@ -11,7 +11,7 @@ import (
 func TestWriteOut(t *testing.T) {
 	(*writeOut)(nil).add(writeOutEvery)
 	var syncs, under atomic.Int32
-	w := newWriteOut(func() error {
+	w := newWriteOut(100*writeOutEvery, func() error {
 		if under.Add(1) > 1 {
 			t.Error("two at once")
 		}
@@ -29,4 +29,20 @@ func TestWriteOut(t *testing.T) {
 	require.Positive(t, syncs.Load())
 	require.LessOrEqual(t, syncs.Load(), int32(10))
 	require.Zero(t, under.Load())
+}
+
+// TestWriteOutEnd: towards the end less and less is between two syncs; more than was to come does no harm.
+func TestWriteOutEnd(t *testing.T) {
+	w := &writeOut{wake: make(chan struct{}, 1), left: 4 * writeOutEvery}
+	w.plan()
+	var at []int64
+	for left := w.left; left > -2*writeOutLeast; left -= 1 << 10 {
+		w.add(1 << 10)
+		select {
+		case <-w.wake:
+			at = append(at, w.left>>20)
+		default:
+		}
+	}
+	require.Equal(t, []int64{24, 16, 8, 4, 2, 1, 0, -1, -2}, at)
 }

@@ -91,6 +91,7 @@ type input struct {
 	r         io.Reader
 	is        compression
 	maxWindow uint64
+	verified  bool         // what comes out is compared with a digest: checksums of zstd's frames say nothing more
 	whole     func() error // see ExtractOptions
 }
 

@@ -61,11 +61,11 @@ func (d *decoders) open(ctx context.Context, r *frameReader, in input) (*decodin
 	d.mu.Unlock()
 	var err error
 	if c.z != nil {
-		err = c.z.ResetWithOptions(r, zstd.WithDecoderMaxWindow(in.maxWindow))
+		err = c.z.ResetWithOptions(r, zstd.WithDecoderMaxWindow(in.maxWindow), zstd.IgnoreChecksum(in.verified))
 	} else {
 		// One block at a time, and no more memory than for a window and two blocks.
 		c.z, err = zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(in.maxWindow))
+			zstd.WithDecoderMaxWindow(in.maxWindow), zstd.IgnoreChecksum(in.verified))
 	}
 	if err != nil {
 		c.close()

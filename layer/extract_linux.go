@@ -206,7 +206,7 @@ func (f *flow) decoder(in *stage, is compression) (r io.Reader, done func(), err
 			err = fmt.Errorf("%s: panic: %v", is, p)
 		}
 	}()
-	r, done, err = f.decoders.inflate(f.ctx, input{in, is, f.options.MaxWindow, f.options.Whole})
+	r, done, err = f.decoders.inflate(f.ctx, input{in, is, f.options.MaxWindow, f.options.DiffID != "", f.options.Whole})
 	if err != nil {
 		err = fmt.Errorf("%s: %w", is, err)
 	}
