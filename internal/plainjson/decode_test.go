@@ -36,7 +36,8 @@ type document struct {
 	Array   [2]int                       `json:"array"`
 	Other   []specs.LinuxSeccompOperator `json:"other"`
 	Skipped string                       `json:"-"`
-	hidden  string
+	//lint:ignore U1000 a field that no document names
+	hidden string
 }
 
 type embedded struct{ B int }
