@@ -52,8 +52,38 @@ func openTie(ctx context.Context, e *engine.Engine, run *engine.Run, input bool)
 // Attachments are the clients that wait for the start of a container: what it prints may be all over, and it removed, as soon as who
 // starts it lets go of it.
 type attachments struct {
-	mu   sync.Mutex
-	wait map[string]map[chan *tie]bool // whether they want the input
+	mu       sync.Mutex
+	wait     map[string]map[chan *tie]bool // whether they want the input
+	starting map[string]chan struct{}      // by this server; closed when that is over
+}
+
+// begin notes that this server starts a container. done is to be called.
+func (a *attachments) begin(id string) (done func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.starting == nil {
+		a.starting = make(map[string]chan struct{})
+	}
+	over := make(chan struct{})
+	a.starting[id] = over
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		close(over)
+		if a.starting[id] == over {
+			delete(a.starting, id)
+		}
+	}
+}
+
+// settled waits until this server does not start a container any more.
+func (a *attachments) settled(id string) {
+	a.mu.Lock()
+	over := a.starting[id]
+	a.mu.Unlock()
+	if over != nil {
+		<-over
+	}
 }
 
 // add has the start of a container give its log and input to the channel. done is to be called.
@@ -209,6 +239,7 @@ func (s *Server) awaitStart(h *hijacked, c *engine.Container, started chan *tie,
 	select {
 	case t = <-started:
 	case is := <-elsewhere:
+		s.attachments.settled(c.ID)
 		select {
 		case t = <-started: // it was this server after all
 		default:
@@ -253,7 +284,7 @@ func hijack(w http.ResponseWriter, r *http.Request, raw bool) (*hijacked, error)
 		a.begun = true
 	}
 	h := &hijacked{conn: c, in: rw.Reader}
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancel(lasting(r))
 	h.ctx = ctx
 	unlink := context.AfterFunc(ctx, func() { _ = c.Close() }) // what is blocked in it ends
 	h.stop = func() {
@@ -271,10 +302,21 @@ func hijack(w http.ResponseWriter, r *http.Request, raw bool) (*hijacked, error)
 
 func (h *hijacked) close() { h.stop() }
 
+// lasting is the context for as long as the server serves: that of a request ends when the client has said all that it has to say.
+func lasting(r *http.Request) context.Context {
+	if base, ok := r.Context().Value(baseKey{}).(context.Context); ok {
+		return base
+	}
+	return context.WithoutCancel(r.Context())
+}
+
+type baseKey struct{}
+
 // typing copies what the client sends to the container's input, until that or the connection ends. once says that then the input ends for
 // all.
 func (h *hijacked) typing(t *tie, once bool) {
 	_, _ = io.Copy(t.in, h.in)
+	_ = t.in.Close()
 	if once {
 		t.end()
 	}

@@ -115,6 +115,7 @@ func (s *Server) startContainer(w http.ResponseWriter, r *http.Request) error {
 	}
 	// A client that hangs up meanwhile does not leave it half started.
 	ctx := context.WithoutCancel(r.Context())
+	defer s.attachments.begin(c.ID)()
 	run, err := s.Engine.Start(ctx, c.ID, &engine.StartOptions{Detach: true, TTYSize: s.consoles.take(c.ID)})
 	if err != nil {
 		return startError(err)

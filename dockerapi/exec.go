@@ -247,37 +247,35 @@ func (s *Server) connectExec(w http.ResponseWriter, r *http.Request, x *executio
 		}
 		in = pipe
 	}
-	out := &multiplexer{raw: c.Tty, w: io.Discard}
-	gate := make(chan struct{}) // nothing is written before the answer's head
+	h, err := hijack(w, r, c.Tty)
+	if err != nil {
+		x.over(126)
+		if in != nil {
+			_ = in.Close()
+		}
+		return err
+	}
+	defer h.close()
+	out := &multiplexer{raw: c.Tty, w: h.conn}
 	if c.AttachStdout || c.Tty {
-		p.Stdout = &execWriter{out, namespace.Stdout, gate}
+		p.Stdout = &execWriter{out, namespace.Stdout}
 	}
 	if c.AttachStderr && !c.Tty {
-		p.Stderr = &execWriter{out, namespace.Stderr, gate}
+		p.Stderr = &execWriter{out, namespace.Stderr}
 	}
 	if err := p.Start(context.WithoutCancel(r.Context())); err != nil {
-		close(gate)
-		if input != nil {
-			_ = input.Close()
+		if in != nil {
+			_ = in.Close()
 		}
-		return s.execFailed(x, err)
+		_, _ = out.write(namespace.Stdout, []byte(s.execFailed(x, err).Error()+"\r\n")) // Docker says it there
+		return nil
 	}
 	s.execRuns(x, p)
-	h, err := hijack(w, r, c.Tty)
-	if err == nil {
-		out.w = h.conn
-	}
-	close(gate)
-	if err == nil {
-		if in != nil {
-			go func() {
-				_, _ = io.Copy(in, h.in)
-				_ = in.Close()
-			}()
-		}
-		defer h.close()
-	} else if in != nil {
-		_ = in.Close()
+	if in != nil {
+		go func() {
+			_, _ = io.Copy(in, h.in)
+			_ = in.Close()
+		}()
 	}
 	s.awaitExec(x, p)
 	if input != nil {
@@ -290,11 +288,9 @@ func (s *Server) connectExec(w http.ResponseWriter, r *http.Request, x *executio
 type execWriter struct {
 	to     *multiplexer
 	stream namespace.Stream
-	gate   chan struct{}
 }
 
 func (e *execWriter) Write(b []byte) (int, error) {
-	<-e.gate
 	_, _ = e.to.write(e.stream, b)
 	return len(b), nil
 }

@@ -24,7 +24,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		BaseContext: func(net.Listener) context.Context { return base },
+		BaseContext: func(net.Listener) context.Context { return context.WithValue(base, baseKey{}, base) },
 		ErrorLog:    log.New(logWriter{s.log}, "", 0),
 	}
 	stop := context.AfterFunc(ctx, func() {
