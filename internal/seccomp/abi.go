@@ -87,12 +87,23 @@ func abisOf(goarch string, archs []specs.Arch) ([]abi, error) {
 }
 
 // lookup returns the row of a syscall, or nil.
-func lookup(name string) *syscallRow {
-	i := sort.Search(len(syscalls), func(i int) bool { return syscalls[i].name >= name })
-	if i < len(syscalls) && syscalls[i].name == name {
-		return &syscalls[i]
+func lookup(name string) *syscallRow { return lookupFrom(new(int), name) }
+
+// lookupFrom does so, and looks first where the one after another's is, which next tells: profiles name syscalls in their order,
+// mostly.
+func lookupFrom(next *int, name string) *syscallRow {
+	i := *next
+	for near := min(i+4, len(syscalls)); i < near && syscalls[i].name < name; {
+		i++
 	}
-	return nil
+	if i == len(syscalls) || syscalls[i].name != name {
+		i = sort.Search(len(syscalls), func(i int) bool { return syscalls[i].name >= name })
+	}
+	if i == len(syscalls) || syscalls[i].name != name {
+		return nil
+	}
+	*next = i + 1
+	return &syscalls[i]
 }
 
 // i386 has two syscalls that stand for many: socketcall(2) and ipc(2), which take the number of the real one as their

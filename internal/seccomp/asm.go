@@ -44,6 +44,7 @@ type assembler struct {
 	leaves    map[*leaf]label
 	interned  map[string]*leaf
 	plain     []*leaf // those without rules, of which there is one for each verdict
+	key       []byte  // the last one of interned, whose memory is used again
 }
 
 func (a *assembler) emit(i instruction) label {

@@ -1,6 +1,9 @@
 package seccomp
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // A FieldError says which field of a profile is wrong.
 type FieldError struct {
@@ -18,4 +21,13 @@ func (e *FieldError) Unwrap() error { return e.Err }
 // wrong returns the error for a field.
 func wrong(field, format string, args ...any) error {
 	return &FieldError{field, fmt.Errorf(format, args...)}
+}
+
+// within says what the field is in that an error is about.
+func within(outer string, err error) error {
+	var field *FieldError
+	if errors.As(err, &field) {
+		return &FieldError{outer + field.Field, field.Err}
+	}
+	return err
 }

@@ -56,16 +56,16 @@ func readProfile(p *specs.LinuxSeccomp, strict bool) (*rules, error) {
 	}
 	r.list = make([]named, 0, names)
 	for i := range p.Syscalls {
-		if err := r.add(fmt.Sprintf("syscalls[%d].", i), &p.Syscalls[i], strict); err != nil {
-			return nil, err
+		if err := r.add(&p.Syscalls[i], strict); err != nil {
+			return nil, within(fmt.Sprintf("syscalls[%d].", i), err)
 		}
 	}
 	return r, nil
 }
 
-// add resolves one rule of the profile, whose fields' names begin with field.
-func (r *rules) add(field string, s *specs.LinuxSyscall, strict bool) error {
-	v, err := actionFields{field + "action", field + "errnoRet"}.parse(s.Action, s.ErrnoRet)
+// add resolves one rule of the profile.
+func (r *rules) add(s *specs.LinuxSyscall, strict bool) error {
+	v, err := actionFields{"action", "errnoRet"}.parse(s.Action, s.ErrnoRet)
 	if err != nil {
 		return err
 	}
@@ -73,20 +73,21 @@ func (r *rules) add(field string, s *specs.LinuxSyscall, strict bool) error {
 	alone := false
 	var seen [maxArgs]bool
 	for i := range s.Args {
-		if conditions[i], err = parseCondition(fmt.Sprintf("%sargs[%d].", field, i), &s.Args[i]); err != nil {
-			return err
+		if conditions[i], err = parseCondition(&s.Args[i]); err != nil {
+			return within(fmt.Sprintf("args[%d].", i), err)
 		}
 		alone = alone || seen[conditions[i].arg]
 		seen[conditions[i].arg] = true
 	}
 	if len(s.Names) == 0 {
-		return wrong(field+"names", "no names of syscalls")
+		return wrong("names", "no names of syscalls")
 	}
+	next := 0
 	for i, name := range s.Names {
-		row := lookup(name)
+		row := lookupFrom(&next, name)
 		if row == nil {
 			if strict || name == "" {
-				return wrong(fmt.Sprintf("%snames[%d]", field, i), "unknown syscall %q", name)
+				return wrong(fmt.Sprintf("names[%d]", i), "unknown syscall %q", name)
 			}
 			continue
 		}
@@ -109,9 +110,9 @@ func (r *rules) add(field string, s *specs.LinuxSyscall, strict bool) error {
 	return nil
 }
 
-func parseCondition(field string, a *specs.LinuxSeccompArg) (condition, error) {
+func parseCondition(a *specs.LinuxSeccompArg) (condition, error) {
 	if a.Index >= maxArgs {
-		return condition{}, wrong(field+"index", "there is no argument %d: a syscall has 0 to %d", a.Index, maxArgs-1)
+		return condition{}, wrong("index", "there is no argument %d: a syscall has 0 to %d", a.Index, maxArgs-1)
 	}
 	c := condition{arg: uint8(a.Index), op: a.Op, value: a.Value, mask: ^uint64(0)}
 	switch a.Op {
@@ -125,7 +126,7 @@ func parseCondition(field string, a *specs.LinuxSeccompArg) (condition, error) {
 	case specs.OpMaskedEqual:
 		c.mask, c.value = a.Value, a.ValueTwo&a.Value
 	default:
-		return condition{}, wrong(field+"op", "unknown operator %q", a.Op)
+		return condition{}, wrong("op", "unknown operator %q", a.Op)
 	}
 	return c, nil
 }

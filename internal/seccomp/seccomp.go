@@ -70,7 +70,11 @@ func Compile(p *specs.LinuxSeccomp, o *Options) (Filter, error) {
 	trees := map[uint32][]span{}
 	for _, abi := range abis {
 		audit := abiFacts[abi].audit
-		trees[audit] = append(trees[audit], a.spans(r, abi)...)
+		if spans := a.spans(r, abi); trees[audit] == nil {
+			trees[audit] = spans
+		} else {
+			trees[audit] = append(trees[audit], spans...)
+		}
 	}
 	if spans := trees[abiFacts[abiX8664].audit]; spans != nil && spans[len(spans)-1].start < x32Bit {
 		trees[abiFacts[abiX8664].audit] = append(spans, span{x32Bit, a.intern(&leaf{otherwise: retKillThread})})

@@ -1,11 +1,9 @@
 package seccomp
 
 import (
-	"cmp"
 	"encoding/binary"
 	"math"
 	"slices"
-	"strings"
 )
 
 // A leaf is what the filter does for a syscall: the first rule that matches, or the verdict otherwise.
@@ -21,33 +19,37 @@ type span struct {
 	leaf  *leaf
 }
 
-// A named call is a rule of the profile as one ABI has it: the index of the rule, and the number that it is about.
-type namedCall struct {
-	number uint32
-	rule   int32
-	muxed  bool // the number is that of socketcall or ipc
+// A namedCall is a rule of the profile as one ABI has it: the number that it is about, the index of the rule, and in the lowest
+// bit whether the number is that of socketcall or ipc. So they sort by number, and of each in the order of the rules.
+type namedCall uint64
+
+func newNamedCall(number uint32, rule int, muxed bool) namedCall {
+	c := namedCall(number)<<32 | namedCall(rule)<<1
+	if muxed {
+		c |= 1
+	}
+	return c
 }
 
-// calls returns what the profile says of one ABI's numbers, sorted by number, and of each in the order of the rules.
+func (c namedCall) number() uint32 { return uint32(c >> 32) }
+func (c namedCall) rule() int      { return int(uint32(c) >> 1) }
+func (c namedCall) muxed() bool    { return c&1 != 0 }
+
+// calls returns what the profile says of one ABI's numbers, sorted.
 func (r *rules) calls(which abi) []namedCall {
 	list := make([]namedCall, 0, len(r.list))
 	for i := range r.list {
 		row := r.list[i].row
 		if which == abiI386 {
 			if m, ok := i386Mux()[row.name]; ok {
-				list = append(list, namedCall{m.number, int32(i), true})
+				list = append(list, newNamedCall(m.number, i, true))
 			}
 		}
 		if n := row.numbers[which]; n >= 0 {
-			list = append(list, namedCall{uint32(n), int32(i), false})
+			list = append(list, newNamedCall(uint32(n), i, false))
 		}
 	}
-	slices.SortFunc(list, func(x, y namedCall) int {
-		if x.number != y.number {
-			return cmp.Compare(x.number, y.number)
-		}
-		return cmp.Compare(x.rule, y.rule)
-	})
+	slices.Sort(list)
 	return list
 }
 
@@ -56,13 +58,13 @@ func (a *assembler) leafOf(r *rules, which abi, calls []namedCall) *leaf {
 	l := leaf{otherwise: r.otherwise}
 	any := false
 	for _, c := range calls {
-		nr := &r.list[c.rule]
-		if !c.muxed && len(nr.conditions) == 0 { // it counts before all that have conditions
+		nr := &r.list[c.rule()]
+		if !c.muxed() && len(nr.conditions) == 0 { // it counts before all that have conditions
 			l.rules, l.otherwise, any = nil, nr.verdict, true
 			break
 		}
 		rl, ok := rule{}, false
-		if c.muxed {
+		if c.muxed() {
 			rl, ok = nr.viaMux(i386Mux()[nr.row.name])
 		} else {
 			rl, ok = nr.forABI(which)
@@ -84,11 +86,11 @@ func (a *assembler) spans(r *rules, which abi) []span {
 	s := spanList{marks: r.marks(a, which, fallback), fallback: fallback, list: make([]span, 0, 2*len(calls)+3)}
 	for len(calls) > 0 {
 		n := 1
-		for n < len(calls) && calls[n].number == calls[0].number {
+		for n < len(calls) && calls[n].number() == calls[0].number() {
 			n++
 		}
 		if l := a.leafOf(r, which, calls[:n]); l != nil {
-			s.add(calls[0].number, l)
+			s.add(calls[0].number(), l)
 		}
 		calls = calls[n:]
 	}
@@ -208,30 +210,31 @@ func (a *assembler) intern(l *leaf) *leaf {
 		}
 		return a.plain[i]
 	}
-	var key strings.Builder
-	number := func(v uint64) { key.Write(binary.LittleEndian.AppendUint64(nil, v)) }
+	key := a.key[:0]
+	number := func(v uint64) { key = binary.LittleEndian.AppendUint64(key, v) }
 	number(uint64(l.otherwise))
 	for _, r := range l.rules {
 		number(uint64(r.verdict))
 		number(uint64(len(r.conditions)))
 		for _, c := range r.conditions {
-			key.WriteByte(c.arg)
+			key = append(key, c.arg)
 			if c.not {
-				key.WriteByte('!')
+				key = append(key, '!')
 			}
 			if c.narrow {
-				key.WriteByte('<')
+				key = append(key, '<')
 			}
-			key.WriteString(string(c.op))
+			key = append(key, c.op...)
 			number(c.value)
 			number(c.mask)
 		}
 	}
-	if known, ok := a.interned[key.String()]; ok {
+	a.key = key
+	if known, ok := a.interned[string(key)]; ok {
 		return known
 	}
 	kept := *l
-	a.interned[key.String()] = &kept
+	a.interned[string(key)] = &kept
 	return &kept
 }
 
