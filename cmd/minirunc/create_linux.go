@@ -34,8 +34,7 @@ type createOptions struct {
 	preserve      int
 	detach        bool // the terminal, if there is one, goes to consoleSocket
 
-	files  files  // of the first process
-	exists func() // called when that exists and sets itself up; or nil
+	files files // of the first process
 }
 
 func (o *createOptions) flags(f *flag.FlagSet) {
@@ -186,9 +185,6 @@ func (m *making) created(p *namespace.Process) error {
 		if err := m.folder.NoteProcess(p.Pid()); err != nil {
 			return err
 		}
-	}
-	if m.options.exists != nil {
-		m.options.exists()
 	}
 	if err := m.folder.WriteFile(ocistate.ConfigFile, m.bundle.Config); err != nil || m.bundle.Spec.Process.Terminal {
 		return err // the state of one with a terminal names that

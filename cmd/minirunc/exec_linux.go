@@ -40,7 +40,6 @@ type execOptions struct {
 	label        string
 	cgroups      list
 	ignorePaused bool
-	starts       func() // called before the process is started; or nil
 }
 
 func (o *execOptions) flags(f *flag.FlagSet) {
@@ -131,9 +130,9 @@ func (c *command) execIn(id string, args []string, o *execOptions) (int, error) 
 	}
 	var forward *forwarding
 	if !o.detach {
-		forward = catch()
-		forward.catchRest() // while the start is prepared
-		o.starts = func() { <-forward.caught }
+		if forward, err = catch(); err != nil {
+			return 0, err
+		}
 		if !c.ends {
 			defer forward.stop()
 		}
@@ -208,9 +207,6 @@ func (k *container) enter(ctx context.Context, b *bundle.Bundle, p *specs.Proces
 	// The number was the container's only if that has not ended since.
 	if err := k.Alive(); err != nil {
 		return nil, errors.New("cannot exec in a stopped container")
-	}
-	if o.starts != nil {
-		o.starts()
 	}
 	return l.Start(ctx)
 }

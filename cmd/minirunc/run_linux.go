@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/signal"
 	"syscall"
 
+	"github.com/caisson-engine/caisson/internal/sigpipe"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -43,8 +42,10 @@ func (c *command) runContainer(id string, o *createOptions, keep bool) (int, err
 	ctx := context.Background()
 	var forward *forwarding
 	if !o.detach {
-		forward = catch() // from here on they are the container's, that comes
-		o.exists = forward.catchRest
+		var err error
+		if forward, err = catch(); err != nil { // from here on they are the container's, that comes
+			return 0, err
+		}
 		if !c.ends {
 			defer forward.stop()
 		}
@@ -54,9 +55,6 @@ func (c *command) runContainer(id string, o *createOptions, keep bool) (int, err
 		return 0, err
 	}
 	defer proc.Close()
-	if forward != nil {
-		<-forward.caught
-	}
 	if err := k.execute(ctx); err != nil {
 		_ = proc.Signal(syscall.SIGKILL)
 		_, _ = proc.Wait(ctx)
@@ -114,48 +112,28 @@ func wait(ctx context.Context, proc *namespace.Process, forward *forwarding) (in
 }
 
 // A forwarding passes the command's signals on to a process.
-type forwarding struct {
-	signals chan os.Signal
-	rest    bool          // catchRest was called
-	caught  chan struct{} // closed when all signals are caught
-}
+type forwarding struct{ signals *sigpipe.Pipe }
 
-// catch takes the signals that would end the command from now on. The others, which it ignores, are left to catchRest: of
-// each the runtime tells a thread of its own, and all of them take a millisecond.
-func catch() *forwarding {
-	f := &forwarding{signals: make(chan os.Signal, 128), caught: make(chan struct{})}
-	signal.Notify(f.signals, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
-	return f
-}
-
-// catchRest begins to take all signals, and returns at once.
-func (f *forwarding) catchRest() {
-	f.rest = true
-	go func() {
-		signal.Notify(f.signals)
-		close(f.caught)
-	}()
+// catch takes all signals from now on.
+func catch() (*forwarding, error) {
+	p, err := sigpipe.Catch()
+	if err != nil {
+		return nil, fmt.Errorf("catch signals: %w", err)
+	}
+	return &forwarding{p}, nil
 }
 
 // to passes signals on to the process: those that came before too.
 func (f *forwarding) to(proc *namespace.Process) {
 	go func() {
-		for s := range f.signals {
-			switch s {
-			case syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGWINCH: // ours, and Go's own
-			default:
-				if n, ok := s.(syscall.Signal); ok {
-					_ = proc.Signal(n)
-				}
+		for {
+			s, ok := f.signals.Next()
+			if !ok {
+				return
 			}
+			_ = proc.Signal(s)
 		}
 	}()
 }
 
-func (f *forwarding) stop() {
-	if f.rest {
-		<-f.caught
-	}
-	signal.Stop(f.signals)
-	close(f.signals)
-}
+func (f *forwarding) stop() { f.signals.Close() }
