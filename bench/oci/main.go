@@ -2,8 +2,9 @@
 
 // Command oci times OCI runtimes as whole processes, in turns: run, and create, start and delete in sum, of /bin/true with six
 // namespaces, the same mounts and masks, 14 capabilities, no_new_privs, Docker's seccomp profile and control groups with limits.
-// minirunc shall take at most 1/2 of crun's time and 1/8 of runc's. It prints the peak memory of the commands, too: that of
-// minirunc shall be under 12 MB.
+// minirunc shall take at most 1/2 of crun's time and 1/8 of runc's. Their state is on a tmpfs, as the folders in /run are where they have
+// it by default. Beside them are the floors: what the kernel takes for the container's namespaces, and for starting programs that
+// do nothing, in C (busybox's true) and in Go. It prints the peak memory of the commands, too: that of minirunc shall be under 12 MB.
 //
 //	go run ./bench/oci -n 100
 package main
@@ -31,6 +32,18 @@ func main() {
 		if err := bench.Command(build); err != nil {
 			return err
 		}
+		empty, err := buildEmpty(s.Dir)
+		if err != nil {
+			return err
+		}
+		state := filepath.Join(s.Dir, "state")
+		if err := os.Mkdir(state, 0o755); err != nil {
+			return err
+		}
+		if err := syscall.Mount("tmpfs", state, "tmpfs", 0, ""); err != nil {
+			return os.NewSyscallError("mount", err)
+		}
+		defer func() { _ = syscall.Unmount(state, syscall.MNT_DETACH) }()
 		all := []*runtime{{name: "minirunc", path: own, s: s}}
 		for _, name := range []string{"crun", "runc"} {
 			if path, err := exec.LookPath(name); err == nil {
@@ -47,6 +60,11 @@ func main() {
 				}
 				cases = append(cases, &bench.Case{Name: r.name + " " + kind, Run: func() error { return oci(f) }, Clean: bench.Rest})
 			}
+			commands := 1
+			if kind != "run" {
+				commands = 3
+			}
+			cases = append(cases, s.FloorCase(), emptyCase(empty, commands))
 			if err := s.Table(cases...); err != nil {
 				return err
 			}
@@ -56,6 +74,29 @@ func main() {
 		}
 		return nil
 	}))
+}
+
+// buildEmpty builds a Go program that does nothing.
+func buildEmpty(dir string) (string, error) {
+	source, program := filepath.Join(dir, "empty.go"), filepath.Join(dir, "empty")
+	if err := os.WriteFile(source, []byte("package main\n\nfunc main() {}\n"), 0o644); err != nil {
+		return "", err
+	}
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, source)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return program, bench.Command(build)
+}
+
+// emptyCase times the start and end of an empty Go program, n of them one after the other: less no n commands written in Go can take.
+func emptyCase(program string, n int) *bench.Case {
+	return &bench.Case{Name: fmt.Sprintf("the floor: %d empty Go programs", n), Run: func() error {
+		for range n {
+			if err := exec.Command(program).Run(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
 }
 
 // A runtime is one of those that are compared.
@@ -68,7 +109,7 @@ type runtime struct {
 
 // do runs a command of the runtime.
 func (r *runtime) do(args ...string) error {
-	cmd := exec.Command(r.path, append([]string{"--root", filepath.Join(r.s.Dir, "state-"+r.name)}, args...)...)
+	cmd := exec.Command(r.path, append([]string{"--root", filepath.Join(r.s.Dir, "state", r.name)}, args...)...)
 	err := cmd.Run() // without a pipe, whose end a container that waits would hold open
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok && err == nil {
 		r.peak = max(r.peak, u.Maxrss)
