@@ -45,7 +45,7 @@ func (c *Container) hold(ctx context.Context) (err error) {
 	l.Created = func(proc *namespace.Process) error { return addToWard(ward, proc) }
 	h, err := l.Hold(ctx)
 	if err != nil {
-		return startError(err)
+		return c.explainOOM(startError(err))
 	}
 	c.held, c.heldLaunch, c.ward, c.fixed = h, l, ward, fixedFields(c)
 	return nil

@@ -3,6 +3,7 @@ package container
 import (
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -28,6 +29,9 @@ type making struct {
 // do without, or that is not like those before.
 func (c *Container) makeGroupMeanwhile(l *namespace.Launch, ward *namespace.Ward, u *undo) (*making, error) {
 	if c.NoCgroup || c.Scope != nil || c.Keep != nil || !namespace.Privileged() || c.Memory != 0 && c.MemorySwap == 0 && !swapCounted.Load() {
+		return nil, nil
+	}
+	if slices.ContainsFunc(l.Mounts, func(m namespace.Mount) bool { return m.CopyUp }) { // which is done in the group before
 		return nil, nil
 	}
 	if strings.Contains(c.groupPath(), "/") { // the guardian is to know which groups between were made

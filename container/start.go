@@ -144,7 +144,7 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 	if group != nil {
 		h.begin, h.failed = group.start, group.wait
 	}
-	err = c.spawn(ctx, l, h)
+	err = c.explainOOM(c.spawn(ctx, l, h))
 	if c.scoping = scope; c.Keep != nil {
 		scope.done()
 	}

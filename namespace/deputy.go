@@ -3,7 +3,7 @@ package namespace
 import "errors"
 
 // ErrDeputyEnded is returned by a Deputy's calls when its process has ended, or it was closed.
-var ErrDeputyEnded = errors.New("the process in the user namespace has ended")
+var ErrDeputyEnded = errors.New("the deputy's process has ended")
 
 // maxDeputyData is how many bytes the strings and buffers of one call may have together.
 const maxDeputyData = 72 << 10

@@ -44,32 +44,6 @@ const (
 	answerHead  = 16
 )
 
-// NewDeputy starts one in a new user namespace with these maps: those of [OwnMappings] if both are nil. ctx bounds the
-// start. The error is a *[StartError].
-func NewDeputy(ctx context.Context, uids, gids []IDMapping) (_ *Deputy, err error) {
-	if uids == nil && gids == nil {
-		uids, gids = OwnMappings()
-	}
-	host := Namespace{Host: true}
-	l := &Launch{
-		Args: []string{"true"}, UIDMappings: uids, GIDMappings: gids,
-		Namespaces: Namespaces{Mount: host, PID: host, Network: host, IPC: host, UTS: host, Cgroup: host},
-	}
-	if err := l.validateUser(); err != nil {
-		return nil, err
-	}
-	return newDeputy(ctx, l)
-}
-
-// joinDeputy starts one in a user namespace that is there already.
-func joinDeputy(ctx context.Context, join *os.File) (*Deputy, error) {
-	host := Namespace{Host: true}
-	return newDeputy(ctx, &Launch{
-		Args:       []string{"true"},
-		Namespaces: Namespaces{Mount: host, PID: host, Network: host, IPC: host, UTS: host, Cgroup: host, User: Namespace{Join: join}},
-	})
-}
-
 func newDeputy(ctx context.Context, l *Launch) (_ *Deputy, err error) {
 	d := &Deputy{uids: l.UIDMappings, gids: l.GIDMappings}
 	p := d.program(l)
@@ -86,13 +60,12 @@ func newDeputy(ctx context.Context, l *Launch) (_ *Deputy, err error) {
 	s.closeChildSide()
 	defer func() {
 		if err != nil {
-			endGroup(d.proc)
+			d.proc.discard()
 			closeFiles(d.user)
 		}
 	}()
-	stop := context.AfterFunc(ctx, func() { _ = d.proc.Signal(syscall.SIGKILL) })
-	defer stop()
-	if err := d.begin(s); err != nil {
+	defer d.endWith(ctx, s.sync)()
+	if err := d.begin(ctx, s); err != nil {
 		if ctx.Err() != nil {
 			err = &StartError{Step: "start", Path: "user namespace", Err: ctx.Err()}
 		}
@@ -103,18 +76,18 @@ func newDeputy(ctx context.Context, l *Launch) (_ *Deputy, err error) {
 }
 
 // begin writes the maps, keeps the namespace, and waits until the stub is ready for calls.
-func (d *Deputy) begin(s *starter) error {
+func (d *Deputy) begin(ctx context.Context, s *starter) error {
 	ended := func(err error) error {
 		if !errors.Is(err, io.EOF) {
-			return err
+			return err // or nil
 		}
-		if _, err = s.result(context.Background()); err == nil {
+		if _, err = s.result(ctx); err == nil {
 			err = s.died(d.proc)
 		}
 		return err
 	}
 	joins := s.l.Namespaces.User.Join != nil
-	if _, err := s.receive(); err != nil {
+	if _, err := s.receive(); err != nil || !s.l.userMode().own {
 		return ended(err)
 	}
 	var err error
@@ -148,26 +121,20 @@ func (d *Deputy) program(l *Launch) *Program {
 	sync := p.file("user namespace's maps", nil)
 	p.inline, p.sync = int(report.v), int(sync.v)
 	c := &compiler{Program: p, l: l, user: userMode{own: true, sync: sync}}
+	c.joinCgroups()
 	c.call("setsid", unix.SYS_SETSID)
-	if join := l.Namespaces.User.Join; join == nil {
-		c.call("unshare", unix.SYS_UNSHARE, flags(unix.CLONE_NEWUSER, cloneNames)).about("user namespace")
-	} else {
-		fd := c.file("user namespace", useFile(join))
-		c.call("setgroups", unix.SYS_SETGROUPS, num(0), null)
-		c.ignore(errnoSet(int(unix.EPERM)))
-		c.notDumpable() // there may be processes in it
-		c.call("setns", unix.SYS_SETNS, fd, flags(unix.CLONE_NEWUSER, cloneNames)).about("user namespace")
+	own := l.userMode().own
+	if own {
+		c.becomeRoot()
 	}
-	c.send(c.str("m"), 1)
-	c.await("user namespace's maps")
-	c.call("setresgid", unix.SYS_SETRESGID, num(0), num(0), num(0)).about("root of the user namespace")
-	c.call("setresuid", unix.SYS_SETRESUID, num(0), num(0), num(0)).about("root of the user namespace")
 	c.notDumpable()
 	c.call("prctl", unix.SYS_PRCTL, flags(unix.PR_SET_NAME, prctlNames), c.str("caisson-deputy"), num(0), num(0), num(0))
 	c.call("umask", unix.SYS_UMASK, octal(0))
-	c.call("unshare", unix.SYS_UNSHARE, flags(unix.CLONE_NEWNS, cloneNames)).about("mount namespace")
-	c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(unix.MS_REC|unix.MS_PRIVATE, mountNames), null).
-		about("/ private")
+	if own {
+		c.call("unshare", unix.SYS_UNSHARE, flags(unix.CLONE_NEWNS, cloneNames)).about("mount namespace")
+		c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(unix.MS_REC|unix.MS_PRIVATE, mountNames), null).
+			about("/ private")
+	}
 	// What the host program has let others inherit, and the stub's own file.
 	c.call("close_range", unix.SYS_CLOSE_RANGE, num(2), arg{kind: argHex, v: 1<<32 - 1}, num(0))
 	c.ignore(anyError)
@@ -269,8 +236,7 @@ func (d *Deputy) Close() error {
 	}
 	err := errors.Join(d.sock.Close(), d.user.Close())
 	d.sock = nil
-	_ = d.proc.Signal(syscall.SIGKILL) // between two calls it has nothing to finish
-	_, _ = d.proc.Wait(context.Background())
+	d.end()
 	return errors.Join(err, d.proc.Close())
 }
 

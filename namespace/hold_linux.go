@@ -29,7 +29,7 @@ func (l *Launch) Hold(ctx context.Context) (*Held, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{Step: "start", Err: err}
 	}
-	if l.copiesInUser() {
+	if l.copiesUp() {
 		done, own, err := l.withDeputy(ctx)
 		if err != nil {
 			return nil, err

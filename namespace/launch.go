@@ -149,7 +149,7 @@ type Launch struct {
 	keeper *keeper
 	parked *os.File // the report of a process that is parked
 	pause  *pause   // for BeforeRoot
-	copies *Deputy  // for CopyUp in a user namespace
+	copies *Deputy  // for CopyUp
 
 	edit                 func(*Program) // for tests: changes the program before it runs
 	keeperEdit           func(*Program) // likewise, that of its keeper
@@ -207,9 +207,10 @@ type Mount struct {
 	// Recursive makes a bind take the mounts below Source along.
 	Recursive bool
 	// CopyUp fills a tmpfs with what the root has at Target (not what other Mounts put there): files, folders, links and
-	// device nodes with owners, modes, times and extended attributes. The folder's own mode and owner are taken over unless
-	// Data says otherwise. What does not fit is an error. In a user namespace device nodes are left out, which nobody could
-	// open there, and a file of somebody who has no id in it is an error.
+	// device nodes with owners, modes and times, of files and folders the extended attributes too. The folder's own mode and
+	// owner are taken over unless Data says otherwise. What does not fit is an error. In a user namespace device nodes are left
+	// out, which nobody could open there, and a file of somebody who has no id in it is an error. The copying is done in the
+	// control group of CgroupTasks or CgroupDir, by whose limits it is bound.
 	CopyUp bool
 	// Propagation of the mount, and of those below it that are taken along. The default is private.
 	Propagation Propagation

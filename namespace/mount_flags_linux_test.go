@@ -1,13 +1,11 @@
 package namespace
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/stretchr/testify/require"
@@ -185,23 +183,4 @@ func TestCopyUp(t *testing.T) {
 	l.Mounts[len(l.Mounts)-2].Type = "proc"
 	_, err = l.Start(t.Context())
 	require.ErrorContains(t, err, "only a tmpfs")
-}
-
-// The copying of a file that an image says is large ends with the start's context, and leaves no descriptor.
-func TestCopyUpGivenUp(t *testing.T) {
-	testenv.RequireRoot(t)
-	root := testenv.NewRootfs(t, "describe")
-	require.NoError(t, os.Mkdir(root+"/data", 0o755))
-	require.NoError(t, os.WriteFile(root+"/data/large", nil, 0o600))
-	require.NoError(t, os.Truncate(root+"/data/large", 2<<30))
-	l := defaultLaunch(Dir(root), "/bin/describe")
-	l.Mounts = append(l.Mounts, Mount{Type: "tmpfs", Target: "/data", CopyUp: true, Data: "size=1g"})
-	before := descriptors(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	begin := time.Now()
-	_, err := l.Start(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Less(t, time.Since(begin), 2*time.Second)
-	require.Equal(t, before, descriptors(t))
 }

@@ -29,7 +29,7 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if l.pauses() && l.pause == nil {
 		return l.startPaused(ctx)
 	}
-	if l.copiesInUser() {
+	if l.copiesUp() {
 		return l.startCopying(ctx)
 	}
 	p := takeProgram()
@@ -220,6 +220,9 @@ func (s *starter) openFiles() error {
 			s.owned = append(s.owned, fd)
 		}
 		s.fds = append(s.fds, uintptr(fd))
+	}
+	if d := s.l.copies; d != nil {
+		d.end() // before the process may be one too many for its control group
 	}
 	return s.idmapFiles()
 }

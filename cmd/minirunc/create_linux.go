@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -136,6 +137,12 @@ func (m *making) run() (proc *namespace.Process, err error) {
 	defer l.Close()
 	bundle.Home(l.Launch, l.Root)
 	m.options.files.use(l.Launch)
+	if slices.ContainsFunc(l.Mounts, func(m namespace.Mount) bool { return m.CopyUp }) { // which is done in the group before
+		if err := m.restOfGroup(); err != nil {
+			return nil, err
+		}
+		m.rest = nil
+	}
 	switch {
 	case m.rest != nil:
 		l.CgroupDir, l.CgroupPaths = m.rest.Entry()

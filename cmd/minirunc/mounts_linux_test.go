@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -83,4 +84,21 @@ func TestOverlayMount(t *testing.T) {
 		t.Skip("the machine's file system takes no overlay")
 	}
 	require.Equal(t, "lower", d.stdout.String(), d.stderr.String())
+}
+
+// TestCopyUpInGroup: what a tmpfs is filled with counts for the container's memory, and what that does not hold fails the start.
+func TestCopyUpInGroup(t *testing.T) {
+	m := newMade(t, "cat", "/data/small")
+	data := filepath.Join(m.spec.Root.Path, "data")
+	require.NoError(t, os.Mkdir(data, 0o755))
+	require.NoError(t, os.WriteFile(data+"/small", []byte("small"), 0o644))
+	m.spec.Mounts = append(m.spec.Mounts, specs.Mount{Destination: "/data", Type: "tmpfs", Source: "tmpfs", Options: []string{"tmpcopyup", "size=1g"}})
+	memory := int64(32 << 20)
+	m.spec.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &memory}}
+	m.write()
+	require.Equal(t, "small", m.ok("run", "c"))
+	require.NoError(t, os.WriteFile(data+"/large", nil, 0o644))
+	require.NoError(t, os.Truncate(data+"/large", 64<<20))
+	m.fails(1, "for want of memory", "run", "c")
+	require.Empty(t, m.left())
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/stretchr/testify/require"
@@ -116,7 +117,7 @@ func TestCopyUpInUserFails(t *testing.T) {
 		`open /var: mount 3 at /var: copy up "a": copy up "b": copy up "file": its owner 5:6 has no id in the user namespace`: func(_ *Launch, v string) {
 			require.NoError(t, os.Chown(v+"/a/b/file", 5, 6))
 		},
-		`open /var: mount 3 at /var: copy up "big": write big: no space left on device`: func(_ *Launch, v string) {
+		`open /var: mount 3 at /var: copy up "big": sendfile: no space left on device`: func(_ *Launch, v string) {
 			require.NoError(t, os.WriteFile(v+"/big", make([]byte, 2<<20), 0o644))
 			require.NoError(t, os.Chown(v+"/big", 100000, 100000))
 		},
@@ -192,4 +193,84 @@ func TestCopyUpOrdinaryUser(t *testing.T) {
 	require.ErrorAs(t, err, &exit, out)
 	require.Contains(t, out, "open /var: ")
 	require.Contains(t, out, "its owner 5:6 has no id in the user namespace")
+}
+
+// endingContext ends when it has been asked a number of times.
+type endingContext struct {
+	context.Context
+	left int
+}
+
+func (c *endingContext) Err() error {
+	if c.left--; c.left < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// The copying of a file that an image says is large ends with the start's context, and leaves no descriptor.
+func TestCopyUpGivenUp(t *testing.T) {
+	testenv.RequireRoot(t)
+	root := testenv.NewRootfs(t, "describe")
+	require.NoError(t, os.Mkdir(root+"/data", 0o755))
+	require.NoError(t, os.WriteFile(root+"/data/large", nil, 0o600))
+	require.NoError(t, os.Truncate(root+"/data/large", 2<<30))
+	l := defaultLaunch(Dir(root), "/bin/describe")
+	l.Mounts = append(l.Mounts, Mount{Type: "tmpfs", Target: "/data", CopyUp: true, Data: "size=1g"})
+	before := descriptors(t)
+	_, err := l.Start(&endingContext{t.Context(), 8})
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "/data")
+	require.Equal(t, before, descriptors(t))
+}
+
+// TestCopyUpFrozen: a deputy that a v1 freezer holds does not hold up Start beyond its context.
+func TestCopyUpFrozen(t *testing.T) {
+	testenv.RequireRoot(t)
+	dir := freezerGroup(t)
+	tasks, err := os.OpenFile(dir+"/tasks", os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer tasks.Close()
+	require.NoError(t, os.WriteFile(dir+"/freezer.state", []byte("FROZEN"), 0))
+	before := descriptors(t)
+	l := defaultLaunch(Dir(trueRootfs(t)), "true")
+	copyMounts(l)
+	l.CgroupTasks = []*os.File{tasks}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = l.Start(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NoError(t, os.WriteFile(dir+"/freezer.state", []byte("THAWED"), 0))
+	require.Eventually(t, func() bool { return len(before) == len(descriptors(t)) }, 5*time.Second, time.Millisecond,
+		"it ends when it is thawed, and is reaped")
+}
+
+// TestCopyUpKilled: a start whose deputy is killed says so, at whatever call it was.
+func TestCopyUpKilled(t *testing.T) {
+	testenv.RequireRoot(t)
+	l := defaultLaunch(Dir(copyRoot(t, func(id int) int { return id })), "true")
+	copyMounts(l)
+	before := descriptors(t)
+	for k := range 40 {
+		calls := 0
+		done, own, err := l.withDeputy(t.Context())
+		require.NoError(t, err)
+		fd, _, err := own.copyUp(&l.Mounts[len(l.Mounts)-2], func() error {
+			if calls++; calls == k+1 {
+				require.NoError(t, own.copies.proc.Signal(syscall.SIGKILL))
+			}
+			return nil
+		})
+		done()
+		if calls <= k {
+			require.NoError(t, err)
+			require.NoError(t, unix.Close(fd))
+			require.NotZero(t, k)
+			return
+		}
+		require.ErrorIs(t, err, ErrDeputyEnded)
+		require.ErrorContains(t, err, "signal 9")
+		require.Equal(t, before, descriptors(t))
+	}
+	require.Fail(t, "it was killed each time")
 }
