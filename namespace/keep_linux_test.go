@@ -25,6 +25,7 @@ func init() {
 	programs["chat"] = chat
 	programs["flood"] = flood
 	programs["keep"] = keepAndDie
+	programs["tally"] = tally
 }
 
 // chat says hello on both streams and repeats its input until that ends.
@@ -35,6 +36,13 @@ func chat(args []string) int {
 		fmt.Println("heard", lines.Text())
 	}
 	return 7
+}
+
+// tally says how long its input is when that has ended, and asks nobody for more.
+func tally([]string) int {
+	n, err := io.Copy(io.Discard, os.Stdin)
+	fmt.Println("read", n, err)
+	return 5
 }
 
 // flood writes numbered lines.
@@ -142,6 +150,38 @@ func TestKeep(t *testing.T) {
 	require.ErrorIs(t, err, os.ErrProcessDone)
 	_, err = Adopt(t.Context(), t.TempDir())
 	require.ErrorIs(t, err, ErrNotKept)
+}
+
+// TestKeepHalfClose: the input ends when all who write have closed it and one has said so, and what the process prints then is there.
+func TestKeepHalfClose(t *testing.T) {
+	root, dir := keptRoot(t, "tally"), t.TempDir()
+	p, err := keptLaunch(root, dir, "/bin/tally").Start(t.Context())
+	require.NoError(t, err)
+	defer p.Close()
+	var writers []*os.File
+	for range 3 {
+		q, err := Adopt(t.Context(), dir)
+		require.NoError(t, err)
+		in, err := q.Input(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, q.Close())
+		writers = append(writers, in)
+	}
+	require.NoError(t, p.CloseInput(t.Context()))
+	_, err = p.Input(t.Context())
+	require.ErrorIs(t, err, os.ErrClosed, "nobody else can write")
+	for _, in := range writers { // those who could still can
+		_, err := in.Write(bytes.Repeat([]byte("x"), 100_000))
+		require.NoError(t, err)
+	}
+	for _, in := range writers {
+		require.Empty(t, logText(t, dir, Stdout))
+		require.NoError(t, in.Close())
+	}
+	s, err := p.Wait(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 5, s.Code)
+	require.Equal(t, "read 300000 <nil>\n", logText(t, dir, Stdout))
 }
 
 // The process outlives the program that started it.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -201,5 +202,50 @@ func TestRuncReads(t *testing.T) {
 	l.ok(t, "resume", "theirs")
 	l.ok(t, "delete", "--force", "theirs")
 	require.Contains(t, peer("state", "theirs").stderr, "container does not exist")
+	l.clean(t)
+}
+
+// TestSameGroupsAsRunc: cgroupsPath is the same control group as with runc, in each of its forms.
+func TestSameGroupsAsRunc(t *testing.T) {
+	testenv.RequireCommand(t, "runc")
+	l := newLife(t)
+	l.spec.Version = "1.0.2"
+	root := t.TempDir()
+	groups := func(id string) (all []string) {
+		t.Helper()
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", l.state(t, id).Pid))
+		require.NoError(t, err)
+		for line := range strings.Lines(string(b)) {
+			if f := strings.SplitN(strings.TrimSpace(line), ":", 3); strings.Contains("memory,pids,cpu", strings.Split(f[1], ",")[0]) && f[1] != "" {
+				all = append(all, f[1]+":"+f[2])
+			}
+		}
+		if len(all) == 0 { // v2
+			all = strings.Fields(string(b))
+		}
+		return all
+	}
+	id, above := l.group, "/"+l.group+"-above"
+	for _, path := range []string{"", "/" + id, id + "-relative", above + "/" + id, "../" + id, "/x/../" + id} {
+		l.spec.Linux.CgroupsPath = path
+		l.write(t)
+		r := runAside(t, exec.Command("runc", "--root", root, "create", "--bundle", l.dir, id))
+		require.Zero(t, r.code, "%q: %s", path, r.stderr)
+		ours := l.root
+		l.root = root // each reads the other's state
+		want := groups(id)
+		l.root = ours
+		require.Zero(t, runAside(t, exec.Command("runc", "--root", root, "delete", "--force", id)).code)
+		l.create(t, id)
+		require.Equal(t, want, groups(id), "%q", path)
+		l.ok(t, "delete", "--force", id)
+	}
+	for _, dir := range []string{"/sys/fs/cgroup/*" + above, "/sys/fs/cgroup" + above} {
+		found, err := filepath.Glob(dir)
+		require.NoError(t, err)
+		for _, d := range found {
+			_ = os.Remove(d) // runc leaves it
+		}
+	}
 	l.clean(t)
 }
