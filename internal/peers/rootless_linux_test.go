@@ -12,7 +12,7 @@ import (
 )
 
 // rootlessTests are those of podman that do without control groups, which an ordinary user has none of on v1.
-var rootlessTests = []string{"run", "exec", "terminal", "signals", "logs", "create", "health"}
+var rootlessTests = []string{"run", "exec", "terminal", "signals", "logs", "restart", "create", "volumes", "health"}
 
 // TestRootlessPodman is a container's everyday life by podman of an ordinary user with sub-ids.
 func TestRootlessPodman(t *testing.T) {
