@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -137,6 +138,11 @@ func TestSystemdRootlessPodman(t *testing.T) {
 	require.NoDirExists(t, dir)
 
 	p.fails(t, 137, "run", "--rm", "-m", "16m", "--memory-swap", "16m", imageName, "busybox", "tail", "/dev/zero")
+
+	// Without systemd's help, in a scope of which all is the user's.
+	at := slices.Index(p, "podman")
+	plain := append(p[:at:at], "systemd-run", "--user", "--scope", "-q", "-p", "Delegate=yes", "podman", "--runtime", m.Runtime, "--cgroup-manager=cgroupfs")
+	require.Equal(t, "67108864", plain.out(t, "run", "--rm", "-m", "64m", imageName, "cat", "/sys/fs/cgroup/memory.max"))
 
 	p.out(t, "pod", "create", "--name", "pod", "--share", "ipc,uts", "--infra-image", imageName, "--infra-command", "sleep 1000")
 	p.out(t, "run", "-d", "--pod", "pod", "--name", "c", "--pidfile", pidFile, imageName, "sleep", "1000")
