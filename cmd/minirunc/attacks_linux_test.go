@@ -153,3 +153,55 @@ func TestStartHookIsContained(t *testing.T) {
 		require.Contains(t, out, line)
 	}
 }
+
+// TestConsoleBySymlink: an image whose /dev/console is a link has the terminal mounted over nothing else (CVE-2025-52565).
+func TestConsoleBySymlink(t *testing.T) {
+	m := newMade(t, "cat", "/proc/self/mountinfo")
+	m.spec.Process.Terminal = true
+	m.spec.Mounts = append(m.spec.Mounts[:1:1], m.spec.Mounts[2:]...) // /dev is the image's
+	dev := filepath.Join(m.spec.Root.Path, "dev")
+	require.NoError(t, os.MkdirAll(filepath.Join(dev, "pts"), 0o755))
+	m.write()
+	require.Regexp(t, ` /dev/console \S+ (\S+ )*- devpts `, m.ok("run", "c"))
+	for _, link := range []string{"/proc/sys/kernel/core_pattern", "../proc/sysrq-trigger", "/etc/passwd"} {
+		_ = os.Remove(filepath.Join(dev, "console"))
+		require.NoError(t, os.Symlink(link, filepath.Join(dev, "console")))
+		m.write()
+		d := m.do("run", "c")
+		if d.run() != 0 {
+			require.Contains(t, d.stderr.String(), "/dev/console")
+		}
+		require.NotRegexp(t, ` /(proc/\S+|etc/passwd) \S+ (\S+ )*- devpts `, d.stdout.String())
+		require.Empty(t, m.left())
+	}
+}
+
+// TestSysctlOfFakeProc: parameters are written to the kernel's proc, or not at all (CVE-2025-52881): not to what is mounted in its place, nor
+// where a link there leads.
+func TestSysctlOfFakeProc(t *testing.T) {
+	m := newMade(t, "cat", "/real/sys/kernel/msgmax", "/real/sys/kernel/msgmnb")
+	fake := t.TempDir()
+	file := filepath.Join(fake, "sys/kernel/msgmax")
+	require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	m.spec.Linux.Sysctl = map[string]string{"kernel.msgmax": "9999"}
+	m.spec.Linux.MaskedPaths, m.spec.Linux.ReadonlyPaths = nil, nil
+	m.spec.Mounts = append(m.spec.Mounts, specs.Mount{Destination: "/real", Type: "proc", Source: "proc"})
+	m.write()
+	right := m.ok("run", "c")
+	require.Equal(t, 1, strings.Count(right, "9999"))
+	m.spec.Mounts = append(m.spec.Mounts, specs.Mount{Destination: "/proc", Type: "bind", Source: fake, Options: []string{"bind"}}) // over the other one
+	m.write()
+	for _, place := range []func() error{
+		func() error { return os.WriteFile(file, []byte("mine"), 0o644) },
+		func() error { return os.Symlink("/real/sys/kernel/msgmnb", file) },
+	} {
+		require.NoError(t, place())
+		if d := m.do("run", "c"); d.run() == 0 {
+			require.Equal(t, right, d.stdout.String())
+		}
+		require.Empty(t, m.left())
+		b, err := os.ReadFile(file)
+		require.True(t, err != nil || string(b) == "mine", "%s", b)
+		require.NoError(t, os.Remove(file))
+	}
+}
