@@ -180,7 +180,7 @@ type archived struct {
 	holes              int // how long the member is by its header, which has nothing of it
 }
 
-func newArchive(t *testing.T, list ...archived) []byte {
+func newArchive(t testing.TB, list ...archived) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -203,7 +203,7 @@ func newArchive(t *testing.T, list ...archived) []byte {
 }
 
 // newSparse is a member in GNU's old format for sparse files, all of it a hole.
-func newSparse(t *testing.T, name string, size int) []byte {
+func newSparse(t testing.TB, name string, size int) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -223,7 +223,7 @@ func newSparse(t *testing.T, name string, size int) []byte {
 }
 
 // oldConfig is a configuration for layers.
-func oldConfig(t *testing.T, layers ...[]byte) (name, body string) {
+func oldConfig(t testing.TB, layers ...[]byte) (name, body string) {
 	t.Helper()
 	c := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, RootFS: ocispec.RootFS{Type: "layers"}}
 	for _, l := range layers {

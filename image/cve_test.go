@@ -50,13 +50,22 @@ func TestHostileManifests(t *testing.T) {
 		d = f.put(t, ocispec.MediaTypeImageIndex, index(d))
 	}
 	f.put(t, ocispec.MediaTypeImageIndex, index(d), "nested")
+	// A cycle all the same, by a registry that answers for any digest: the first one that is not its own ends it.
+	loop := index(ocispec.Descriptor{MediaType: ocispec.MediaTypeImageIndex, Digest: digest.FromString("loop"), Size: 1})
+	for range 2 { // the size is that of what says it
+		b, err := json.Marshal(loop)
+		require.NoError(t, err)
+		loop.Manifests[0].Size = int64(len(b))
+	}
+	f.put(t, ocispec.MediaTypeImageIndex, loop, "cycle", string(loop.Manifests[0].Digest))
 	// A manifest without end.
 	f.put(t, ocispec.MediaTypeImageManifest, manifest(`,"x":"`+strings.Repeat("x", maxManifest)+`"`), "huge")
-	for _, tag := range []string{"two-kinds", "two-types", "other-case", "climbs", "short", "unknown", "upper", "none", "nested", "huge"} {
+	for _, tag := range []string{"two-kinds", "two-types", "other-case", "climbs", "short", "unknown", "upper", "none", "nested", "cycle", "huge"} {
 		_, err := Pull(t.Context(), s, f.ref("app:"+tag), nil)
 		require.Error(t, err, tag)
 		requireEmpty(t, s, "tmp", "leases", "blobs/sha256")
 	}
+	require.LessOrEqual(t, f.count(loop.Manifests[0].Digest), 1)
 	_, err := Pull(t.Context(), s, f.ref("app:good"), nil)
 	require.NoError(t, err)
 }

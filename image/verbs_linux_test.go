@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/layer"
 	"github.com/caisson-engine/caisson/registry"
 )
 
@@ -178,6 +179,27 @@ func requireAsDu(t *testing.T, s *Store) {
 	require.NoError(t, err)
 	require.Equal(t, du, u.Total(), "%+v", u)
 	require.LessOrEqual(t, u.Reclaimable, u.Blobs+u.Layers)
+}
+
+// TestDiskUsageErofs: what the store says of layers that are EROFS images is what du says, too.
+func TestDiskUsageErofs(t *testing.T) {
+	testenv.RequireRoot(t)
+	testenv.RequireKernel(t, 6, 12)
+	testenv.RequireCommand(t, "mkfs.erofs")
+	testenv.RequireCommand(t, "du")
+	f, s := newFakeRegistry(t), openStore(t, t.TempDir())
+	if err := s.Layers().Use(layer.EROFS); errors.Is(err, errors.ErrUnsupported) {
+		t.Skip(err) // a module that a virtual machine does not have
+	} else {
+		require.NoError(t, err)
+	}
+	f.add(t, testImage{layers: []testLayer{{"a": noise(1, 300<<10)}, {"b": noise(2, 1<<10)}}}, "v1")
+	_, err := Pull(t.Context(), s, f.ref("app:v1"), nil)
+	require.NoError(t, err)
+	requireAsDu(t, s)
+	_, err = s.Remove(t.Context(), f.ref("app:v1"), nil)
+	require.NoError(t, err)
+	requireAsDu(t, s)
 }
 
 // TestVerbsKilled kills a program that pulls, loads, commits, imports, saves, tags, pushes, extracts, removes and prunes at

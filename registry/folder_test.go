@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http/httptest"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -96,6 +98,55 @@ func TestFolderDamagedManifest(t *testing.T) {
 	require.NoError(t, os.WriteFile(s.blobPath(desc.Digest), []byte("manifesT"), 0o600))
 	_, _, err = s.Manifest(t.Context(), "a", "t")
 	require.ErrorContains(t, err, "damaged")
+}
+
+// TestFolderCollectWhileServing pushes and deletes the same blobs again and again, over HTTP and side by side, while garbage is collected
+// without a pause by another process's store. What was acknowledged and not deleted is there, and whole.
+func TestFolderCollectWhileServing(t *testing.T) {
+	s := newFolder(t)
+	host := newServer(t, &Server{Store: s})
+	collector, err := OpenFolder(s.dir)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var collecting, pushing sync.WaitGroup
+	collecting.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := collector.Collect(context.Background()); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	layers := [][]byte{randomBytes(1000), randomBytes(70_000)} // of all of them
+	for n := range 4 {
+		pushing.Go(func() {
+			c := newClient(t)
+			for i := range 15 {
+				ref := parse(t, fmt.Sprintf("%s/app%d:v%d", host, n, i))
+				manifest, desc := pushImage(t, c, ref, layers[i%2])
+				got, _, err := c.Manifest(t.Context(), ref)
+				if err != nil || got.Digest != digest.FromBytes(manifest) {
+					t.Error(ref, got.Digest, err)
+					return
+				}
+				if i%3 == 2 { // for the next one it is garbage, or not yet
+					err = errors.Join(s.DeleteManifest(t.Context(), ref.Repository, got.Digest), s.DeleteBlob(t.Context(), ref.Repository, desc.Digest))
+					if err != nil {
+						t.Error(ref, err)
+						return
+					}
+				}
+			}
+		})
+	}
+	pushing.Wait()
+	cancel()
+	collecting.Wait()
+	require.False(t, t.Failed())
+	for n := range 4 {
+		text := blobText(t, s, fmt.Sprint("app", n), digest.FromBytes(layers[1]))
+		require.Equal(t, string(layers[1]), text)
+	}
 }
 
 // TestFolderTwoProcesses lets two stores, as two processes would, take turns at one upload.
