@@ -48,6 +48,7 @@ func attackEntering([]string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		close(ended)
 	}()
+	done := map[int]bool{os.Getpid(): true} // which were seen to have executed their command: it is not to be held up
 	for {
 		select {
 		case <-ended:
@@ -59,10 +60,14 @@ func attackEntering([]string) error {
 			return err
 		}
 		for _, n := range names {
-			if pid, err := strconv.Atoi(n.Name()); err == nil && pid != os.Getpid() {
-				if err := attackProcess(pid); err != nil {
-					return err
-				}
+			pid, err := strconv.Atoi(n.Name())
+			if err != nil || done[pid] {
+				continue
+			}
+			exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+			done[pid] = err == nil && !strings.Contains(exe, "memfd:")
+			if err := attackProcess(pid); err != nil {
+				return err
 			}
 		}
 	}

@@ -36,8 +36,8 @@ type Container struct {
 	// inside the root. Nil means [DefaultMaskedPaths] and [DefaultReadOnlyPaths], or none if the container is privileged; an
 	// empty list that is not nil means none. Clean absolute paths.
 	MaskedPaths, ReadOnlyPaths []string
-	// MountLabel is the SELinux context of files on each tmpfs and in /dev. Empty: what the policy says. A kernel without
-	// SELinux is an error that satisfies errors.ErrUnsupported.
+	// MountLabel is the SELinux context of files on each tmpfs and in /dev, but for the message queues of an IPC namespace that
+	// is not new. Empty: what the policy says. A kernel without SELinux is an error that satisfies errors.ErrUnsupported.
 	MountLabel string
 	// Devices are devices of the host that the container may use, besides null, zero, full, random, urandom and tty.
 	Devices []Device

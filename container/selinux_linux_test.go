@@ -2,7 +2,6 @@ package container_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -12,32 +11,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/caisson-engine/caisson/container"
-	"github.com/caisson-engine/caisson/internal/kernel"
 	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
-// Contexts of testdata/selinux.cil.
+// Contexts of the tests' policy.
 const (
-	processLabel = "u:r:container_t:s0:c1"
-	fileLabel    = "u:object_r:container_file_t:s0:c1"
+	processLabel = testenv.SELinuxProcess
+	fileLabel    = testenv.SELinuxFile
 )
-
-// enforceSELinux loads the policy of testdata, which stays until the machine ends, and has the kernel enforce it during the test.
-func enforceSELinux(t *testing.T) {
-	t.Helper()
-	testenv.RequireRoot(t)
-	if err := kernel.SELinux.Err(); err != nil {
-		t.Skip(err)
-	}
-	policy, err := os.ReadFile("testdata/selinux.bin")
-	require.NoError(t, err)
-	fs := t.TempDir()
-	require.NoError(t, syscall.Mount("selinuxfs", fs, "selinuxfs", 0, ""))
-	t.Cleanup(func() { require.NoError(t, syscall.Unmount(fs, 0)) })
-	require.NoError(t, os.WriteFile(filepath.Join(fs, "load"), policy, 0))
-	require.NoError(t, os.WriteFile(filepath.Join(fs, "enforce"), []byte("1"), 0))
-	t.Cleanup(func() { require.NoError(t, os.WriteFile(filepath.Join(fs, "enforce"), []byte("0"), 0)) })
-}
 
 func labelled(t *testing.T, args ...string) *container.Container {
 	t.Helper()
@@ -50,14 +32,14 @@ func labelled(t *testing.T, args ...string) *container.Container {
 // TestSELinux: the container, and what is executed in it, run in the context, which is enforced, root or not, privileged or not;
 // and so do the files of its file systems have theirs.
 func TestSELinux(t *testing.T) {
-	enforceSELinux(t)
+	testenv.EnforceSELinux(t)
 	const current = "/proc/self/attr/current"
 	label := func(out []byte, err error) string {
 		t.Helper()
 		require.NoError(t, err, string(out))
 		return strings.Trim(string(out), "\x00\n")
 	}
-	require.Equal(t, "u:r:host_t:s0-s0:c0.c2", label(newContainer(t, "read", current).Output(t.Context())))
+	require.Equal(t, testenv.SELinuxHost, label(newContainer(t, "read", current).Output(t.Context())))
 	require.Equal(t, "x", label(newContainer(t, "write", "/file", "x").Output(t.Context()))+"x", "the host's may")
 	for _, privileged := range []bool{false, true} {
 		c := labelled(t, "read", current)
@@ -93,6 +75,31 @@ func TestSELinux(t *testing.T) {
 		require.Equal(t, fileLabel, label(b[:n], nil), path)
 	}
 	require.Equal(t, processLabel, label(running.Command("read", current).Output(t.Context())))
+
+	// The message queues of an IPC namespace that is not the container's own keep what context they have.
+	host := t.TempDir()
+	require.NoError(t, syscall.Mount("mqueue", host, "mqueue", 0, ""))
+	t.Cleanup(func() { require.NoError(t, syscall.Unmount(host, 0)) })
+	joined, err := os.Open(filepath.Join("/proc", strconv.Itoa(running.Pid()), "ns/ipc"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = joined.Close() })
+	for _, x := range []struct {
+		ipc    namespace.Namespace
+		queues string
+		want   string
+	}{
+		{namespace.Namespace{Host: true}, host, "u:object_r:file_t:s0"},
+		{namespace.Namespace{Join: joined}, filepath.Join("/proc", strconv.Itoa(running.Pid()), "root/dev/mqueue"), fileLabel},
+	} {
+		c := labelled(t, "read", current)
+		c.Namespaces.IPC, c.MountLabel = x.ipc, strings.Replace(fileLabel, "c1", "c1,c2", 1)
+		label(c.CombinedOutput(t.Context()))
+		b := make([]byte, 256)
+		n, err := syscall.Getxattr(x.queues, "security.selinux", b)
+		require.NoError(t, err)
+		require.Equal(t, x.want, label(b[:n], nil))
+	}
+
 	p := running.Command("read", current)
 	p.SELinux = strings.Replace(processLabel, "c1", "c2", 1)
 	require.Equal(t, p.SELinux, label(p.Output(t.Context())))
@@ -132,17 +139,4 @@ func requireNoContext(t *testing.T, field string, err error) {
 	require.ErrorAs(t, err, &start)
 	require.Equal(t, "check "+field, start.Step+" "+start.Path)
 	require.ErrorContains(t, err, "is no context of the policy")
-}
-
-// TestSELinuxPolicy: the policy is compiled from its source.
-func TestSELinuxPolicy(t *testing.T) {
-	testenv.RequireCommand(t, "secilc")
-	binary := filepath.Join(t.TempDir(), "policy")
-	out, err := exec.Command("secilc", "-M", "true", "-c", "31", "-o", binary, "-f", os.DevNull, "testdata/selinux.cil").CombinedOutput()
-	require.NoError(t, err, string(out))
-	want, err := os.ReadFile(binary)
-	require.NoError(t, err)
-	got, err := os.ReadFile("testdata/selinux.bin")
-	require.NoError(t, err)
-	require.Equal(t, want, got)
 }

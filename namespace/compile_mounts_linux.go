@@ -117,7 +117,7 @@ func (c *compiler) fileSystem(typ, source, data string, fl MountFlags) arg {
 	c.call("fsmount", unix.SYS_FSMOUNT, fs, flags(unix.FSMOUNT_CLOEXEC, closeOnExec), flags(fl.attr(), mountAttrNames)).
 		to(fd).about(typ)
 	c.close(fs)
-	if typ == "mqueue" && c.l.MountLabel != "" {
+	if typ == "mqueue" && c.l.MountLabel != "" && c.l.Namespaces.IPC.isNew() { // others have a label already, and are others'
 		c.labelQueues(fd)
 	}
 	return fd

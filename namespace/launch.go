@@ -41,7 +41,8 @@ type Launch struct {
 	// in MaskedPaths.
 	ReadOnlyPaths []string
 	// MountLabel is the SELinux context of the files of each tmpfs, devpts and mqueue that is mounted, those of Type dev
-	// included. Empty: what the policy says. A kernel without SELinux is an error that satisfies errors.ErrUnsupported.
+	// included; not of the message queues of an IPC namespace that is not new. Empty: what the policy says. A kernel without
+	// SELinux is an error that satisfies errors.ErrUnsupported.
 	MountLabel string
 
 	// Namespaces says for each kind whether it is new (the default, but see there), shared with the host, or joined.
