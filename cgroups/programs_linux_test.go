@@ -242,6 +242,12 @@ type helper struct {
 	out *bufio.Reader
 }
 
+// kill ends the program and waits for that.
+func (h *helper) kill() {
+	_ = h.cmd.Process.Kill()
+	_ = h.cmd.Wait()
+}
+
 // newHelper starts a helper program in g (nil: where the test is), as a launcher would. When the test ends it is
 // killed.
 func newHelper(t testing.TB, g *Group, args ...string) *helper {

@@ -26,7 +26,8 @@ const (
 
 // CreateScope has systemd make a scope with the processes in it, and waits until it is there. ctx bounds that: when it
 // ends first, the scope is stopped, if systemd says within two seconds that it is being made. The error is ErrNoSystemd
-// without systemd, satisfies fs.ErrExist if there is a unit of that name, and is ErrNotDelegated if the program may not.
+// without systemd, satisfies fs.ErrExist if there is a unit of that name, unless it is a scope whose processes have all ended, and is
+// ErrNotDelegated if the program may not.
 func CreateScope(ctx context.Context, o *ScopeOptions) (*Scope, error) {
 	if o == nil {
 		o = &ScopeOptions{}
@@ -285,7 +286,7 @@ func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions, s *Scope)
 	if o.Slice != "" {
 		properties = append(properties, unitProperty{"Slice", dbus.MakeVariant(o.Slice)})
 	}
-	began, err := c.job(ctx, undoWait, c.manager(), systemdManager+".StartTransientUnit", o.Name, "fail", properties, []auxUnit{})
+	began, err := c.makeUnit(ctx, o, properties)
 	if err != nil {
 		if began && ctx.Err() != nil { // it may come into being yet
 			c.undo(o.Name)

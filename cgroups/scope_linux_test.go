@@ -60,13 +60,16 @@ type fakeSystemd struct {
 	run     byte // the number of units' runs, which is their ids
 	asked   map[string]dbus.Variant
 	stopped []string
+	state   string // of all units
+	jobs    uint32 // of all units
+	forget  func() // is called when a unit is stopped
 }
 
 func newSystemd(t testing.TB, address string, m *Manager) *fakeSystemd {
 	t.Helper()
 	conn, err := dbus.Connect(address)
 	require.NoError(t, err)
-	s := &fakeSystemd{conn: conn, m: m, top: "/" + testenv.CgroupName(t), version: "252.38-1~deb12u1", result: "done", scopes: make(map[string]*Group)}
+	s := &fakeSystemd{conn: conn, m: m, top: "/" + testenv.CgroupName(t), version: "252.38-1~deb12u1", result: "done", state: "active", scopes: make(map[string]*Group)}
 	require.NoError(t, conn.Export(s, systemdPath, systemdManager))
 	require.NoError(t, conn.ExportSubtreeMethodTable(map[string]any{"Get": s.get}, systemdPath+"/unit",
 		"org.freedesktop.DBus.Properties"))
@@ -183,10 +186,33 @@ func (s *fakeSystemd) GetUnitByInvocationID(id []byte) (dbus.ObjectPath, *dbus.E
 	return systemdPath + "/unit/" + dbus.ObjectPath(hex.EncodeToString(id)), nil
 }
 
+func (s *fakeSystemd) GetUnitProcesses(name string) ([]unitProcess, *dbus.Error) {
+	var all []unitProcess
+	if g := s.scope(name); g != nil {
+		pids, err := g.Pids()
+		if err != nil {
+			return nil, dbus.MakeFailedError(err)
+		}
+		for _, pid := range pids {
+			all = append(all, unitProcess{"/", uint32(pid), "some"})
+		}
+	}
+	return all, nil
+}
+
+type unitProcess struct {
+	Group   string
+	PID     uint32
+	Command string
+}
+
 func (s *fakeSystemd) stop(m dbus.Message, mode string) (dbus.ObjectPath, *dbus.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = append(s.stopped, filepath.Base(string(m.Headers[dbus.FieldPath].Value().(dbus.ObjectPath))))
+	if s.forget != nil {
+		s.forget()
+	}
 	return s.job("the unit's"), nil
 }
 
@@ -213,6 +239,15 @@ func (s *fakeSystemd) get(m dbus.Message, iface, property string) (dbus.Variant,
 	}
 	if iface == systemdUnit && property == "InvocationID" && s.version != "220" {
 		return dbus.MakeVariant(s.id()), nil
+	}
+	if iface == systemdUnit && property == "ActiveState" {
+		return dbus.MakeVariant(s.state), nil
+	}
+	if iface == systemdUnit && property == "Job" {
+		return dbus.MakeVariant(struct {
+			ID   uint32
+			Path dbus.ObjectPath
+		}{s.jobs, "/"}), nil
 	}
 	if s.scopes[name] == nil || iface != systemdScope || property != "ControlGroup" {
 		return dbus.Variant{}, dbus.NewError("org.freedesktop.DBus.Error.UnknownProperty", nil)
@@ -335,6 +370,48 @@ func TestScopeFails(t *testing.T) {
 	require.NoError(t, err, "found by the environment")
 }
 
+// TestScopeDeserted: the name of a scope whose processes have all ended is free again; that of another, or of one that is being made, is
+// not.
+func TestScopeDeserted(t *testing.T) {
+	m := newManager(t)
+	address := newBus(t)
+	s := newSystemd(t, address, m)
+	holder := newHelper(t, nil, "cg-sleep")
+	o := &ScopeOptions{Name: "caisson-6.scope", PIDs: []int{holder.pid()}, Address: address}
+	first, err := CreateScope(t.Context(), o)
+	require.NoError(t, err)
+	remove := func() {
+		g := s.scopes[o.Name]
+		delete(s.scopes, o.Name)
+		require.NoError(t, g.Remove())
+		_ = g.Close()
+	}
+	holder.kill()
+	o.PIDs = []int{newHelper(t, nil, "cg-sleep").pid()}
+	s.set(func() { s.state, s.jobs = "inactive", 4 })
+	_, err = CreateScope(t.Context(), o)
+	require.ErrorIs(t, err, fs.ErrExist, "somebody is making it")
+	require.Empty(t, s.stops())
+
+	// It takes systemd some looks to forget it.
+	s.set(func() { s.state, s.jobs = "active", 0 })
+	s.set(func() { s.forget = func() { s.state = "deactivating" } })
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for s.stops() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	_, err = CreateScope(ctx, o)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, []string{first.Invocation}, s.stops())
+	s.set(func() { s.state, s.forget = "active", remove })
+	second, err := CreateScope(t.Context(), o)
+	require.NoError(t, err)
+	require.NotEqual(t, first.Invocation, second.Invocation)
+}
+
 // TestScopeOfAnother: when ctx ends first, only a scope is stopped that came into being by this call.
 func TestScopeOfAnother(t *testing.T) {
 	m := newManager(t)
@@ -393,6 +470,25 @@ func TestScopeOptions(t *testing.T) {
 		_, err := CreateScope(t.Context(), o)
 		require.ErrorContains(t, err, field)
 	}
+}
+
+// TestSystemdScopeDeserted: a scope can be made as soon as the processes of one of the same name have ended.
+func TestSystemdScopeDeserted(t *testing.T) {
+	testenv.RequireSystemd(t)
+	o := &ScopeOptions{Name: testenv.CgroupName(t) + ".scope"}
+	var last *Scope
+	for range 10 {
+		holder := newHelper(t, nil, "cg-sleep")
+		o.PIDs = []int{holder.pid()}
+		s, err := CreateScope(t.Context(), o)
+		require.NoError(t, err)
+		if last != nil {
+			require.NotEqual(t, last.Invocation, s.Invocation)
+		}
+		last = s
+		holder.kill()
+	}
+	require.NoError(t, last.Stop(t.Context()))
 }
 
 // TestSystemdScope has the machine's own systemd make, find, change and end scopes, at its private socket and over the bus.

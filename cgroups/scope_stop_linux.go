@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/godbus/dbus/v5"
 )
@@ -23,8 +22,7 @@ func (s *Scope) Stop(ctx context.Context) error {
 	} else {
 		err = c.stopInvocation(ctx, s.Invocation)
 	}
-	var de dbus.Error
-	if errors.As(err, &de) && slices.Contains(endedErrors, de.Name) {
+	if isDBus(err, endedErrors...) {
 		return nil
 	}
 	if err != nil {
