@@ -106,6 +106,9 @@ func (g *Group) Stats() (*Stats, error) { return nil, errOtherSystem }
 // Totals is not supported on this system.
 func (g *Group) Totals() (*Stats, error) { return nil, errOtherSystem }
 
+// OOMFile is not supported on this system.
+func (g *Group) OOMFile() (*os.File, error) { return nil, errOtherSystem }
+
 // OOMKills is not supported on this system.
 func (g *Group) OOMKills() (uint64, error) { return 0, errOtherSystem }
 

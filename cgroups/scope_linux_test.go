@@ -477,7 +477,7 @@ func TestSystemdScopeDeserted(t *testing.T) {
 	testenv.RequireSystemd(t)
 	o := &ScopeOptions{Name: testenv.CgroupName(t) + ".scope"}
 	var last *Scope
-	for range 10 {
+	for range 4 {
 		holder := newHelper(t, nil, "cg-sleep")
 		o.PIDs = []int{holder.pid()}
 		s, err := CreateScope(t.Context(), o)

@@ -138,8 +138,8 @@ type Container struct {
 	// "container" in the scope's. Cgroup must be empty. The scope ends with the container. The error of Start is
 	// [cgroups.ErrNoSystemd] where systemd does not run. A process of ours in it, which its limit of processes counts, keeps it until
 	// what the group has counted is read. With Keep the scope needs a Name, is the keeper's too, and does not show limits of memory and
-	// processes; and systemd removes it with its groups as soon as the keeper has ended, so that State.Cgroup and OOMKilled are what
-	// they are only for a program that waits for the end meanwhile, if it is fast enough.
+	// processes; and systemd removes it with its groups as soon as the keeper has ended, so that State.Cgroup is what it is only for a
+	// program that waits for the end meanwhile, if it is fast enough.
 	Scope *cgroups.ScopeOptions
 	// NoCgroup runs the container in the host program's own control group: a start is faster by the making of the
 	// groups, but there are no limits, no Pause, no Stats, and OOMKilled is never set. Nothing keeps the container then from

@@ -217,8 +217,11 @@ func (c *Container) notedOOM() bool {
 	if c.Keep == nil {
 		return false
 	}
-	_, err := os.Stat(filepath.Join(c.Keep.Dir, oomFile))
-	return err == nil
+	if _, err := os.Stat(filepath.Join(c.Keep.Dir, oomFile)); err == nil {
+		return true
+	}
+	b, err := os.ReadFile(filepath.Join(c.Keep.Dir, namespace.AtEndFile))
+	return err == nil && cgroups.OOMCount(b) > 0
 }
 
 // Input returns the writing end of the standard input of a container with a Keep, or its terminal: with Keep.Stdin or TTY.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/namespace"
@@ -41,10 +42,26 @@ func (c *Container) makeKeeperGroup(l *namespace.Launch, u *undo) (done func(), 
 	if kept.CgroupDir, kept.CgroupTasks, err = g.Entry(); err == nil {
 		err = c.note(keeperGroupsFile, g.Paths(), u)
 	}
+	if err == nil {
+		kept.AtEnd, err = c.oomFile()
+	}
 	if err != nil {
 		return nil, fail(errors.Join(err, g.Close()))
 	}
-	return func() { _ = g.Close() }, nil
+	return func() { _ = errors.Join(g.Close(), kept.AtEnd.Close()) }, nil
+}
+
+// oomFile is what the keeper reads when the container has ended: systemd removes the groups of its scope as soon as the keeper has
+// ended, too. It is nil where nobody does that.
+func (c *Container) oomFile() (*os.File, error) {
+	if c.Scope == nil {
+		return nil, nil
+	}
+	f, err := c.group.OOMFile()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errors.ErrUnsupported) {
+		err = nil
+	}
+	return f, err
 }
 
 // removeKeeperGroup removes the control group of a keeper that has ended or is about to.

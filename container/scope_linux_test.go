@@ -1,6 +1,7 @@
 package container_test
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -214,5 +215,42 @@ func TestScopeFields(t *testing.T) {
 		var start *container.StartError
 		require.ErrorAs(t, c.Start(t.Context()), &start, field)
 		require.Equal(t, strings.TrimSpace(field), start.Path)
+	}
+}
+
+func init() { programs["leaver-scope"] = leaverScope }
+
+// leaverScope is leaver with a container in a scope, whose name is in the place of the group's.
+func leaverScope(args []string) int {
+	if err := keptInScope(args[1], args[2], args[3], args[4:]...).Start(context.Background()); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+func keptInScope(root, dir, name string, args ...string) *container.Container {
+	c := kept(root, dir, "", args...)
+	c.Scope = &cgroups.ScopeOptions{Name: name + ".scope"}
+	return c
+}
+
+// TestSystemdKeptOOM: the OOM killer's work is known when systemd has removed the control groups before anybody has looked.
+func TestSystemdKeptOOM(t *testing.T) {
+	testenv.RequireSystemd(t)
+	for _, x := range []struct {
+		args   []string
+		killed bool
+	}{{[]string{"hog", "256"}, true}, {[]string{"exit", "137"}, false}} {
+		root, dir, name := leaveBy(t, "leaver-scope", x.args...)
+		unit := name + ".scope"
+		require.Eventually(t, func() bool {
+			return testenv.UnitProperties(t, unit, "LoadState")["LoadState"] == "not-found"
+		}, time.Minute, 50*time.Millisecond)
+		c := keptInScope(root, dir, name, x.args...)
+		require.NoError(t, c.Adopt(t.Context()))
+		var exit *container.ExitError
+		require.ErrorAs(t, c.Wait(t.Context()), &exit)
+		require.Equal(t, x.killed, exit.OOMKilled)
 	}
 }

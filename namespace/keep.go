@@ -34,7 +34,14 @@ type Keep struct {
 	// the process. By default it is in those of the program that starts it.
 	CgroupDir   *os.File
 	CgroupTasks []*os.File
+	// AtEnd, if it is not nil, is read when the process has ended: what it says from its beginning on, at most 4 KiB of it, is kept
+	// in the folder as the file [AtEndFile], as far as there is room on the disk. It may be a file of a control group that is gone
+	// when somebody hears of the end.
+	AtEnd *os.File
 }
+
+// AtEndFile is, in the folder of a Keep, what its AtEnd said.
+const AtEndFile = "atend"
 
 func (l *Launch) validateKeep() error {
 	n := &l.Namespaces
@@ -69,7 +76,7 @@ const (
 )
 
 // keepFiles are those that a keeper has from its beginning.
-var keepFiles = []string{keepLog, keepExit, keepExitNew, keepControl, keepLock}
+var keepFiles = []string{keepLog, keepExit, keepExitNew, keepControl, keepLock, AtEndFile}
 
 const (
 	defaultLogSize = 16 << 20

@@ -30,6 +30,8 @@ type keeper struct {
 	cloneFlags uint64   // of the process
 	groupDir   *os.File // the keeper's control groups
 	groupTasks []*os.File
+	atEnd      int // a folder if there is nothing to read
+	atEndFile  *os.File
 	path       string
 	goesOn     bool // with the log of a process before
 	held       []int
@@ -42,7 +44,7 @@ func (l *Launch) startKept(ctx context.Context) (p *Process, err error) {
 		return nil, err
 	}
 	k := &keeper{logSize: l.Keep.logSize(), path: l.Keep.Dir, locks: l.Keep.Hold, hasInput: l.Keep.Stdin || l.TTY, tty: l.TTY, edit: l.keeperEdit,
-		groupDir: l.Keep.CgroupDir, groupTasks: l.Keep.CgroupTasks}
+		groupDir: l.Keep.CgroupDir, groupTasks: l.Keep.CgroupTasks, atEndFile: l.Keep.AtEnd}
 	for _, x := range []struct {
 		ns   Namespace
 		flag uint64
@@ -171,7 +173,14 @@ func (k *keeper) removeFiles() {
 
 // makePipes makes the process's standard files.
 func (k *keeper) makePipes(l *Launch) error {
-	k.out, k.err, k.input = k.dir, k.dir, k.dir
+	k.out, k.err, k.input, k.atEnd = k.dir, k.dir, k.dir, k.dir
+	if f := k.atEndFile; f != nil {
+		fd, err := duplicate(f)
+		if err != nil {
+			return &StartError{Step: "duplicate", Path: f.Name(), Err: err}
+		}
+		k.atEnd = k.hold(fd)
+	}
 	if l.TTY {
 		return nil
 	}

@@ -52,6 +52,7 @@ const (
 	keeperOut
 	keeperErr
 	keeperInput
+	keeperAtEnd
 	keeperPidfd
 	keeperImageFD // closed by its execution
 	keeperFDs
@@ -95,7 +96,7 @@ func (k *keeperCompiler) files() {
 		fd   *int
 	}{
 		{"folder", &h.dir}, {"lock", &h.lock}, {"log", &h.log}, {"exit", &h.exit}, {"control", &h.control}, {"out", &h.out},
-		{"err", &h.err}, {"input", &h.input}, {"place of the pidfd", &h.dir},
+		{"err", &h.err}, {"input", &h.input}, {"file to read at the end", &h.atEnd}, {"place of the pidfd", &h.dir},
 	} {
 		k.pidfd = k.file("keeper's "+x.name, func() (int, bool, error) { return *x.fd, false, nil })
 	}
@@ -406,6 +407,7 @@ func (k *keeperCompiler) end() {
 	const byPidfd = 3 // P_PIDFD
 	k.call("waitid", unix.SYS_WAITID, num(byPidfd), num(keeperPidfd), record.at(exitInfo).addr(), num(unix.WEXITED), record.at(exitUsage).addr()).
 		orElse(wait, errnoSet(int(unix.EINTR)))
+	k.readAtEnd()
 	k.call("clock_gettime", unix.SYS_CLOCK_GETTIME, num(unix.CLOCK_REALTIME), record.at(exitTime).addr())
 	k.call("pwrite64", unix.SYS_PWRITE64, num(keeperExitFD), record.addr(), num(exitSize), num(0))
 	k.call("fsync", unix.SYS_FSYNC, num(keeperExitFD))
@@ -416,4 +418,17 @@ func (k *keeperCompiler) end() {
 	k.call("unlinkat", unix.SYS_UNLINKAT, num(keeperDir), k.str(keepControl), num(0))
 	k.ignore(anyError)
 	k.call("exit_group", unix.SYS_EXIT_GROUP, num(0))
+}
+
+// readAtEnd keeps what a file says now. Where there is none, a folder is in its place.
+func (k *keeperCompiler) readAtEnd() {
+	n, fd, none := k.variable("n", 8), k.variable("at end", 8), k.label()
+	text := arg{kind: argHex, v: frameAddr}
+	k.call("pread64", unix.SYS_PREAD64, num(keeperAtEnd), text, num(framePage), num(0)).to(n).orElse(none, anyError)
+	fl := unix.O_CREAT | unix.O_EXCL | unix.O_WRONLY | unix.O_CLOEXEC
+	k.call("openat", unix.SYS_OPENAT, num(keeperDir), k.str(AtEndFile), num(fl), octal(0o600)).to(fd).orElse(none, anyError)
+	k.call("write", unix.SYS_WRITE, fd, text, n)
+	k.ignore(anyError)
+	k.call("close", unix.SYS_CLOSE, fd)
+	k.place(none)
 }
