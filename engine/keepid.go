@@ -3,10 +3,14 @@ package engine
 import (
 	"cmp"
 	"errors"
+	"os"
+	"os/user"
+	"strconv"
 	"strings"
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/layer"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // isKeepID says whether a mode is one in which an ordinary user has the ids inside that it has outside, or others.
@@ -32,4 +36,24 @@ func (c *Container) keepID() error {
 	}
 	c.UIDMappings, c.GIDMappings, c.User = uids, gids, cmp.Or(c.User, user)
 	return nil
+}
+
+// addUser gives the user whom the container keeps an entry in its /etc/passwd and /etc/group, unless the image has one, as podman
+// does: with the working directory as home folder. It stays in the container's files, and in images that are made of them.
+func (r *Run) addUser() error {
+	rec := r.record
+	if !rec.keepsIDs() {
+		return nil
+	}
+	uid, ok := namespace.ContainerID(rec.UIDMappings, uint32(os.Geteuid()))
+	gid, ok2 := namespace.ContainerID(rec.GIDMappings, uint32(os.Getegid()))
+	u, err := user.LookupId(strconv.Itoa(os.Geteuid()))
+	if !ok || !ok2 || err != nil { // the machine does not know the user either
+		return nil
+	}
+	home := rec.Config.Dir
+	if strings.ContainsAny(home, ":\n") {
+		home = "/"
+	}
+	return r.root.AddUser(&namespace.User{Name: u.Username, UID: uid, GID: gid, Home: home})
 }

@@ -106,6 +106,9 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	if err := r.mount(ctx); err != nil {
 		return err
 	}
+	if err := r.addUser(); err != nil {
+		return err
+	}
 	if r.c, err = r.build(ctx); err != nil {
 		return err
 	}

@@ -19,6 +19,9 @@ func (r *Root) MkdirAll(string, os.FileMode) error { return errors.ErrUnsupporte
 // Touch returns errors.ErrUnsupported on this system.
 func (r *Root) Touch(string) error { return errors.ErrUnsupported }
 
+// AddUser returns errors.ErrUnsupported on this system.
+func (r *Root) AddUser(*User) error { return errors.ErrUnsupported }
+
 // MakeTarget returns errors.ErrUnsupported on this system.
 func (r *Root) MakeTarget(string, bool) error { return errors.ErrUnsupported }
 

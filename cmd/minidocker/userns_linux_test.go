@@ -61,11 +61,18 @@ func TestUsernsKeepID(t *testing.T) {
 	require.EqualValues(t, u.ID, st.Uid)
 	require.Equal(t, "0 app\n", run(0, "exec", "-u", "0", "one", "sh", "-c", "echo app >/etc/made; chown 1000 /etc/made; echo $(id -u) $(stat -c %U /etc/made)"))
 	require.Equal(t, fmt.Sprintln(u.ID), run(0, "exec", "one", "id", "-u"))
+	entry := fmt.Sprintf("%s:*:%d:%d:%s:/made/here:/bin/sh\n%s:x:%d:\n0:0 644\n", u.Name, u.ID, u.ID, u.Name, u.Name, u.ID)
+	require.Equal(t, entry, run(0, "exec", "one", "sh", "-c", "tail -n 1 /etc/passwd; tail -n 1 /etc/group; stat -c '%u:%g %a' /etc/passwd"))
+	require.Equal(t, u.Name+" /made/here\n", run(0, "exec", "one", "sh", "-c", "echo $(id -un) $HOME"))
 	run(0, "rm", "-f", "one")
 
 	// Others' ids, and the image as another user of it has it.
 	require.Equal(t, "7 9\n", run(0, "run", "--name", "two", "--userns", "keep-id:uid=7,gid=9", image, "sh", "-c", "touch /tmp/seven; echo $(id -u) $(id -g)"))
 	run(0, "start", "-a", "two")
+	run(0, "cp", "two:/etc/passwd", "passwd")
+	b, err := os.ReadFile(filepath.Join(u.Home, "passwd"))
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(string(b), u.Name+":*:7:9:"), "once, however often it is started")
 	run(0, "commit", "two", "kept")
 	require.Equal(t, "0:0 7:9 1000:1000\n", run(0, "run", "--rm", "kept", "sh", "-c", "echo $(stat -c %u:%g /bin/busybox /tmp/seven /home/app)"))
 	require.Equal(t, "0:0 7:9\n", run(0, "run", "--rm", "--userns", "keep-id", "kept", "sh", "-c", "echo $(stat -c %u:%g /bin/busybox /tmp/seven)"))
