@@ -50,7 +50,8 @@ func (c *Container) ended(s *State, ward *namespace.Ward) error {
 		}
 		stats, err := g.Totals()
 		if err == nil {
-			s.Cgroup, s.OOMKilled = stats, stats.Memory.OOMKills > 0
+			// Of a scope's groups on v1 systemd may have removed that of memory only.
+			s.Cgroup, s.OOMKilled = stats, stats.Memory.OOMKills > 0 || c.Scope != nil && c.notedOOM()
 			c.oomAtEnd = stats.Memory.OOMKills
 		}
 		removed := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV)
