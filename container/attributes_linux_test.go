@@ -1,12 +1,16 @@
 package container_test
 
 import (
+	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -115,4 +119,23 @@ func TestLowerOOMScore(t *testing.T) {
 		return
 	}
 	require.Equal(t, "-500\n", output(t, c))
+}
+
+// TestRaiseHardLimit takes CAP_SYS_RESOURCE, too.
+func TestRaiseHardLimit(t *testing.T) {
+	testenv.RequireRoot(t)
+	resource, err := namespace.ParseCapabilities("SYS_RESOURCE")
+	require.NoError(t, err)
+	nofile, ok := namespace.RlimitByName("nofile")
+	require.True(t, ok)
+	var own syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(nofile, &own))
+	own.Max++
+	c := newContainer(t, "read", "/proc/self/limits")
+	c.Rlimits = []container.Rlimit{{Resource: nofile, Soft: 100, Hard: own.Max}}
+	if namespace.OwnCapabilities()&resource == 0 {
+		require.ErrorContains(t, c.Run(t.Context()), "(raising a hard limit takes CAP_SYS_RESOURCE)")
+		return
+	}
+	require.Regexp(t, fmt.Sprintf(`Max open files +\d+ +%d `, own.Max), output(t, c))
 }
