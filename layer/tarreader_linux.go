@@ -15,7 +15,7 @@ const (
 	maxRecords = 64 << 10 // bytes of an entry's PAX records that are read here
 )
 
-// A tarReader reads an archive as archive/tar does, which takes four times as long for a header. What most archives consist of it
+// A tarReader reads an archive as archive/tar does, which takes ten times as long for a header. What most archives consist of it
 // reads itself: headers of ustar and GNU with octal numbers, and PAX records. At the first thing beyond that, be it
 // damaged or rare, it leaves the rest of the archive to archive/tar. FuzzTarReader holds the two side by side.
 type tarReader struct {
