@@ -49,7 +49,7 @@ func (w *wire) tcp(r *tcp.ForwarderRequest) {
 	}
 	if w.gateway(to.Addr()) && to.Port() == 53 {
 		if c := accept(r); c != nil {
-			p.group.Go(func() { p.resolveStream(c) })
+			p.start(func() { p.resolveStream(c) }, c.Close)
 		}
 		return
 	}
@@ -69,7 +69,7 @@ func (w *wire) tcp(r *tcp.ForwarderRequest) {
 		_ = out.Close()
 		return
 	}
-	go p.splice(in, out.(*net.TCPConn))
+	p.start(func() { p.splice(in, out.(*net.TCPConn)) }, in.Close, out.Close)
 }
 
 // accept completes a container's connection.

@@ -86,7 +86,9 @@ func (p *port) Close() error {
 			delete(p.m.wires, p.e.Network.ID)
 		}
 		p.m.mu.Unlock()
+		p.mu.Lock()
 		p.cancel()
+		p.mu.Unlock()
 		p.closed = p.closeTap()
 		p.group.Wait()
 		if last {

@@ -41,6 +41,7 @@ type port struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	group  sync.WaitGroup
+	mu     sync.Mutex // held to begin something of group that run does not, and to cancel
 	once   sync.Once
 	closed error
 
@@ -61,6 +62,19 @@ func (p *port) closeTap() error {
 	err := p.tap.Close()
 	p.tap = nil
 	return err
+}
+
+// start has f run, until the port is closed; if it is, what f would have used is.
+func (p *port) start(f func(), otherwise ...func() error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		for _, end := range otherwise {
+			_ = end()
+		}
+		return
+	}
+	p.group.Go(f)
 }
 
 // run takes what the container sends.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
@@ -15,15 +18,78 @@ import (
 )
 
 // A stream is a connection of the stack's with a container. Between it and a socket of the kernel, io.Copy moves bytes without a buffer between
-// them: from the stack's own memory into the socket, and from the socket into the stack's. Deadlines do not hold for that.
+// them: from the stack's own memory into the socket, and from the socket into the stack's.
 type stream struct {
 	*gonet.TCPConn
-	ep    tcpip.Endpoint
-	queue *waiter.Queue
+	ep          tcpip.Endpoint
+	queue       *waiter.Queue
+	read, write deadline
 }
 
 func newStream(q *waiter.Queue, ep tcpip.Endpoint) *stream {
-	return &stream{gonet.NewTCPConn(q, ep), ep, q}
+	return &stream{TCPConn: gonet.NewTCPConn(q, ep), ep: ep, queue: q}
+}
+
+// SetDeadline implements [net.Conn], as do the two that follow.
+func (s *stream) SetDeadline(t time.Time) error {
+	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
+}
+
+func (s *stream) SetReadDeadline(t time.Time) error {
+	s.read.set(t)
+	return s.TCPConn.SetReadDeadline(t)
+}
+
+func (s *stream) SetWriteDeadline(t time.Time) error {
+	s.write.set(t)
+	return s.TCPConn.SetWriteDeadline(t)
+}
+
+// A deadline is a time from which on a stream moves no more. The zero value is none.
+type deadline struct {
+	mu      sync.Mutex
+	at      time.Time
+	changed chan struct{} // closed when another one is set; nil while nobody waits
+}
+
+func (d *deadline) set(t time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.at = t
+	if d.changed != nil {
+		close(d.changed)
+		d.changed = nil
+	}
+}
+
+// wait waits for ready. The error is [os.ErrDeadlineExceeded] when the deadline is over, or was with nothing to wait for: ready is nil then.
+func (d *deadline) wait(ready <-chan struct{}) error {
+	for {
+		d.mu.Lock()
+		at := d.at
+		if d.changed == nil {
+			d.changed = make(chan struct{})
+		}
+		changed := d.changed
+		d.mu.Unlock()
+		var over <-chan time.Time
+		if !at.IsZero() {
+			left := time.Until(at)
+			if left <= 0 {
+				return os.ErrDeadlineExceeded
+			}
+			over = time.After(left)
+		}
+		if ready == nil {
+			return nil
+		}
+		select {
+		case <-ready:
+			return nil
+		case <-over:
+		case <-changed:
+		}
+	}
 }
 
 // dialStream connects to a container, as from.
@@ -75,6 +141,9 @@ func (s *stream) WriteTo(w io.Writer) (n int64, err error) {
 	s.queue.EventRegister(&entry)
 	defer s.queue.EventUnregister(&entry)
 	for {
+		if err := s.read.wait(nil); err != nil {
+			return n, err
+		}
 		var res tcpip.ReadResult
 		var closed tcpip.Error
 		out := &sink{}
@@ -97,7 +166,9 @@ func (s *stream) WriteTo(w io.Writer) (n int64, err error) {
 		}
 		switch closed.(type) {
 		case *tcpip.ErrWouldBlock:
-			<-ready
+			if err := s.read.wait(ready); err != nil {
+				return n, err
+			}
 		case *tcpip.ErrClosedForReceive:
 			return n, nil
 		case nil:
@@ -144,6 +215,9 @@ func (s *stream) ReadFrom(r io.Reader) (n int64, err error) {
 	s.queue.EventRegister(&entry)
 	defer s.queue.EventUnregister(&entry)
 	for {
+		if err := s.write.wait(nil); err != nil {
+			return n, err
+		}
 		var full tcpip.Error
 		var over bool
 		var broken error
@@ -164,7 +238,9 @@ func (s *stream) ReadFrom(r io.Reader) (n int64, err error) {
 		switch full.(type) {
 		case nil:
 		case *tcpip.ErrWouldBlock:
-			<-ready
+			if err := s.write.wait(ready); err != nil {
+				return n, err
+			}
 		default:
 			return n, errors.New(full.String())
 		}

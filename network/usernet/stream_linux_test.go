@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -154,4 +155,72 @@ func TestStreamBroken(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.Detach(t.Context(), "net"))
 	broken("outside, of the sandbox's end", ended)
+}
+
+// TestStreamDeadline: a deadline ends what io.Copy moves, whichever way, when it comes and when it is set meanwhile; without one it goes on.
+func TestStreamDeadline(t *testing.T) {
+	m := New()
+	s, err := network.Open(t.TempDir(), &network.Options{UserMode: m})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	n, err := s.Create(t.Context(), "net", nil)
+	require.NoError(t, err)
+	b := newBox(t, s, network.SandboxOptions{ID: "box"})
+	at := netip.AddrPortFrom(b.attach("net", nil).IPv4.Addr(), 80)
+	link := m.wires[n.ID].port(at.Addr())
+	var silent net.Listener
+	require.NoError(t, b.in(func() (err error) {
+		silent, err = net.Listen("tcp", ":80") // nobody reads what it accepts
+		return err
+	}))
+	defer silent.Close()
+	there, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer there.Close()
+	socket := func(endless bool) net.Conn {
+		c, err := net.Dial("tcp", there.Addr().String())
+		require.NoError(t, err)
+		peer, err := there.Accept()
+		require.NoError(t, err)
+		t.Cleanup(func() { _, _ = c.Close(), peer.Close() })
+		if endless {
+			go func() { _, _ = io.Copy(peer, rand.NewChaCha8([32]byte{})) }()
+		}
+		return c
+	}
+	for _, write := range []bool{false, true} {
+		for _, when := range []string{"before", "meanwhile", "over"} {
+			what := fmt.Sprint("write ", write, ", set ", when)
+			c, err := link.Dial(t.Context(), "tcp", netip.Addr{}, at)
+			require.NoError(t, err)
+			require.IsType(t, &stream{}, c)
+			switch when {
+			case "before":
+				require.NoError(t, c.SetDeadline(time.Now().Add(50*time.Millisecond)))
+			case "over":
+				require.NoError(t, c.SetDeadline(time.Now().Add(-time.Second)))
+			}
+			other, ended := socket(write), make(chan error, 1)
+			go func() {
+				var err error
+				if write {
+					_, err = io.Copy(c, other)
+				} else {
+					_, err = io.Copy(other, c)
+				}
+				ended <- err
+			}()
+			if when == "meanwhile" {
+				require.NoError(t, c.SetDeadline(time.Now().Add(time.Hour)))
+				require.NoError(t, c.SetDeadline(time.Now().Add(20*time.Millisecond)))
+			}
+			select {
+			case err := <-ended:
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded, what)
+			case <-time.After(time.Minute):
+				t.Fatal(what, "went on")
+			}
+			require.NoError(t, c.Close())
+		}
+	}
 }
