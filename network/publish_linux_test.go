@@ -2,6 +2,7 @@ package network
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -112,6 +113,58 @@ func testPublish(t *testing.T, filtered string) {
 		}
 		return err
 	})
+}
+
+// TestPublishRange: each port of a range leads to its own of the container, by tcp and udp, and one that is taken is an error that names it,
+// with none of the others bound and nothing attached.
+func TestPublishRange(t *testing.T) {
+	host, _, client := world(t)
+	s := newStore(t, host)
+	_, err := s.Create(t.Context(), "net", &CreateOptions{IPv6: true})
+	require.NoError(t, err)
+	ranges := func(specs ...string) (all []Port) {
+		for _, spec := range specs {
+			ports, err := ParsePorts(spec)
+			require.NoError(t, err)
+			all = append(all, ports...)
+		}
+		return all
+	}
+	b, m := newSandbox(t, s, "box")
+	attach(t, b, "net", &EndpointOptions{Ports: ranges("8100-8102:80-82", "8100-8102:80-82/udp", "10.1.0.2:8200-8201:81-82")})
+	for i, at := range []string{"10.1.0.2:8100", "10.1.0.2:8101", "10.1.0.2:8102"} {
+		client.cannot("tcp", at)
+		host.cannot("tcp", fmt.Sprint("127.0.0.1:", 8100+i))
+		m.serve(80 + i)
+		for _, network := range []string{"tcp", "udp"} {
+			client.sees(network, at, "10.2.0.2")
+			client.sees(network, fmt.Sprint("[fd01::2]:", 8100+i), "fd02::2")
+			host.sees(network, fmt.Sprint("127.0.0.1:", 8100+i), "172.17.0.1")
+		}
+	}
+	client.sees("tcp", "10.1.0.2:8200", "10.2.0.2")
+	client.sees("tcp", "10.1.0.2:8201", "10.2.0.2")
+	client.cannot("tcp", "10.1.0.2:8103")
+
+	other, _ := newSandbox(t, s, "other")
+	before := linksOf(host)
+	for taken, specs := range map[string][]string{
+		"0.0.0.0:8100->91/tcp":  {"8099-8101:90-92"},
+		"0.0.0.0:8102->92/udp":  {"8102-8104:92-94/udp"},
+		"10.1.0.2:8201->91/tcp": {"10.1.0.2:8202-8203:1-2", "10.1.0.2:8201:91"},
+	} {
+		_, err = other.Attach(t.Context(), "net", &EndpointOptions{Ports: ranges(specs...)})
+		require.ErrorIs(t, err, ErrPortInUse, taken)
+		require.ErrorContains(t, err, "publish "+taken)
+	}
+	require.Equal(t, before, linksOf(host))
+	all, err := s.Endpoints("net")
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	r, err := s.Reserve(ranges("8099:1", "8103-8104:1-2/udp", "10.1.0.2:8202-8203:1-2"))
+	require.NoError(t, err, "the ports beside are free")
+	r.Close()
+	require.NoError(t, s.Check(t.Context()))
 }
 
 func gateway(t *testing.T, s *Store, name string) netip.Addr {

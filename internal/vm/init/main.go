@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,7 +34,8 @@ func run() error {
 	if os.Getpid() != 1 {
 		return runAgain()
 	}
-	if err := loadModules(); err != nil {
+	kept, err := loadModules()
+	if err != nil {
 		return err
 	}
 	if err := switchRoot(); err != nil {
@@ -43,7 +45,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := furnish(); err != nil {
+	if err := errors.Join(furnish(), keepModules(kept)); err != nil {
 		return err
 	}
 	if j.Systemd {
@@ -141,21 +143,38 @@ func wait(r job.Run, env []string) (code int, err error) {
 	}
 }
 
-func loadModules() error {
+// loadModules loads all, and returns those that tests take out and put in again.
+func loadModules() (kept map[string][]byte, err error) {
+	kept = make(map[string][]byte)
 	paths, err := filepath.Glob("/modules/*.ko")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, path := range paths { // sorted
-		f, err := os.Open(path)
+		content, err := os.ReadFile(path)
 		if err != nil {
+			return nil, err
+		}
+		err = unix.InitModule(content, "")
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return nil, fmt.Errorf("load %s: %w", path, err)
+		}
+		if _, name, _ := strings.Cut(filepath.Base(path), "-"); slices.Contains(job.Removable, strings.TrimSuffix(name, ".ko")) {
+			kept[name] = content
+		}
+	}
+	return kept, nil
+}
+
+// keepModules writes them where the tests find them.
+func keepModules(kept map[string][]byte) error {
+	if err := os.MkdirAll(job.Modules, 0o755); err != nil {
+		return err
+	}
+	for name, content := range kept {
+		if err := os.WriteFile(filepath.Join(job.Modules, name), content, 0o644); err != nil {
 			return err
 		}
-		err = unix.FinitModule(int(f.Fd()), "", 0)
-		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("load %s: %w", path, err)
-		}
-		_ = f.Close()
 	}
 	return nil
 }

@@ -18,6 +18,12 @@ const (
 	Unit   = "tests.service"
 )
 
+// Modules is where the machine has those of the kernel's modules that tests take out and put in again: Removable, as NAME.ko.
+const Modules = "/modules"
+
+// Removable are in the order in which they can be put in.
+var Removable = []string{"veth", "macvlan", "bridge", "br_netfilter", "nft_meta_bridge"}
+
 // BootParameter is the kernel's parameter that says how often the machine was started with its disk, from one on.
 const BootParameter = "caisson.boot="
 
