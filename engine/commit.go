@@ -90,7 +90,7 @@ func (e *Engine) changes(ctx context.Context, c *Container, w io.Writer) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, lower.Close()) }()
-	return layer.Diff(ctx, w, upper, &layer.DiffOptions{Lower: lower.String(), UIDMappings: c.UIDMappings, GIDMappings: c.GIDMappings})
+	return layer.Diff(ctx, w, upper, &layer.DiffOptions{Lower: lower.Folder(), UIDMappings: c.UIDMappings, GIDMappings: c.GIDMappings})
 }
 
 // edit changes an image's configuration to what the container was made with.

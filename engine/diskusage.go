@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"path/filepath"
 
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/internal/diskusage"
@@ -52,7 +51,7 @@ func (e *Engine) DiskUsage(ctx context.Context) (*DiskUsage, error) {
 		return nil, err
 	}
 	for _, v := range volumes {
-		n, err := meter.Tree(ctx, filepath.Join(e.dir, "volumes", v.Name))
+		n, err := meter.Tree(ctx, e.volumes.Kept(v.Name))
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/caisson-engine/caisson/layer"
@@ -120,7 +119,7 @@ func (e *Engine) intent(c *Container, root *namespace.Root) (string, error) {
 func (e *Engine) volumeOf(m *Mount) (volume.Volume, error) {
 	v, err := e.volumes.Get(m.Source)
 	if errors.Is(err, volume.ErrNotFound) {
-		return volume.Volume{Name: m.Source, Path: filepath.Join(e.dir, "volumes", m.Source, "data")}, nil
+		return e.volumes.Planned(m.Source), nil
 	}
 	return v, err
 }

@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -22,21 +20,9 @@ func (e *Engine) path(id string, elem ...string) string {
 
 // readRecord reads the document of the container in the folder.
 func readRecord(dir string) (*Container, error) {
-	f, err := os.Open(filepath.Join(dir, "container.json"))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxRecord+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxRecord {
-		return nil, fmt.Errorf("%s: larger than %d bytes", f.Name(), maxRecord)
-	}
 	c := &Container{}
-	if err := json.Unmarshal(b, c); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	if err := durable.ReadJSON(filepath.Join(dir, "container.json"), maxRecord, c); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

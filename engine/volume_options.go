@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -82,5 +81,5 @@ func (e *Engine) VolumeSize(ctx context.Context, name string) (int64, error) {
 		return 0, err
 	}
 	var m diskusage.Meter
-	return m.Tree(ctx, filepath.Join(e.dir, "volumes", name))
+	return m.Tree(ctx, e.volumes.Kept(name))
 }

@@ -37,6 +37,14 @@ func Detached(mount *os.File, name string, close func() error) *Root {
 // String returns the folder's path, or the name of the detached mount.
 func (r *Root) String() string { return r.path }
 
+// Folder returns the folder's path, or "" for a detached mount, which has none.
+func (r *Root) Folder() string {
+	if r.mount != nil {
+		return ""
+	}
+	return r.path
+}
+
 // ErrRootUsed is returned when a second container is started with a detached Root, or when the Root was closed.
 var ErrRootUsed = errors.New("root file system is in use or closed")
 

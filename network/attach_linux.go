@@ -149,7 +149,7 @@ func (s *Store) portsClash(ports []Port) error {
 	if len(ports) == 0 {
 		return nil
 	}
-	names, err := s.names()
+	names, err := s.docs.Names()
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ func (s *Store) Check(ctx context.Context) error {
 		return fmt.Errorf("check networks: %w", err)
 	}
 	defer c.Close()
-	entries, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(s.docs.Dir)
 	if err != nil {
 		return fmt.Errorf("check networks: %w", err)
 	}

@@ -183,7 +183,7 @@ func TestNames(t *testing.T) {
 		_, err := s.Create(t.Context(), n.name, &n.o) // in this order: the first has 172.17.0.0/16
 		require.NoError(t, err)
 	}
-	other, err := Open(s.dir, &Options{Namespace: host.path(), Table: "caisson"}) // as another process
+	other, err := Open(s.docs.Dir, &Options{Namespace: host.path(), Table: "caisson"}) // as another process
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, other.Close()) })
 	box := func(s *Store, id string) (*Sandbox, *machine) {

@@ -378,7 +378,7 @@ type guarded struct {
 // guarded returns what was written in this run of the kernel.
 func (s *Store) guarded() guarded {
 	var g guarded
-	if err := readJSON(s.path(guardedName), &g); err != nil || g.Boot != s.boot {
+	if err := durable.ReadJSON(s.path(guardedName), maxMeta, &g); err != nil || g.Boot != s.boot {
 		return guarded{}
 	}
 	return g

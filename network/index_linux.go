@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/caisson-engine/caisson/internal/durable"
 )
 
 const (
@@ -82,7 +84,7 @@ func (s *Store) index(name string) (*index, error) {
 			x.remove(id) // it was read while it was being attached
 		}
 		e := &Endpoint{}
-		err := readJSON(s.path(name, endpointsName, entry.Name()), e)
+		err := durable.ReadJSON(s.path(name, endpointsName, entry.Name()), maxMeta, e)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

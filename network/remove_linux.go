@@ -58,7 +58,7 @@ func (s *Store) remove(ctx context.Context, name string, wanted func(Network) bo
 	s.indexMu.Lock()
 	delete(s.indexes, name)
 	s.indexMu.Unlock()
-	return errors.Join(durable.SyncDir(s.dir), os.RemoveAll(tmp))
+	return errors.Join(durable.SyncDir(s.docs.Dir), os.RemoveAll(tmp))
 }
 
 // Prune removes the networks that nothing is attached to, and returns those that it removed. ctx is looked at between
@@ -67,7 +67,7 @@ func (s *Store) Prune(ctx context.Context, o *PruneOptions) ([]Network, error) {
 	if o == nil {
 		o = &PruneOptions{}
 	}
-	names, err := s.names()
+	names, err := s.docs.Names()
 	if err != nil {
 		return nil, fmt.Errorf("prune networks: %w", err)
 	}

@@ -167,7 +167,7 @@ func TestReadHalfWay(t *testing.T) {
 	s := newStore(t, host)
 	_, err := s.Create(t.Context(), "net", nil)
 	require.NoError(t, err)
-	other, err := Open(s.dir, &Options{Namespace: host.path(), Table: "caisson"})
+	other, err := Open(s.docs.Dir, &Options{Namespace: host.path(), Table: "caisson"})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, other.Close()) })
 	b, _ := newSandbox(t, s, "box")

@@ -247,7 +247,7 @@ func (x *index) of(sandbox string) *Endpoint {
 
 // Endpoints returns what is attached to the sandbox, by whomever, in the order of attaching.
 func (b *Sandbox) Endpoints() ([]Endpoint, error) {
-	names, err := b.s.names()
+	names, err := b.s.docs.Names()
 	if err != nil {
 		return nil, err
 	}

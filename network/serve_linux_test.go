@@ -26,7 +26,7 @@ func TestServe(t *testing.T) {
 	require.Error(t, err)
 	host.cannot("tcp", "127.0.0.1:8080")
 
-	next, err := Open(s.dir, &s.o)
+	next, err := Open(s.docs.Dir, &s.o)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, next.Close()) }()
 	b, err = next.Sandbox(pid, &SandboxOptions{ID: "left"})

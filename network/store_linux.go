@@ -6,18 +6,13 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/caisson-engine/caisson/internal/durable"
 )
@@ -40,7 +35,7 @@ type Options struct {
 
 // A Store is a folder with networks. It is safe for use by several goroutines, and the folder by several processes.
 type Store struct {
-	dir   string
+	docs  durable.Folders
 	o     Options
 	table string
 	pools []Pool
@@ -88,7 +83,10 @@ func Open(dir string, o *Options) (*Store, error) {
 	}
 	sum := sha256.Sum256([]byte(dir))
 	s := &Store{
-		dir: dir, o: *o, table: cmp.Or(o.Table, "caisson-"+hex.EncodeToString(sum[:4])), pools: o.Pools,
+		docs: durable.Folders{
+			Dir: dir, Document: metaName, Max: maxMeta, Kind: "network", Check: CheckName, NotFound: ErrNotFound, Exists: ErrExists,
+		},
+		o: *o, table: cmp.Or(o.Table, "caisson-"+hex.EncodeToString(sum[:4])), pools: o.Pools,
 		indexes: make(map[string]*index), boot: bootID(), perBridge: perBridge,
 	}
 	if s.pools == nil {
@@ -153,9 +151,7 @@ func (s *Store) sweep() error {
 	return err
 }
 
-func (s *Store) path(names ...string) string {
-	return filepath.Join(append([]string{s.dir}, names...)...)
-}
+func (s *Store) path(names ...string) string { return s.docs.Path(names...) }
 
 // A change is the right to change networks, endpoints and what the kernel has of them.
 type change struct {
@@ -249,14 +245,7 @@ func (s *Store) keep(n *Network) (err error) {
 	if err := durable.WriteJSON(filepath.Join(tmp, metaName), n, 0o600); err != nil {
 		return err
 	}
-	err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, s.path(n.Name), unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EEXIST) {
-		return ErrExists
-	}
-	if err != nil {
-		return err
-	}
-	return durable.SyncDir(s.dir)
+	return s.docs.Publish(tmp, n.Name)
 }
 
 func randomID(bytes int) string {
@@ -279,73 +268,18 @@ func (s *Store) Get(name string) (Network, error) {
 
 func (s *Store) read(name string) (*Network, error) {
 	n := &Network{}
-	err := readJSON(s.path(name, metaName), n)
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Lstat(s.path(name)); errors.Is(err, fs.ErrNotExist) {
-			return nil, ErrNotFound
-		}
-	}
-	if err != nil {
+	if err := s.docs.Read(name, n, &n.Name); err != nil {
 		return nil, err
-	}
-	if n.Name != name {
-		return nil, fmt.Errorf("%s is that of %q", metaName, n.Name)
 	}
 	return n, nil
 }
 
-func readJSON(path string, v any) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxMeta+1))
-	if err != nil {
-		return err
-	}
-	if len(b) > maxMeta {
-		return fmt.Errorf("%s is larger than %d bytes", path, maxMeta)
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
-}
-
 // List returns all networks by name. Networks that cannot be read are left out and named by the error.
 func (s *Store) List() ([]Network, error) {
-	names, err := s.names()
-	if err != nil {
-		return nil, fmt.Errorf("list networks: %w", err)
-	}
-	var all []Network
-	var errs []error
-	for _, name := range names {
-		n, err := s.read(name)
-		switch {
-		case err == nil:
-			all = append(all, *n)
-		case !errors.Is(err, ErrNotFound): // removed meanwhile
-			errs = append(errs, fmt.Errorf("network %s: %w", name, err))
-		}
-	}
-	return all, errors.Join(errs...)
-}
-
-func (s *Store) names() ([]string, error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		if CheckName(e.Name()) == nil {
-			names = append(names, e.Name())
-		}
-	}
-	slices.Sort(names)
-	return names, nil
+	return durable.ReadAll(&s.docs, func(name string) (n Network, err error) {
+		err = s.docs.Read(name, &n, &n.Name)
+		return n, err
+	})
 }
 
 // Endpoints returns what is attached to a network, by ID. Those whose sandbox has died may be among them until the

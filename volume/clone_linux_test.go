@@ -122,7 +122,7 @@ func TestCloneIsNotSwept(t *testing.T) {
 	s := newStore(t)
 	dir := t.TempDir()
 	_, err := s.make("copy", nil, func(data string) error {
-		other, err := Open(s.dir)
+		other, err := Open(s.docs.Dir)
 		require.NoError(t, err)
 		require.DirExists(t, data)
 		_, err = other.Create("meanwhile", nil)
@@ -138,7 +138,7 @@ func TestCloneIsNotSwept(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, held)
 	require.NoError(t, l.Close()) // as the end of its process does
-	_, err = Open(s.dir)
+	_, err = Open(s.docs.Dir)
 	require.NoError(t, err)
 	require.NoDirExists(t, tmp)
 }
@@ -175,7 +175,7 @@ func TestQuota(t *testing.T) {
 		require.NoError(t, s.Remove("probe"))
 		if testenv.VM() {
 			var st unix.Statfs_t
-			require.NoError(t, unix.Statfs(s.dir, &st))
+			require.NoError(t, unix.Statfs(s.docs.Dir, &st))
 			require.EqualValues(t, unix.EXT4_SUPER_MAGIC, st.Type)
 		}
 		quotas(t, s)

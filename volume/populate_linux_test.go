@@ -246,7 +246,7 @@ func TestPopulateKill(t *testing.T) {
 	for range 6 {
 		v, err := s.Create("data", nil)
 		require.NoError(t, err)
-		cmd, stderr := program(t, "fill", s.dir, image)
+		cmd, stderr := program(t, "fill", s.docs.Dir, image)
 		require.NoError(t, cmd.Start())
 		time.Sleep(time.Duration(5+rand.IntN(40)) * time.Millisecond)
 		_ = cmd.Process.Signal(syscall.SIGKILL)

@@ -1,18 +1,14 @@
 package volume
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +19,7 @@ import (
 )
 
 // A Store is a folder with volumes. It is safe for use by several goroutines, and the folder by several processes.
-type Store struct{ dir string }
+type Store struct{ docs durable.Folders }
 
 const (
 	lockName    = ".lock"
@@ -45,7 +41,9 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Join(dir, tmpName), 0o700); err != nil {
 		return nil, fmt.Errorf("open volumes: %w", err)
 	}
-	s := &Store{dir}
+	s := &Store{durable.Folders{
+		Dir: dir, Document: metaName, Max: maxMeta, Kind: "volume", Check: CheckName, NotFound: ErrNotFound, Exists: ErrExists,
+	}}
 	if err := s.sweep(); err != nil {
 		return nil, fmt.Errorf("open volumes in %s: %w", dir, err)
 	}
@@ -89,9 +87,7 @@ func (s *Store) abandoned() (left []*Unlinked, err error) {
 	return left, nil
 }
 
-func (s *Store) path(names ...string) string {
-	return filepath.Join(append([]string{s.dir}, names...)...)
-}
+func (s *Store) path(names ...string) string { return s.docs.Path(names...) }
 
 // lock takes the store's lock. It is held for moments only, so that waiting for it is bounded.
 func (s *Store) lock(exclusive bool) (*durable.Lock, error) {
@@ -213,14 +209,11 @@ func (s *Store) publish(v Volume, tmp string, owned *durable.Lock) error {
 		return errors.Join(err, deleteVolume(tmp), owned.Close())
 	}
 	defer l.Close()
-	err = unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, s.path(v.Name), unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EEXIST) {
-		err = ErrExists
-	}
+	err = s.docs.Publish(tmp, v.Name)
 	if err != nil {
 		return errors.Join(err, deleteVolume(tmp), owned.Close())
 	}
-	return errors.Join(owned.Close(), durable.SyncDir(s.dir))
+	return owned.Close()
 }
 
 // makeTemp makes a folder in .tmp, and locks it, which says that somebody is at work there.
@@ -263,29 +256,9 @@ func (s *Store) Get(name string) (Volume, error) {
 }
 
 func (s *Store) read(name string) (Volume, error) {
-	f, err := os.Open(s.path(name, metaName))
-	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Lstat(s.path(name)); errors.Is(err, fs.ErrNotExist) {
-			return Volume{}, ErrNotFound
-		}
-	}
-	if err != nil {
-		return Volume{}, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxMeta+1))
-	if err != nil {
-		return Volume{}, err
-	}
-	if len(b) > maxMeta {
-		return Volume{}, fmt.Errorf("%s is larger than %d bytes", metaName, maxMeta)
-	}
 	var v Volume
-	if err := json.Unmarshal(b, &v); err != nil {
-		return Volume{}, fmt.Errorf("%s: %w", metaName, err)
-	}
-	if v.Name != name {
-		return Volume{}, fmt.Errorf("%s is that of %q", metaName, v.Name)
+	if err := s.docs.Read(name, &v, &v.Name); err != nil {
+		return Volume{}, err
 	}
 	if v.Mount != nil {
 		if err := v.Mount.check(); err != nil {
@@ -296,6 +269,15 @@ func (s *Store) read(name string) (Volume, error) {
 	return v, nil
 }
 
+// Planned is what Create would make under the name, without options.
+func (s *Store) Planned(name string) Volume {
+	return Volume{Name: name, Path: s.path(name, dataName)}
+}
+
+// Kept returns the folder of the store that has a volume's content and description, whether it is there or not. The content of one with
+// a Mount is elsewhere.
+func (s *Store) Kept(name string) string { return s.path(name) }
+
 func (s *Store) pathOf(v *Volume) string {
 	if v.Mount != nil && v.Mount.Type == "bind" {
 		return v.Mount.Device
@@ -304,44 +286,11 @@ func (s *Store) pathOf(v *Volume) string {
 }
 
 // List returns all volumes by name. Volumes that cannot be read are left out and named by the error.
-func (s *Store) List() ([]Volume, error) {
-	names, err := s.names()
-	if err != nil {
-		return nil, fmt.Errorf("list volumes: %w", err)
-	}
-	var all []Volume
-	var errs []error
-	for _, name := range names {
-		v, err := s.read(name)
-		switch {
-		case err == nil:
-			all = append(all, v)
-		case !errors.Is(err, ErrNotFound): // removed meanwhile
-			errs = append(errs, fmt.Errorf("volume %s: %w", name, err))
-		}
-	}
-	return all, errors.Join(errs...)
-}
-
-// names returns the names in the store's folder that can be volumes', sorted.
-func (s *Store) names() ([]string, error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, e := range entries {
-		if CheckName(e.Name()) == nil {
-			names = append(names, e.Name())
-		}
-	}
-	slices.SortFunc(names, cmp.Compare[string])
-	return names, nil
-}
+func (s *Store) List() ([]Volume, error) { return durable.ReadAll(&s.docs, s.read) }
 
 // Check looks whether everything in the store is as it should be, and returns what is not.
 func (s *Store) Check(ctx context.Context) error {
-	entries, err := os.ReadDir(s.dir)
+	entries, err := os.ReadDir(s.docs.Dir)
 	if err != nil {
 		return fmt.Errorf("check volumes: %w", err)
 	}

@@ -58,7 +58,7 @@ func TestCreateGetRemove(t *testing.T) {
 	require.NoError(t, s.Remove("told"))
 
 	require.NoError(t, os.WriteFile(filepath.Join(v.Path, "file"), []byte("x"), 0o600))
-	again, err := Open(s.dir)
+	again, err := Open(s.docs.Dir)
 	require.NoError(t, err)
 	all, err := again.List()
 	require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestInUse(t *testing.T) {
 	require.NoError(t, err)
 	b, err := s.Acquire("data")
 	require.NoError(t, err)
-	other, err := Open(s.dir)
+	other, err := Open(s.docs.Dir)
 	require.NoError(t, err)
 	require.ErrorIs(t, other.Remove("data"), ErrInUse)
 	require.NoError(t, a.Close())
@@ -239,7 +239,7 @@ func TestKill(t *testing.T) {
 		var cmds []*exec.Cmd
 		var errs []*bytes.Buffer
 		for range 2 {
-			cmd, stderr := program(t, "churn", s.dir)
+			cmd, stderr := program(t, "churn", s.docs.Dir)
 			require.NoError(t, cmd.Start())
 			cmds, errs = append(cmds, cmd), append(errs, stderr)
 		}
@@ -248,7 +248,7 @@ func TestKill(t *testing.T) {
 			require.NoError(t, cmd.Process.Kill())
 			require.ErrorContains(t, cmd.Wait(), "killed", errs[i].String())
 		}
-		again, err := Open(s.dir)
+		again, err := Open(s.docs.Dir)
 		require.NoError(t, err)
 		require.NoError(t, again.Check(context.Background()))
 		left, err := os.ReadDir(s.path(tmpName))

@@ -128,7 +128,7 @@ func (s *Store) moveAway(u *Unlinked, wanted func(Volume) bool) error {
 	}
 	err = os.Rename(s.path(u.name), u.path)
 	if err == nil {
-		err = durable.SyncDir(s.dir)
+		err = durable.SyncDir(s.docs.Dir)
 	}
 	if err != nil {
 		err = errors.Join(err, u.lock.Close())
@@ -142,7 +142,7 @@ func (s *Store) Prune(ctx context.Context, o *PruneOptions) ([]Volume, error) {
 	if o == nil {
 		o = &PruneOptions{}
 	}
-	names, err := s.names()
+	names, err := s.docs.Names()
 	if err != nil {
 		return nil, fmt.Errorf("prune volumes: %w", err)
 	}

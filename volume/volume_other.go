@@ -76,3 +76,9 @@ func (s *Store) Check(context.Context) error { return errors.ErrUnsupported }
 func (s *Store) Populate(context.Context, string, *namespace.Root, string) error {
 	return errors.ErrUnsupported
 }
+
+// Planned returns a volume that cannot be on this system.
+func (s *Store) Planned(name string) Volume { return Volume{Name: name} }
+
+// Kept returns "": there is none on this system.
+func (s *Store) Kept(string) string { return "" }

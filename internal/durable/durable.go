@@ -5,6 +5,7 @@ package durable
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 )
@@ -49,4 +50,24 @@ func WriteJSON(path string, v any, perm os.FileMode) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return WriteFile(path, append(b, '\n'), perm)
+}
+
+// ReadJSON reads the file at path, of most bytes at most, into v.
+func ReadJSON(path string, most int, v any) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err != nil {
+		return err
+	}
+	if len(b) > most {
+		return fmt.Errorf("%s is larger than %d bytes", path, most)
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
