@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/api/types"
 
 	"github.com/caisson-engine/caisson/engine"
+	"github.com/caisson-engine/caisson/internal/hangup"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -292,6 +293,7 @@ func hijack(w http.ResponseWriter, r *http.Request, raw bool) (*hijacked, error)
 		cancel()
 		_ = c.Close()
 	}
+	hangup.Watch(ctx, c, h.stop) // who prints nothing would not notice
 	_ = c.SetDeadline(time.Time{})
 	if _, err := io.WriteString(c, head); err != nil {
 		h.stop()

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -298,4 +299,42 @@ func (l *lockedBuffer) String() string {
 func (l *lockedBuffer) await(t *testing.T, text string) {
 	t.Helper()
 	require.Eventually(t, func() bool { return strings.Contains(l.String(), text) }, time.Minute, 5*time.Millisecond)
+}
+
+// TestAttachedClientGone: nothing is left of a client that has gone, though its container prints nothing, or never starts.
+func TestAttachedClientGone(t *testing.T) {
+	p := newPeer(t)
+	p.busybox()
+	p.docker("run", "-d", "--name", "silent", "--network", "none", "busybox", "sleep", "1000")
+	p.docker("create", "--name", "made", "--network", "none", "busybox", "sleep", "1000")
+	for _, name := range []string{"silent", "made"} {
+		c, err := net.Dial("unix", p.socket)
+		require.NoError(t, err)
+		_, err = io.WriteString(c, "POST /containers/"+name+"/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n")
+		require.NoError(t, err)
+		head := make([]byte, 12)
+		_, err = io.ReadFull(c, head)
+		require.NoError(t, err)
+		require.Equal(t, "HTTP/1.1 101", string(head))
+		require.NoError(t, c.Close())
+	}
+	require.Eventually(t, func() bool {
+		p.s.calls.mu.Lock()
+		defer p.s.calls.mu.Unlock()
+		return p.s.calls.n == 0
+	}, time.Minute, 20*time.Millisecond)
+}
+
+func TestDockerPorts(t *testing.T) {
+	p := newPeer(t)
+	p.busybox()
+	p.docker("run", "-d", "--name", "web", "-p", "18080:80", "busybox", "sleep", "1000")
+	require.Equal(t, "80/tcp -> 0.0.0.0:18080\n80/tcp -> [::]:18080\n", p.docker("port", "web"))
+	require.Contains(t, p.docker("ps", "--format", "{{.Ports}}"), "0.0.0.0:18080->80/tcp")
+	address := strings.TrimSpace(p.docker("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "web"))
+	require.Regexp(t, `^172\.\d+\.0\.\d+$`, address)
+	require.Equal(t, address+"\n", p.docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "web"))
+	require.Contains(t, p.docker("exec", "web", "cat", "/etc/hosts"), address)
+	require.Contains(t, p.fails(125, "run", "-d", "-p", "18080:80", "busybox", "sleep", "1"), "port is already allocated")
+	require.Equal(t, "web\n", p.docker("ps", "--filter", "publish=18080", "--format", "{{.Names}}"))
 }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package hangup
+
+func hungUp(uintptr) bool { return false }
