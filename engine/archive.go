@@ -85,3 +85,20 @@ func (e *Engine) PruneImages(ctx context.Context, all bool, f *image.Filter) (*i
 	e.noteRemoved(removed)
 	return removed, err
 }
+
+// ContentSize returns the sum of the sizes of an image's blobs as they came, compressed, in bytes.
+func (e *Engine) ContentSize(i *image.Summary) (int64, error) { return e.images.ContentSize(i) }
+
+// ManifestSize returns the size in bytes of a manifest or index of the store.
+func (e *Engine) ManifestSize(d digest.Digest) (int64, error) {
+	f, err := e.images.OpenBlob(d)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return fi.Size(), nil
+}

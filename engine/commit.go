@@ -22,7 +22,9 @@ type CommitOptions struct {
 	Name string
 	// Author and Comment are for the image's history.
 	Author, Comment string
-	// Changes are instructions of a Dockerfile; see [image.CommitOptions].
+	// Edit is called with the image's configuration, in which the container's is already, and may change it. Nil changes nothing.
+	Edit func(*ocispec.ImageConfig)
+	// Changes are instructions of a Dockerfile, applied last; see [image.CommitOptions].
 	Changes []string
 	// NoPause leaves the container running meanwhile: what it writes may be in the image or not, in parts too. By default
 	// its processes are frozen.
@@ -56,8 +58,14 @@ func (e *Engine) Commit(ctx context.Context, ref string, o *CommitOptions) (_ *i
 		}
 		defer func() { err = errors.Join(err, thaw()) }()
 	}
+	edit := func(cfg *ocispec.ImageConfig) {
+		c.edit(cfg)
+		if o.Edit != nil {
+			o.Edit(cfg)
+		}
+	}
 	img, err := e.images.Commit(ctx, func(w io.Writer) error { return e.changes(ctx, c, w) }, &image.CommitOptions{
-		Name: o.Name, Parent: parent, Edit: c.edit, Changes: o.Changes, Author: o.Author, Comment: o.Comment,
+		Name: o.Name, Parent: parent, Edit: edit, Changes: o.Changes, Author: o.Author, Comment: o.Comment,
 		CreatedBy: strings.Join(c.Args, " "),
 	})
 	switch {

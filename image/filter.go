@@ -33,6 +33,10 @@ type Filter struct {
 
 	// Until chooses images made before a time. The zero time is none.
 	Until time.Time
+
+	// AllPlatforms has of a multi-platform image each platform that is in the store returned, one after the other, and not only the
+	// one that suits this program's best.
+	AllPlatforms bool
 }
 
 // ParseFilter reads filters as docker images and docker image prune take them, "name=value": dangling, label, label!,

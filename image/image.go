@@ -43,7 +43,8 @@ type Image struct {
 	// Created is when the image was made, by its own word; the zero time when it does not say.
 	Created time.Time
 
-	manifestType string // the media type of the platform's manifest
+	manifestType string             // the media type of the platform's manifest
+	manifest     ocispec.Descriptor // that manifest
 
 	target ocispec.Descriptor   // what Digest is of
 	blobs  []ocispec.Descriptor // the layers, compressed, the lowest first
@@ -51,6 +52,9 @@ type Image struct {
 
 // Platform returns what the image's programs run on, such as "linux/amd64" or "linux/arm/v7".
 func (i *Image) Platform() string { return formatPlatform(i.Config.Platform) }
+
+// Descriptor describes what Digest is of: media type, digest, and size in bytes.
+func (i *Image) Descriptor() ocispec.Descriptor { return i.target }
 
 // loadManifest reads an image of the store by the descriptor of its manifest.
 func (s *Store) loadManifest(d ocispec.Descriptor) (*Image, error) {
@@ -76,7 +80,7 @@ func (s *Store) newImage(d ocispec.Descriptor, m *ocispec.Manifest, config []byt
 	}
 	i := &Image{
 		ID: m.Config.Digest, Digest: d.Digest, Manifest: d.Digest,
-		Config: *c, ConfigJSON: config, manifestType: d.MediaType, target: d, blobs: m.Layers,
+		Config: *c, ConfigJSON: config, manifestType: d.MediaType, manifest: d, target: d, blobs: m.Layers,
 	}
 	if c.Created != nil {
 		i.Created = *c.Created

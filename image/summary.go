@@ -24,6 +24,33 @@ type Summary struct {
 
 	platform ocispec.Platform
 	target   ocispec.Descriptor
+	manifest ocispec.Descriptor
+}
+
+// Descriptor describes what the names stand for, the index of a multi-platform image, else the manifest: media type, digest, and size in bytes.
+func (i *Summary) Descriptor() ocispec.Descriptor { return i.target }
+
+// ManifestDescriptor describes the platform's manifest, in the same way, and says for what platform it is.
+func (i *Summary) ManifestDescriptor() ocispec.Descriptor {
+	d, p := i.manifest, normalPlatform(i.platform)
+	return ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Platform: &p}
+}
+
+// ContentSize returns the sum of the sizes of the platform's blobs as they came, compressed, in bytes.
+func (s *Store) ContentSize(i *Summary) (int64, error) {
+	b, err := s.readBlob(i.manifest, maxManifest)
+	if err != nil {
+		return 0, err
+	}
+	m, err := parseAnyManifest(b, i.manifest.MediaType)
+	if err != nil {
+		return 0, err
+	}
+	sum := i.manifest.Size + m.Config.Size
+	for _, l := range m.Layers {
+		sum += l.Size
+	}
+	return sum, nil
 }
 
 // Platform returns what the image's programs run on, such as "linux/amd64" or "linux/arm/v7".
@@ -33,7 +60,7 @@ func (i *Summary) Platform() string { return formatPlatform(i.platform) }
 func (i *Image) Summary() *Summary {
 	return &Summary{
 		ID: i.ID, Digest: i.Digest, Manifest: i.Manifest, Names: i.Names, Created: i.Created, Size: i.Size,
-		Labels: i.Config.Config.Labels, platform: i.Config.Platform, target: i.target,
+		Labels: i.Config.Config.Labels, platform: i.Config.Platform, target: i.target, manifest: i.manifest,
 	}
 }
 
@@ -56,7 +83,10 @@ func (s *Store) search(ctx context.Context, f *Filter) ([]*Summary, error) {
 	if err := errors.Join(err, ctx.Err()); err != nil {
 		return nil, err
 	}
-	list := onePerDigest(s.summaries(x), func(i *Summary) (digest.Digest, int) { return i.Digest, rank(want, i.platform) })
+	list := s.summaries(x)
+	if f == nil || !f.AllPlatforms {
+		list = onePerDigest(list, func(i *Summary) (digest.Digest, int) { return i.Digest, rank(want, i.platform) })
+	}
 	slices.SortStableFunc(list, func(a, b *Summary) int { return b.Created.Compare(a.Created) })
 	if f == nil {
 		return list, nil
@@ -140,7 +170,7 @@ func (w *summaryWalk) visit(d ocispec.Descriptor, p *ocispec.Platform, depth int
 	}
 	i := &Summary{
 		ID: f.config, Digest: w.target.Digest, Manifest: d.Digest, Names: w.names, Created: f.created,
-		Size: w.known.size(w.store, f.diffIDs), Labels: f.labels, platform: f.platform, target: w.target,
+		Size: w.known.size(w.store, f.diffIDs), Labels: f.labels, platform: f.platform, target: w.target, manifest: d,
 	}
 	if p != nil { // an index knows the variant, which many configurations leave out
 		i.platform = *p
