@@ -18,6 +18,7 @@ func (s *Server) systemRoutes() {
 	s.handle("GET /version", s.getVersion)
 	s.handle("GET /info", s.getInfo)
 	s.handle("GET /events", s.events)
+	s.handle("GET /system/df", s.getDiskUsage)
 	s.absent("swarm", "/swarm", "/swarm/{rest...}", "/nodes", "/nodes/{rest...}", "/services", "/services/{rest...}", "/tasks", "/tasks/{rest...}",
 		"/secrets", "/secrets/{rest...}", "/configs", "/configs/{rest...}")
 	s.absent("plugins", "/plugins", "/plugins/{rest...}")

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -18,7 +19,13 @@ func (e *Engine) Save(ctx context.Context, w io.Writer, refs []string, o *image.
 			return notFound("No such image: %s", familiar(ref))
 		}
 	}
-	return e.images.Save(ctx, w, refs, o)
+	err := e.images.Save(ctx, w, refs, o)
+	if err == nil {
+		for _, ref := range refs {
+			e.noteImage("save", familiar(ref), ref)
+		}
+	}
+	return err
 }
 
 // Load brings in the images of a tar archive; see [image.Store.Load].
@@ -26,6 +33,9 @@ func (e *Engine) Load(ctx context.Context, r io.Reader, o *image.LoadOptions) ([
 	list, err := e.images.Load(ctx, r, o)
 	if errors.Is(err, image.ErrInvalid) {
 		return nil, &Error{Kind: Invalid, Message: "load", Err: err}
+	}
+	for _, l := range list {
+		e.noteImage("load", l.ID.String(), cmp.Or(l.Name, l.ID.String()))
 	}
 	return list, err
 }
@@ -55,7 +65,11 @@ func (e *Engine) Push(ctx context.Context, ref string, o *PushOptions) (digest.D
 	}
 	client, done := e.client(r.Host, o.Credential)
 	defer done()
-	return image.Push(ctx, e.images, ref, &image.PushOptions{Client: client, Platform: o.Platform, Progress: o.Progress})
+	d, err := image.Push(ctx, e.images, ref, &image.PushOptions{Client: client, Platform: o.Platform, Progress: o.Progress})
+	if err == nil {
+		e.noteImage("push", familiar(ref), ref)
+	}
+	return d, err
 }
 
 // Tags lists the tags of a repository in its registry, which is shown cred in place of what Options.Client has if it is not zero.

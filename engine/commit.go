@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -192,9 +193,15 @@ func (e *Engine) Export(ctx context.Context, ref string, w io.Writer) (err error
 
 // ImportTar makes an image of a root file system's tar stream, plain or compressed by gzip or zstd.
 func (e *Engine) ImportTar(ctx context.Context, r io.Reader, o *image.CommitOptions) (*image.Image, error) {
+	if o == nil {
+		o = &image.CommitOptions{}
+	}
 	img, err := e.images.ImportTar(ctx, r, o)
 	if errors.Is(err, image.ErrInvalid) || errors.Is(err, registry.ErrInvalidReference) {
 		return nil, &Error{Kind: Invalid, Message: "import", Err: err}
+	}
+	if err == nil {
+		e.noteImage("import", img.ID.String(), cmp.Or(o.Name, img.ID.String()))
 	}
 	return img, err
 }

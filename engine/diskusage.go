@@ -34,18 +34,18 @@ func (e *Engine) DiskUsage(ctx context.Context) (*DiskUsage, error) {
 		return nil, err
 	}
 	u.Images, u.ByImage = usageOfImages(images), images.ByImage
+	var meter diskusage.Meter
 	containers, err := e.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	sizes, err := e.ContainersUsage(ctx, containers)
-	if err != nil {
-		return nil, err
-	}
 	for _, c := range containers {
-		u.Containers.add(sizes[c.ID], c.State.Status == Running)
+		n, err := meter.Tree(ctx, e.path(c.ID))
+		if err != nil {
+			return nil, err
+		}
+		u.Containers.add(n, c.State.Status == Running)
 	}
-	var meter diskusage.Meter
 	volumes, err := e.volumes.List()
 	if err != nil {
 		return nil, err
@@ -83,18 +83,4 @@ func (u *Usage) add(size int64, active bool) {
 // ImagesUsage measures what images take, as DiskUsage does.
 func (e *Engine) ImagesUsage(ctx context.Context) (*image.DiskUsage, error) {
 	return e.images.DiskUsage(ctx, e.imageUser)
-}
-
-// ContainersUsage measures what containers take, each one's writable layer and what else it has in the engine's folder, by ID.
-func (e *Engine) ContainersUsage(ctx context.Context, list []*Container) (map[string]int64, error) {
-	var meter diskusage.Meter
-	sizes := make(map[string]int64, len(list))
-	for _, c := range list {
-		n, err := meter.Tree(ctx, e.path(c.ID))
-		if err != nil {
-			return nil, err
-		}
-		sizes[c.ID] = n
-	}
-	return sizes, nil
 }
