@@ -126,16 +126,17 @@ func TestRaiseHardLimit(t *testing.T) {
 	testenv.RequireRoot(t)
 	resource, err := namespace.ParseCapabilities("SYS_RESOURCE")
 	require.NoError(t, err)
-	nofile, ok := namespace.RlimitByName("nofile")
+	queue, ok := namespace.RlimitByName("msgqueue")
 	require.True(t, ok)
 	var own syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(nofile, &own))
+	require.NoError(t, syscall.Getrlimit(queue, &own))
+	require.NotEqual(t, uint64(namespace.RlimitInfinity), own.Max)
 	own.Max++
 	c := newContainer(t, "read", "/proc/self/limits")
-	c.Rlimits = []container.Rlimit{{Resource: nofile, Soft: 100, Hard: own.Max}}
+	c.Rlimits = []container.Rlimit{{Resource: queue, Soft: 100, Hard: own.Max}}
 	if namespace.OwnCapabilities()&resource == 0 {
 		require.ErrorContains(t, c.Run(t.Context()), "(raising a hard limit takes CAP_SYS_RESOURCE)")
 		return
 	}
-	require.Regexp(t, fmt.Sprintf(`Max open files +\d+ +%d `, own.Max), output(t, c))
+	require.Regexp(t, fmt.Sprintf(`Max msgqueue size +\d+ +%d `, own.Max), output(t, c))
 }
