@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -72,13 +73,13 @@ func (s *State) Alive() error {
 }
 
 // bootID is what tells one run of the kernel from the next, "" if that cannot be found out.
-func bootID() string {
+var bootID = sync.OnceValue(func() string {
 	b, err := readFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}
 	return strings.TrimSpace(string(b))
-}
+})
 
 // StartTime returns when a process started, in clock ticks since boot.
 func StartTime(pid int) (uint64, error) {
