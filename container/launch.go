@@ -1,11 +1,10 @@
 package container
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/caisson-engine/caisson/cgroups"
@@ -14,9 +13,7 @@ import (
 
 // randomName returns twelve hexadecimal digits.
 func randomName() string {
-	var b [6]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return hex.EncodeToString(b[:])
+	return fmt.Sprintf("%012x", rand.Uint64()>>16)
 }
 
 // launch translates the container into what package namespace starts, without files and control group.

@@ -1,7 +1,6 @@
 package namespace
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -51,7 +50,7 @@ var ownProc = sync.OnceValue(func() bool {
 // nameSetUp fills in the random part of the process's names, and returns them: "" for one that it does not have.
 func (p *Program) nameSetUp() (setUp, ready string) {
 	var b [4]byte
-	_, _ = rand.Read(b[:]) // never fails
+	_, _ = unix.Getrandom(b[:], 0) // never fails for so few
 	digits := hex.EncodeToString(b[:])
 	fill := func(at int, pattern string) string {
 		if at == 0 {
