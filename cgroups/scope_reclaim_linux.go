@@ -21,7 +21,10 @@ func (c *systemdConn) makeUnit(ctx context.Context, o *ScopeOptions, properties 
 	deadline := time.Now().Add(reclaimWait)
 	for {
 		began, err = c.job(ctx, undoWait, c.manager(), systemdManager+".StartTransientUnit", o.Name, "fail", properties, []auxUnit{})
-		if !isDBus(err, "org.freedesktop.systemd1.UnitExists") || time.Now().After(deadline) || !c.deserted(ctx, o.Name) {
+		if !isDBus(err, "org.freedesktop.systemd1.UnitExists") || time.Now().After(deadline) {
+			return began, err
+		}
+		if !c.deserted(ctx, o.Name) && ctx.Err() == nil {
 			return began, err
 		}
 		select {
