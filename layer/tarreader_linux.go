@@ -44,7 +44,6 @@ func (r *tarReader) next() (h *tar.Header, err error) {
 			return &r.header, nil
 		}
 		r.rest = tar.NewReader(io.MultiReader(bytes.NewReader(r.seen), r.in))
-		r.buf = make([]byte, chunkSize)
 		fallthrough
 	default:
 		h, err = r.rest.Next()
@@ -57,6 +56,9 @@ func (r *tarReader) next() (h *tar.Header, err error) {
 // valid until the next call of a method.
 func (r *tarReader) take(n int64) ([]byte, error) {
 	if r.rest != nil {
+		if r.buf == nil {
+			r.buf = make([]byte, chunkSize)
+		}
 		m, err := io.ReadFull(r.rest, r.buf[:min(n, int64(len(r.buf)))])
 		return r.buf[:m], err
 	}

@@ -50,7 +50,7 @@ const mostContent = 1 << 20 // bytes that are read of each entry
 
 // byArchiveTar lists an archive by archive/tar, with what ended it.
 func byArchiveTar(data []byte) (list []string, err error) {
-	r := tar.NewReader(bytes.NewReader(data))
+	r := tar.NewReader(struct{ io.Reader }{bytes.NewReader(data)}) // as a stream, which archive/tar does not seek in
 	for {
 		h, err := r.Next()
 		if err != nil {
