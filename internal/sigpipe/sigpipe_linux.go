@@ -18,7 +18,8 @@ var ErrInUse = errors.New("signals are caught already")
 type Pipe struct {
 	r      *os.File
 	w      int
-	before [last + 1]action // Go's, of those that are caught
+	before [last + 1]action // what was done at those that are caught
+	until  syscall.Signal   // those below it are caught
 }
 
 // last is the highest signal.
@@ -70,6 +71,7 @@ func Catch() (*Pipe, error) {
 	handler, restorer := functions()
 	a := action{handler, saRestorer | saOnStack | saRestart, restorer, ^uintptr(0)}
 	for s := syscall.Signal(1); s <= last; s++ {
+		p.until = s
 		if !caught(s) {
 			continue
 		}
@@ -78,6 +80,7 @@ func Catch() (*Pipe, error) {
 			return nil, fmt.Errorf("sigaction %d: %w", s, err)
 		}
 	}
+	p.until = last + 1
 	return p, nil
 }
 
@@ -97,11 +100,11 @@ func (p *Pipe) Next() (s syscall.Signal, ok bool) {
 	return syscall.Signal(b[0]), err == nil && n == 1
 }
 
-// Close gives the signals back to Go's runtime. It is called once.
+// Close gives the signals back to Go's runtime, and to the kernel those that Go leaves to it. It is called once.
 func (p *Pipe) Close() {
-	for s, a := range p.before {
-		if a != (action{}) {
-			_ = change(syscall.Signal(s), &a, nil)
+	for s := syscall.Signal(1); s < p.until; s++ {
+		if caught(s) {
+			_ = change(s, &p.before[s], nil)
 		}
 	}
 	_ = p.r.Close()

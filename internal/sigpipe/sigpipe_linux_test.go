@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -87,11 +88,14 @@ func grow(n int) int {
 	return a[n%64] + n
 }
 
-// TestClose: Go's runtime has the signals again.
+// TestClose: Go's runtime has the signals again, and none is caught that was not before, such as SIGTSTP.
 func TestClose(t *testing.T) {
+	before := handled(t)
 	p, err := Catch()
 	require.NoError(t, err)
+	require.NotEqual(t, before, handled(t))
 	p.Close()
+	require.Equal(t, before, handled(t))
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGUSR1)
 	defer signal.Stop(c)
@@ -102,4 +106,15 @@ func TestClose(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Fatal("no signal")
 	}
+}
+
+// handled is the line of /proc/self/status with the signals that have handlers.
+func handled(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/status")
+	require.NoError(t, err)
+	_, line, ok := strings.Cut(string(b), "\nSigCgt:")
+	require.True(t, ok)
+	line, _, _ = strings.Cut(line, "\n")
+	return line
 }
