@@ -77,7 +77,7 @@ func (k *known) look(t reflect.Type) {
 		switch {
 		case f.Anonymous:
 			k.odd = true
-		case !f.IsExported() || name == "-":
+		case !f.IsExported() || f.Tag.Get("json") == "-":
 			continue
 		case options != "" && options != "omitempty" || strings.ContainsFunc(name, unusual) || k.find(name) >= 0:
 			k.odd = true
@@ -123,6 +123,9 @@ func (d *decoder) value(v reflect.Value) bool {
 		if k = d.look(t); k.itself {
 			return d.itself(v)
 		}
+		if t == reflect.TypeFor[json.Number]() { // whose strings are numbers
+			return false
+		}
 	}
 	if c == 'n' {
 		d.literal()
@@ -137,7 +140,7 @@ func (d *decoder) value(v reflect.Value) bool {
 		v.Set(reflect.New(t.Elem()))
 		return d.value(v.Elem())
 	case reflect.Struct:
-		if k = d.look(t); k.odd {
+		if k = d.look(t); k.odd || k.itself {
 			return false
 		}
 		var seen uint64

@@ -71,6 +71,31 @@ func TestPlain(t *testing.T) {
 	}
 }
 
+// TestOdd: types that no configuration has mean to encoding/json what they do not say at first sight.
+func TestOdd(t *testing.T) {
+	type itself struct {
+		time.Time
+		B int
+	}
+	type odd struct {
+		Number json.Number
+		//lint:ignore SA5008 which encoding/json takes for a field named "-"
+		Dash  int `json:"-,"`
+		Named *itself
+		Other struct { // without a name it does not decode itself
+			time.Time
+			B int
+		}
+	}
+	for _, s := range []string{`{"Number":"x"}`, `{"Number":""}`, `{"Number":"1"}`, `{"Number":null}`, `{"-":1}`, `{"-":"x"}`, `{"Other":{"B":1}}`,
+		`{"Other":"2026-01-02T03:04:05Z"}`, `{"Named":{"B":1}}`, `{"Named":"2026-01-02T03:04:05Z"}`, `{"Named":null}`, `{}`} {
+		var got, want odd
+		mine, theirs := Unmarshal([]byte(s), &got), json.Unmarshal([]byte(s), &want)
+		require.Equal(t, theirs, mine, s)
+		require.Equal(t, want, got, s)
+	}
+}
+
 // TestConfig: what runtimes are given is plain.
 func TestConfig(t *testing.T) {
 	for _, name := range []string{"runc.json", "everything.json"} {
