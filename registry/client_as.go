@@ -5,11 +5,15 @@ import (
 	"strings"
 )
 
-// As returns a client with the settings of c that shows cred to the registry host, as references name it, and nothing to
-// others, mirrors included. It shares no connections and no tokens with c.
+// As returns a client with the settings of c that shows cred to the registry host, as references name it, and no credential to
+// others, mirrors included. It shares no tokens and no cookies with c, and connections if c.HTTP is set.
 func (c *Client) As(host string, cred Credential) *Client {
 	a := c.like()
-	a.HTTP = c.HTTP
+	if c.HTTP != nil {
+		without := *c.HTTP
+		without.Jar = nil // a registry may know by a cookie who it was
+		a.HTTP = &without
+	}
 	a.Credentials = func(_ context.Context, asked string) (Credential, error) {
 		if asked != host {
 			return Credential{}, nil

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
 	"reflect"
 	"sync"
@@ -54,13 +55,19 @@ func TestClientAs(t *testing.T) {
 	require.NoError(t, c.Ping(t.Context(), other), "the client itself is as it was")
 }
 
-// Every setting is that of the client, so that a new one is not forgotten.
+// Every setting is that of the client, so that a new one is not forgotten; but cookies are somebody's.
 func TestClientAsHasAllSettings(t *testing.T) {
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
 	c := &Client{
-		HTTP: &http.Client{}, Mirrors: map[string][]string{"a": nil}, Insecure: []string{"b"}, CertsDir: "c", UserAgent: "d",
+		HTTP: &http.Client{Transport: &http.Transport{}, Jar: jar, Timeout: 7}, Mirrors: map[string][]string{"a": nil}, Insecure: []string{"b"}, CertsDir: "c", UserAgent: "d",
 		MaxManifestSize: 1, Retries: 2, ResponseTimeout: 3, StallTimeout: 4, Ranges: 5, ChunkSize: 6,
 	}
-	have, want := reflect.ValueOf(c.As("x", Credential{})).Elem(), reflect.ValueOf(c).Elem()
+	as := c.As("x", Credential{})
+	require.Nil(t, as.HTTP.Jar)
+	require.Equal(t, jar, c.HTTP.Jar)
+	as.HTTP.Jar = jar
+	have, want := reflect.ValueOf(as).Elem(), reflect.ValueOf(c).Elem()
 	for i := range want.NumField() {
 		if f := want.Type().Field(i); f.IsExported() && f.Name != "Credentials" {
 			require.False(t, want.Field(i).IsZero(), "%s is not tried", f.Name)
