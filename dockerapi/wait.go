@@ -2,11 +2,13 @@ package dockerapi
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -34,8 +36,17 @@ func (s *Server) waitContainer(w http.ResponseWriter, r *http.Request) error {
 	}
 	to := stream(w, "application/json")
 	code, ended := c.State.ExitCode, condition == container.WaitConditionNotRunning && c.State.Status != engine.Running
+	// Whoever waits for a container in background writes its end down, if nobody else does: the folder may have no supervisor.
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	watch := func() { watching.Go(func() { _, _ = s.Engine.WaitFor(ctx, c.ID) }) }
+	if !ended && c.State.Status == engine.Running {
+		watch()
+	}
 	for !ended {
-		ev, err := events.Next(r.Context())
+		ev, err := events.Next(ctx)
 		if err != nil {
 			return err
 		}
@@ -43,6 +54,8 @@ func (s *Server) waitContainer(w http.ResponseWriter, r *http.Request) error {
 			continue
 		}
 		switch ev.Action {
+		case "start":
+			watch()
 		case "die":
 			if n, err := strconv.Atoi(ev.Attributes["exitCode"]); err == nil {
 				code = n
