@@ -3,6 +3,8 @@ package container
 import (
 	"slices"
 	"strings"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // makeTargets makes, inside the root, what the targets of mounts lead to over symbolic links and is missing. What lies below
@@ -22,6 +24,18 @@ func (c *Container) makeTargets() {
 			st, err := m.Stat()
 			file = err == nil && !st.IsDir()
 		}
-		_ = c.Root.MakeTarget(m.Target, file)
+		if err := c.Root.MakeTarget(m.Target, file); err != nil {
+			c.asRoot(func() error { return c.Root.MakeTarget(m.Target, file) })
+		}
+	}
+}
+
+// asRoot calls f once more as the root of the container's user namespace, if it has one: where the root file system shows other
+// owners, only those can make something in it.
+func (c *Container) asRoot(f func() error) {
+	uid, ok := namespace.HostID(c.UIDMappings, 0)
+	gid, ok2 := namespace.HostID(c.GIDMappings, 0)
+	if ok && ok2 {
+		_ = namespace.AsOwner(uid, gid, f)
 	}
 }

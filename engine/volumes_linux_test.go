@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -14,84 +15,138 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
+	"github.com/caisson-engine/caisson/internal/testenv"
 	"github.com/caisson-engine/caisson/internal/testimage"
 	"github.com/caisson-engine/caisson/volume"
 )
 
-// TestVolumeOfImageLeadsOut: an image names as its volume a path, and has links there, that would lead to the host's files.
+// TestVolumeOfImageLeadsOut is CVE-2022-23648: an image names as its volume a path, and has links there, that would lead to the host's
+// files, which a new volume would get a copy of: whole, a part of it, in a user namespace or not.
 func TestVolumeOfImageLeadsOut(t *testing.T) {
+	testenv.RequireKernel(t, 5, 19)
 	e := newEngine(t)
+	testenv.GrantSubordinateIDs(t, "caisson", 700000)
 	secret := filepath.Join(t.TempDir(), "secret")
-	require.NoError(t, os.Mkdir(secret, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(secret, "key"), []byte("the host's secret"), 0o644))
+	other := secret + "s"
+	for _, dir := range []string{filepath.Join(secret, "part"), secret, other} {
+		require.NoError(t, os.MkdirAll(dir, 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "key"), []byte("the host's secret"), 0o644))
+	}
 	up := strings.Repeat("/..", 20)
 	config := ocispec.ImageConfig{Cmd: []string{"sh"}, Volumes: map[string]struct{}{
-		up + secret: {}, "/link": {}, "/relative": {},
+		up + secret: {}, "/link": {}, "/relative": {}, "/inside/part": {},
 	}}
 	img := testimage.New(t, config, append(testimage.Busybox(t),
 		testimage.Entry{Name: "link", Link: secret},
-		testimage.Entry{Name: "relative", Link: "../../../../../../.." + secret}))
+		testimage.Entry{Name: "relative", Link: "../../../../../../.." + secret},
+		testimage.Entry{Name: "inside/"}, testimage.Entry{Name: "inside/part", Link: other}))
 	name := serve(t, e, "hostile", img)
-	cfg := Config{Image: name, Command: []string{"sh", "-c", "cat " + secret + "/key /link/key /relative/key"}}
-	c, err := e.Create(t.Context(), &cfg)
+	nothing := func(c *Container) {
+		t.Helper()
+		list, err := e.Volumes().List()
+		require.NoError(t, err)
+		require.NotEmpty(t, list)
+		for _, v := range list {
+			content, err := os.ReadDir(v.Path)
+			require.NoError(t, err)
+			require.Empty(t, content)
+		}
+		require.NoError(t, e.Remove(context.Background(), c.ID, nil))
+		for _, v := range list {
+			require.NoError(t, e.RemoveVolume(t.Context(), v.Name))
+		}
+	}
+	mounts := []Mount{{Type: "volume", Source: "named", Target: up + secret}, {Type: "volume", Source: "linked", Target: "/link"}}
+	for _, cfg := range []Config{{}, {Isolation: Isolation{UserMode: "auto"}}, {Mounts: mounts}} {
+		cfg.Image, cfg.Command = name, []string{"sh", "-c", "cat " + secret + "/key /link/key /link/part/key /relative/key /inside/part/key"}
+		c, err := e.Create(t.Context(), &cfg)
+		require.NoError(t, err)
+		var out bytes.Buffer
+		run, err := e.Start(t.Context(), c.ID, &StartOptions{Stdout: &out, Stderr: &out})
+		require.NoError(t, err)
+		require.Error(t, run.Wait(t.Context()))
+		require.Equal(t, 5, strings.Count(out.String(), "No such file"), out.String())
+		require.NotContains(t, out.String(), "the host's secret")
+		nothing(run.Container())
+	}
+	// A part of a volume is made of nothing that the image has in its place.
+	part := Mount{Type: "volume", Source: "parts", Target: "/link", Subpath: "part"}
+	c, err := e.Create(t.Context(), &Config{Image: name, Command: []string{"true"}, Mounts: []Mount{part}})
 	require.NoError(t, err)
-	var out bytes.Buffer
-	run, err := e.Start(t.Context(), c.ID, &StartOptions{Stdout: &out, Stderr: &out})
-	require.NoError(t, err)
-	require.Error(t, run.Wait(t.Context()))
-	require.Contains(t, out.String(), "No such file")
-	require.NotContains(t, out.String(), "the host's secret")
-	require.NoError(t, e.Remove(context.Background(), c.ID, nil))
+	_, err = e.Start(t.Context(), c.ID, nil)
+	require.ErrorContains(t, err, "part")
+	nothing(c)
 
 	// Into the host's files by way of proc.
 	config.Volumes = map[string]struct{}{"/proc/self/root" + secret: {}}
 	name = serve(t, e, "proc", testimage.New(t, config, testimage.Busybox(t)))
-	_, err = e.Run(t.Context(), &Config{Image: name, Command: []string{"true"}, AutoRemove: true}, nil)
+	c, err = e.Run(t.Context(), &Config{Image: name, Command: []string{"true"}}, nil)
 	require.Error(t, err)
-	list, err := e.Volumes().List()
-	require.NoError(t, err)
-	for _, v := range list {
-		require.NoFileExists(t, filepath.Join(v.Path, "key"))
-		require.NoError(t, e.RemoveVolume(t.Context(), v.Name))
-	}
+	nothing(c)
 }
 
-// TestExportWhileLinksAppear: a container exchanges a folder of its volume for a link to the host's files, again and again,
-// while the volume is exported.
+// TestExportWhileLinksAppear is CVE-2023-0778: a container exchanges a file, and a folder, of its volume for a link to the host's, again
+// and again, while the volume is exported, cloned, and copied out of the container.
 func TestExportWhileLinksAppear(t *testing.T) {
 	e := newEngine(t)
 	secret := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(secret, "key"), []byte("the host's secret"), 0o644))
 	v, err := e.Volumes().Create("raced", nil)
 	require.NoError(t, err)
-	folder, aside, link := filepath.Join(v.Path, "folder"), filepath.Join(v.Path, "aside"), filepath.Join(v.Path, "link")
-	require.NoError(t, os.Mkdir(folder, 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(folder, "mine"), nil, 0o644))
-	require.NoError(t, os.Symlink(secret, link))
+	for _, kind := range []string{"absolute", "climbing"} {
+		to := map[string]string{"absolute": secret, "climbing": strings.Repeat("../", 30) + secret}[kind]
+		for _, dir := range []string{kind, kind + "/folder"} {
+			require.NoError(t, os.Mkdir(filepath.Join(v.Path, dir), 0o755))
+			require.NoError(t, os.WriteFile(filepath.Join(v.Path, dir, "key"), []byte("the volume's"), 0o644))
+		}
+		require.NoError(t, os.Symlink(to+"/key", filepath.Join(v.Path, kind, "other")))
+		require.NoError(t, os.Symlink(to, filepath.Join(v.Path, kind, "link")))
+	}
+	_, end := running(t, e, Config{Image: pullBusybox(t, e), Name: "box", Network: "none", Command: []string{"cat"},
+		Mounts: []Mount{{Type: "volume", Source: "raced", Target: "/volume"}}})
 	var over atomic.Bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for !over.Load() {
-			_ = os.Rename(folder, aside)
-			_ = os.Rename(link, folder)
+			for _, kind := range []string{"absolute", "climbing"} {
+				for a, b := range map[string]string{"key": "other", "folder": "link"} {
+					_ = unix.Renameat2(unix.AT_FDCWD, filepath.Join(v.Path, kind, a), unix.AT_FDCWD, filepath.Join(v.Path, kind, b), unix.RENAME_EXCHANGE)
+				}
+			}
 			runtime.Gosched()
-			_ = os.Rename(folder, link)
-			_ = os.Rename(aside, folder)
 		}
 	}()
 	defer func() { over.Store(true); <-done }()
-	whole := 0
-	for range 100 {
-		var b bytes.Buffer
-		err := e.ExportVolume(t.Context(), "raced", &b)
-		require.NotContains(t, b.String(), "the host's secret")
-		if err == nil { // else what was there was gone, or something else, when its turn came
-			whole++
+	for way, rounds := range map[string]int{"export": 60, "cp": 60, "clone": 20} {
+		whole := 0
+		for i := range rounds {
+			var b bytes.Buffer
+			var err error
+			switch way {
+			case "export":
+				err = e.ExportVolume(t.Context(), "raced", &b)
+			case "cp":
+				err = e.CopyFrom(t.Context(), "box", "/volume", &b)
+			case "clone":
+				var copied volume.Volume
+				if copied, err = e.CloneVolume(t.Context(), "raced", fmt.Sprint("copy", i), nil); err == nil {
+					require.NoError(t, e.ExportVolume(t.Context(), copied.Name, &b))
+					require.NoError(t, e.RemoveVolume(t.Context(), copied.Name))
+				}
+			}
+			require.NotContains(t, b.String(), "the host's secret", way)
+			if err == nil { // else what was there was something else when its turn came
+				whole++
+				require.Contains(t, b.String(), "the volume's", way)
+			}
 		}
+		t.Logf("%s: %d of %d whole", way, whole, rounds)
+		require.Positive(t, whole, way)
 	}
-	require.Positive(t, whole)
+	end()
 }
 
 func TestImportVolumeHostile(t *testing.T) {
