@@ -51,7 +51,7 @@ type Container struct {
 	Ports    []network.Port `json:",omitempty"`
 	// RestartCount is how often its restart policy has had it started again since it was started otherwise.
 	RestartCount int `json:",omitempty"`
-	// Endpoints are its interfaces, while it runs, as they were when it started.
+	// Endpoints are its interfaces, while it runs.
 	Endpoints []network.Endpoint `json:",omitempty"`
 }
 

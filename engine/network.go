@@ -198,9 +198,9 @@ func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error 
 		}
 		c.Networks = append(c.Networks, *at)
 		return nil
-	}, &call{Do: "attach", Connection: at}, func(c *Container, box *network.Sandbox) error {
-		_, err := attachTo(ctx, c, box, at)
-		return err
+	}, &call{Do: "attach", Connection: at}, func(c *Container, box *network.Sandbox) ([]network.Endpoint, error) {
+		end, err := attachTo(ctx, c, box, at)
+		return []network.Endpoint{end}, err
 	})
 }
 
@@ -217,12 +217,14 @@ func (e *Engine) Disconnect(ctx context.Context, ref, name string) error {
 			return notConnected(c, name)
 		}
 		return nil
-	}, &call{Do: "detach", Network: name}, func(c *Container, box *network.Sandbox) error { return detachFrom(ctx, c, box, name) })
+	}, &call{Do: "detach", Network: name}, func(c *Container, box *network.Sandbox) ([]network.Endpoint, error) {
+		return nil, detachFrom(ctx, c, box, name)
+	})
 }
 
 // changeNetworks changes the document of a container, by stopped, and what one that runs is attached to.
 func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*Container) error, supervised *call,
-	running func(*Container, *network.Sandbox) error,
+	running func(*Container, *network.Sandbox) ([]network.Endpoint, error),
 ) error {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
@@ -234,7 +236,8 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 	if c.State.Status != Running {
 		return e.changeStopped(ctx, c, stopped)
 	}
-	if err := e.changeRunning(ctx, c, supervised, running); err != nil {
+	made, err := e.changeRunning(ctx, c, supervised, running)
+	if err != nil {
 		return err
 	}
 	if at := supervised.Connection; at != nil {
@@ -242,8 +245,13 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 	} else {
 		e.noteConnection("disconnect", c.ID, supervised.Network)
 	}
-	err = e.editAs(ctx, c.ID, true, func(c *Container) error {
-		_ = stopped(c) // the document says so already
+	err = e.editAs(ctx, c.ID, true, func(now *Container) error {
+		before := slices.Clone(now.Endpoints)
+		_ = stopped(now) // the document says so already
+		if now.State.Status == Running && now.State.Pid == c.State.Pid {
+			now.Endpoints = append(now.Endpoints, made...)
+			e.changeHosts(now, before)
+		}
 		return nil
 	})
 	if errors.Is(err, fs.ErrNotExist) { // it has ended, and is removed
@@ -258,30 +266,32 @@ func (c *Container) sharesNetwork() bool {
 	return mode == "host" || mode == "none" || strings.HasPrefix(mode, "container:")
 }
 
-// changeRunning changes what a container that runs is attached to.
-func (e *Engine) changeRunning(ctx context.Context, c *Container, supervised *call, running func(*Container, *network.Sandbox) error) error {
+// changeRunning changes what a container that runs is attached to, and returns the interface that it got.
+func (e *Engine) changeRunning(ctx context.Context, c *Container, supervised *call,
+	running func(*Container, *network.Sandbox) ([]network.Endpoint, error),
+) ([]network.Endpoint, error) {
 	if c.State.Supervised {
 		supervised.ID = c.ID
-		_, err := e.ask(ctx, supervised)
-		return err
+		return e.ask(ctx, supervised)
 	}
 	if box := e.sandboxOf(c.ID); box != nil {
-		if err := running(c, box); err != nil {
-			return err
+		made, err := running(c, box)
+		if err != nil {
+			return nil, err
 		}
-		return e.nameServers(c, box)
+		return made, e.nameServers(c, box)
 	}
 	if e.inUserMode() {
-		return fmt.Errorf("the networks of container %s are another program's, which runs it in the foreground: %w", c.Name, errors.ErrUnsupported)
+		return nil, fmt.Errorf("the networks of container %s are another program's, which runs it in the foreground: %w", c.Name, errors.ErrUnsupported)
 	}
 	box, err := e.networks.Sandbox(c.State.Pid, &network.SandboxOptions{ID: c.ID, NoResolver: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer box.Forget()
 	p, err := c.process() // still the one whose namespace was opened
 	if err != nil {
-		return conflict("container %s is not running", c.Name)
+		return nil, conflict("container %s is not running", c.Name)
 	}
 	_ = p.Release()
 	return running(c, box)

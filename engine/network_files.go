@@ -2,12 +2,17 @@ package engine
 
 import (
 	"fmt"
+	"io"
+	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/network"
 )
 
 const localHosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
@@ -89,8 +94,15 @@ func (rec *Container) hosts() string {
 	var b strings.Builder
 	b.WriteString(localHosts)
 	b.WriteString(rec.extraHosts())
-	for _, e := range rec.Endpoints {
-		for _, p := range []netip.Prefix{e.IPv4, e.IPv6} {
+	b.WriteString(rec.ownHosts(rec.Endpoints))
+	return b.String()
+}
+
+// ownHosts are the lines of the container's own addresses.
+func (rec *Container) ownHosts(ends []network.Endpoint) string {
+	var b strings.Builder
+	for i := range ends {
+		for _, p := range []netip.Prefix{ends[i].IPv4, ends[i].IPv6} {
 			if p.IsValid() {
 				fmt.Fprintf(&b, "%s\t%s\n", p.Addr(), rec.Hostname)
 			}
@@ -112,6 +124,46 @@ func (rec *Container) extraHosts() string {
 func (rec *Container) writeHosts(dir string) error {
 	return writePlain(filepath.Join(dir, "hosts"), rec.hosts())
 }
+
+// changeHosts gives the hosts file of a container that runs the addresses that it has by now, in place of those that it had. What the
+// container's programs wrote there stays. One that is too large by their doing is left alone, and so is one that they closed to this program.
+func (e *Engine) changeHosts(rec *Container, before []network.Endpoint) {
+	path := e.path(rec.ID, "hosts")
+	text, err := wholeFile(path)
+	if err == nil {
+		var b strings.Builder
+		old := slices.Collect(strings.Lines(rec.ownHosts(before)))
+		for line := range strings.Lines(text) {
+			if !slices.Contains(old, line) {
+				b.WriteString(line)
+			}
+		}
+		if kept := b.String(); kept != "" && !strings.HasSuffix(kept, "\n") {
+			b.WriteByte('\n')
+		}
+		b.WriteString(rec.ownHosts(rec.Endpoints))
+		err = os.WriteFile(path, []byte(b.String()), 0o644)
+	}
+	if err != nil {
+		e.log.Warn("hosts file of a container that runs", "id", rec.ID, "error", err)
+	}
+}
+
+// wholeFile reads a file of up to a mebibyte, which is more than enough for those of /etc.
+func wholeFile(path string) (string, error) {
+	f, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxEtcFile+1))
+	if err == nil && len(b) > maxEtcFile {
+		err = &fs.PathError{Op: "read", Path: path, Err: syscall.EFBIG}
+	}
+	return string(b), err
+}
+
+const maxEtcFile = 1 << 20
 
 // checkNames looks at what goes into the files.
 func (cfg *Config) checkNames() error {
