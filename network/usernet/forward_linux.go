@@ -30,7 +30,19 @@ func addrPort(a tcpip.Address, port uint16) netip.AddrPort {
 	return netip.AddrPortFrom(addr, port)
 }
 
-func afterDone(ctx context.Context, f func()) (stop func() bool) { return context.AfterFunc(ctx, f) }
+// afterDone is context.AfterFunc, but that stop waits for f if it has begun.
+func afterDone(ctx context.Context, f func()) (stop func()) {
+	done := make(chan struct{})
+	first := context.AfterFunc(ctx, func() {
+		defer close(done)
+		f()
+	})
+	return func() {
+		if !first() {
+			<-done
+		}
+	}
+}
 
 // mayReach tells whether the container may connect to an address that is not its network's.
 func (p *port) mayReach(protocol uint8, to netip.AddrPort) bool {
