@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -98,6 +99,49 @@ func TestSCTP(t *testing.T) {
 			defer unix.Close(fd)
 			require.Equal(t, [4]byte{10, 2, 0, 2}, from.(*unix.SockaddrInet4).Addr)
 			return nil
+		})
+	}
+}
+
+// TestSitUndone: when an interface that sits on one of the host's cannot be configured it is not left in the sandbox, nor is anything else,
+// and when what was in the way has gone the sandbox is attached.
+func TestSitUndone(t *testing.T) {
+	for _, driver := range []Driver{Macvlan, Ipvlan} {
+		t.Run(string(driver), func(t *testing.T) {
+			host, _ := neighbours(t)
+			s := newStore(t, host)
+			_, err := s.Create(t.Context(), "lan", &CreateOptions{Driver: driver, Interface: "lan", Subnets: prefixes("10.6.0.0/24")})
+			require.NoError(t, err)
+			b, m := newSandbox(t, s, "box")
+			taken := func(change func(*netlink.Route) error) { // all default routes that a network's may be
+				m.in(func() error {
+					lo, err := netlink.LinkByName("lo")
+					require.NoError(t, err)
+					for i := range perPriority + 1 {
+						require.NoError(t, change(&netlink.Route{LinkIndex: lo.Attrs().Index, Dst: ipNet(netip.MustParsePrefix("0.0.0.0/0")),
+							Scope: netlink.SCOPE_LINK, Priority: maxPriority*perPriority + i}))
+					}
+					return nil
+				})
+			}
+			taken(netlink.RouteAdd)
+			_, err = b.Attach(t.Context(), "lan", nil)
+			if errors.Is(err, errors.ErrUnsupported) {
+				t.Skip("needs the kernel's " + string(driver))
+			}
+			require.ErrorIs(t, err, unix.EEXIST)
+			require.ErrorContains(t, err, "attach box to network lan: interface eth0 of the sandbox: default route by 10.6.0.1: ")
+			require.Equal(t, []string{"lo"}, linksOf(m))
+			require.Equal(t, []string{"lan", "lo"}, linksOf(host))
+			all, err := s.Endpoints("lan")
+			require.NoError(t, err)
+			require.Empty(t, all)
+			require.NoError(t, s.Check(t.Context()))
+			taken(netlink.RouteDel)
+			require.Equal(t, "eth0", attach(t, b, "lan", nil).Interface)
+			require.Equal(t, []string{"eth0", "lo"}, linksOf(m))
+			require.NoError(t, b.Close())
+			require.Equal(t, []string{"lo"}, linksOf(m))
 		})
 	}
 }
