@@ -46,6 +46,8 @@ const (
 	maxEvents = 1 << 20
 	// maxEvent is the size of an event, in bytes, from which on its attributes are left out: labels can be long.
 	maxEvent = 32 << 10
+	// maxEventWord is the size of an action or an ID, in bytes, at which it is cut off: a command that is executed is part of its action.
+	maxEventWord = 2 << 10
 	// eventPoll is how often a reader looks for events of other programs.
 	eventPoll = 100 * time.Millisecond
 )
@@ -79,7 +81,9 @@ func (e *Engine) eventsPath(elem string) string { return filepath.Join(e.dir, "e
 // Note adds an event that the engine does not see, such as a command that is executed in a container. The time is now's. What cannot be
 // written is lost, which the log says.
 func (e *Engine) Note(typ, action, id string, attributes map[string]string) {
-	ev := &Event{Time: time.Now().UTC(), Type: typ, Action: action, ID: id, Attributes: attributes}
+	ev := &Event{
+		Time: time.Now().UTC(), Type: typ, Action: action[:min(len(action), maxEventWord)], ID: id[:min(len(id), maxEventWord)], Attributes: attributes,
+	}
 	if err := e.appendEvent(ev); err != nil {
 		e.log.Warn("event", "type", typ, "action", action, "id", id, "error", err)
 	}
@@ -103,17 +107,33 @@ func (e *Engine) appendEvent(ev *Event) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	path := e.eventsPath("log")
-	if st, err := os.Stat(path); err == nil && st.Size() >= maxEvents {
+	var size int64
+	if st, err := os.Stat(path); err == nil {
+		size = st.Size()
+	}
+	if size >= maxEvents {
 		if err := os.Rename(path, e.eventsPath("log.1")); err != nil {
 			return err
 		}
+		size = 0
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(line, '\n'))
-	return errors.Join(err, f.Close())
+	defer func() { err = errors.Join(err, f.Close()) }()
+	line = append(line, '\n')
+	if size > 0 {
+		var last [1]byte
+		if _, err := f.ReadAt(last[:], size-1); err != nil {
+			return err
+		}
+		if last[0] != '\n' { // what a loss of power, or a full disk, has left is a line of its own
+			line = append([]byte{'\n'}, line...)
+		}
+	}
+	_, err = f.Write(line)
+	return err
 }
 
 // note adds an event of a container.
@@ -162,7 +182,7 @@ func (e *Engine) noteRemoved(r *image.Removed) {
 	for _, name := range r.Untagged {
 		e.noteImage("untag", name, name)
 	}
-	for _, id := range r.Deleted {
+	for _, id := range r.Images {
 		e.Note(ImageEvent, "delete", id.String(), map[string]string{"name": id.String()})
 	}
 }
@@ -177,6 +197,7 @@ type EventReader struct {
 	since time.Time
 	f     *os.File
 	rest  []byte // what is read and not returned yet
+	skip  bool   // until the next line: this one is none of an event
 }
 
 // OpenEvents returns a reader of what happens from now on, or of what is remembered since a time that is not zero, and what happens after
@@ -236,7 +257,7 @@ func (r *EventReader) TryNext() (*Event, error) {
 			return nil, err
 		}
 		ev := &Event{}
-		if json.Unmarshal(line, ev) != nil || ev.Time.Before(r.since) { // the first is what a loss of power left
+		if json.Unmarshal(line, ev) != nil || ev.Type == "" || ev.Time.Before(r.since) { // the first is what a loss of power left
 			continue
 		}
 		return ev, nil
@@ -249,16 +270,20 @@ func (r *EventReader) line() ([]byte, error) {
 	for {
 		if line, rest, ok := bytes.Cut(r.rest, []byte("\n")); ok {
 			r.rest = rest
-			return line, nil
+			if !r.skip {
+				return line, nil
+			}
+			r.skip = false
+			continue
+		}
+		if len(r.rest) > maxEvent { // no line of ours
+			r.skip, r.rest = true, nil
 		}
 		b := make([]byte, 32<<10)
 		n, err := r.f.Read(b)
 		r.rest = append(bytes.Clone(r.rest), b[:n]...)
 		switch {
 		case n > 0:
-			if len(r.rest) > 2*maxEvents { // no file of ours
-				return nil, fmt.Errorf("events: a line of more than %d bytes", maxEvents)
-			}
 			continue
 		case !errors.Is(err, io.EOF):
 			return nil, fmt.Errorf("events: %w", err)
@@ -269,11 +294,32 @@ func (r *EventReader) line() ([]byte, error) {
 			exchanged = false
 			continue
 		}
-		if same, err := r.isAt("log"); err != nil || same {
+		if same, err := r.isAt("log"); err != nil {
 			return nil, err
+		} else if same {
+			cut, err := r.cutOff()
+			if err != nil || !cut {
+				return nil, err
+			}
+			continue
 		}
 		exchanged = true
 	}
+}
+
+// cutOff says whether somebody has cut the file off before where it is read. Then it is read from its beginning.
+func (r *EventReader) cutOff() (bool, error) {
+	st, err := r.f.Stat()
+	if err != nil {
+		return false, fmt.Errorf("events: %w", err)
+	}
+	at, err := r.f.Seek(0, io.SeekCurrent)
+	if err != nil || st.Size() >= at {
+		return false, err
+	}
+	r.rest, r.skip = nil, false
+	_, err = r.f.Seek(0, io.SeekStart)
+	return err == nil, err
 }
 
 // turn goes on with the next file.
@@ -287,7 +333,7 @@ func (r *EventReader) turn() error {
 		return fmt.Errorf("events: %w", err)
 	}
 	err = r.f.Close()
-	r.f, r.rest = f, nil
+	r.f, r.rest, r.skip = f, nil, false
 	return err
 }
 

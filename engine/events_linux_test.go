@@ -50,8 +50,7 @@ func TestEvents(t *testing.T) {
 		"volume destroy", "image untag", "image delete",
 	}
 	got := actions(t, r)
-	require.Subset(t, got, want)
-	require.Equal(t, want, got[:len(want)])
+	require.Equal(t, want, got) // of the image's layers, which are deleted, too, there is none
 
 	// Another program of the folder reads the same, from the beginning.
 	other, err := Open(t.Context(), e.dir, nil)

@@ -43,7 +43,7 @@ func (del *deletion) targets(ctx context.Context, gone []ocispec.Descriptor) err
 		list, _ := s.loadTarget(t) // of what is damaged there is no ID to tell
 		for _, i := range list {
 			if !slices.Contains(del.done.Deleted, i.ID) {
-				del.done.Deleted = append(del.done.Deleted, i.ID)
+				del.done.Deleted, del.done.Images = append(del.done.Deleted, i.ID), append(del.done.Images, i.ID)
 			}
 		}
 	}

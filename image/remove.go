@@ -27,6 +27,7 @@ type RemoveOptions struct {
 type Removed struct {
 	Untagged []string        // names that are gone, full ones
 	Deleted  []digest.Digest // the images' IDs, then the diffIDs of the layers that no other image has, the topmost first
+	Images   []digest.Digest // those of Deleted that are images' IDs
 	Bytes    int64           // what was freed: the blobs' sizes and the layers' usage
 }
 
