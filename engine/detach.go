@@ -188,7 +188,7 @@ const StopTimeout = 10 * time.Second
 
 // Stop sends the container that ref names its stop signal and waits for its end; when timeout has passed, it kills it.
 // A negative timeout waits for ever. One that does not run is left as it is, and its restart policy does not have it started any more.
-// ctx bounds the whole.
+// ctx bounds the whole: when it ends, the container has its stop signal and is not killed.
 func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) (err error) {
 	c, err := e.Inspect(ctx, ref)
 	if err == nil && c.restarts() {
@@ -226,7 +226,8 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) (e
 	return e.awaitEnd(ctx, c.ID, c.State.Pid)
 }
 
-func (e *Engine) stopKept(ctx, grace context.Context, c *Container) error {
+// stopKept stops a detached container. It is killed when grace has ended, and left as it is when ctx has.
+func (e *Engine) stopKept(ctx, grace context.Context, c *Container) (err error) {
 	r, err := e.Adopt(ctx, c.ID)
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
 		return nil // it has ended meanwhile
@@ -234,12 +235,35 @@ func (e *Engine) stopKept(ctx, grace context.Context, c *Container) error {
 	if err != nil {
 		return err
 	}
-	if err := r.c.Stop(grace); err != nil {
+	defer func() {
+		if r.c.State == nil {
+			err = errors.Join(err, r.Leave())
+		}
+	}()
+	if err := r.c.Signal(syscall.Signal(c.StopSignal)); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	_ = r.Wait(ctx)
+	if r.c.Paused() {
+		_ = r.c.Resume()
+	}
+	_ = r.Wait(grace)
+	if r.c.State != nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err := r.c.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	dead, cancel := context.WithTimeout(ctx, killed)
+	defer cancel()
+	_ = r.Wait(dead)
+	if r.c.State == nil && ctx.Err() == nil && dead.Err() != nil {
+		return fmt.Errorf("stop container %s: it has not ended %v after SIGKILL", c.Name, killed)
+	}
 	return ctx.Err()
 }
+
+// killed bounds the wait for the end of what was killed: a process can be inside the kernel for a while.
+const killed = 10 * time.Second
 
 // Kill sends a signal to the command of the running container that ref names. After one that asks to end, its restart policy does not
 // have it started again.
