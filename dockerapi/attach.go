@@ -306,10 +306,18 @@ func (h *hijacked) close() { h.stop() }
 
 // lasting is the context for as long as the server serves: that of a request ends when the client has said all that it has to say.
 func lasting(r *http.Request) context.Context {
-	if base, ok := r.Context().Value(baseKey{}).(context.Context); ok {
+	if base := baseOf(r); base != context.Background() {
 		return base
 	}
 	return context.WithoutCancel(r.Context())
+}
+
+// baseOf is the context of the Serve that a request has come by; the background's if it has come by none.
+func baseOf(r *http.Request) context.Context {
+	if base, ok := r.Context().Value(baseKey{}).(context.Context); ok {
+		return base
+	}
+	return context.Background()
 }
 
 type baseKey struct{}

@@ -165,7 +165,8 @@ func (s *Server) stopContainer(w http.ResponseWriter, r *http.Request) error {
 	if err := s.checkSignal(r, c); err != nil {
 		return err
 	}
-	if err := s.Engine.Stop(r.Context(), c.ID, t); err != nil {
+	// A client that hangs up does not have it half stopped, and one that waits for ever does not keep this program from ending.
+	if err := s.Engine.Stop(lasting(r), c.ID, t); err != nil {
 		return err
 	}
 	return noContent(w)
@@ -196,7 +197,7 @@ func (s *Server) restartContainer(w http.ResponseWriter, r *http.Request) error 
 	if err := s.checkSignal(r, c); err != nil {
 		return err
 	}
-	if err := s.Engine.Restart(context.WithoutCancel(r.Context()), c.ID, t); err != nil {
+	if err := s.Engine.Restart(lasting(r), c.ID, t); err != nil { // as for stop
 		return startError(err)
 	}
 	return noContent(w)

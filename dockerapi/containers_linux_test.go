@@ -321,7 +321,7 @@ func TestAttachedClientGone(t *testing.T) {
 	require.Eventually(t, func() bool {
 		p.s.calls.mu.Lock()
 		defer p.s.calls.mu.Unlock()
-		return p.s.calls.n == 0
+		return len(p.s.calls.n) == 0
 	}, time.Minute, 20*time.Millisecond)
 }
 

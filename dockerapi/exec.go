@@ -22,14 +22,16 @@ import (
 
 // Execs are the commands that were made by the API to be executed in containers. They end with this program.
 type execs struct {
-	mu   sync.Mutex
-	all  map[string]*execution
-	wait sync.WaitGroup // those that run detached
+	mu    sync.Mutex
+	all   map[string]*execution
+	bytes int // of all
 }
 
 const (
 	// maxExecs bounds those that are remembered: the oldest that has ended, or was never started, is forgotten first.
 	maxExecs = 1000
+	// maxExecBytes bounds what is remembered of them, in bytes, in the same manner.
+	maxExecBytes = 32 << 20
 	// execDelay is how long the output of a command that has ended is waited for while others hold it open.
 	execDelay = 2 * time.Second
 )
@@ -41,7 +43,8 @@ type execution struct {
 	config                     container.ExecCreateRequest
 
 	mu      sync.Mutex
-	process *lib.Process // once it is started
+	base    context.Context // of the Serve that it is started by
+	process *lib.Process    // once it is started
 	started bool
 	ended   bool
 	code    int
@@ -94,18 +97,32 @@ func (e *execs) add(x *execution) {
 	if e.all == nil {
 		e.all = make(map[string]*execution)
 	}
-	if len(e.all) >= maxExecs {
+	e.bytes += x.size()
+	for len(e.all) >= maxExecs || e.bytes > maxExecBytes {
 		var oldest *execution
 		for _, o := range e.all {
 			if !o.running() && (oldest == nil || o.made.Before(oldest.made)) {
 				oldest = o
 			}
 		}
-		if oldest != nil {
-			delete(e.all, oldest.id)
+		if oldest == nil {
+			break
 		}
+		e.bytes -= oldest.size()
+		delete(e.all, oldest.id)
 	}
 	e.all[x.id] = x
+}
+
+// size is what it takes in memory, about.
+func (x *execution) size() int {
+	n := len(x.config.User) + len(x.config.WorkingDir) + len(x.config.DetachKeys)
+	for _, list := range [][]string{x.config.Cmd, x.config.Env} {
+		for _, text := range list {
+			n += 16 + len(text)
+		}
+	}
+	return n
 }
 
 func (e *execs) get(id string) (*execution, error) {
@@ -117,16 +134,20 @@ func (e *execs) get(id string) (*execution, error) {
 	return nil, failure(http.StatusNotFound, "No such exec instance: %s", id)
 }
 
-// end kills the commands that run: nobody would wait for them.
+// end kills the commands whose Serve is over: nobody would wait for them.
 func (e *execs) end() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, x := range e.all {
-		x.mu.Lock()
-		if x.process != nil && !x.ended {
-			_ = x.process.Kill()
-		}
-		x.mu.Unlock()
+		x.killIfOver()
+	}
+}
+
+func (x *execution) killIfOver() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.process != nil && !x.ended && x.base.Err() != nil {
+		_ = x.process.Kill()
 	}
 }
 
@@ -150,13 +171,13 @@ func (x *execution) running() bool {
 }
 
 // begin is called once, by who starts it.
-func (x *execution) begin() error {
+func (x *execution) begin(base context.Context) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.started {
 		return failure(http.StatusConflict, "exec command %s was started already", x.id)
 	}
-	x.started = true
+	x.started, x.base = true, base
 	return nil
 }
 
@@ -181,7 +202,8 @@ func (s *Server) startExec(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer func() { _ = run.Leave() }()
-	if err := x.begin(); err != nil {
+	base := baseOf(r)
+	if err := x.begin(base); err != nil {
 		return err
 	}
 	p := x.command(run, b)
@@ -191,7 +213,14 @@ func (s *Server) startExec(w http.ResponseWriter, r *http.Request) error {
 			return s.execFailed(x, err)
 		}
 		s.execRuns(x, p)
-		s.execs.wait.Go(func() { s.awaitExec(x, p) })
+		if !s.calls.begin(base) { // it is killed
+			s.awaitExec(x, p)
+			return nil
+		}
+		go func() {
+			defer s.calls.end(base)
+			s.awaitExec(x, p)
+		}()
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
@@ -299,6 +328,7 @@ func (s *Server) execRuns(x *execution, p *lib.Process) {
 	x.mu.Lock()
 	x.process = p
 	x.mu.Unlock()
+	x.killIfOver() // end may have found no process
 	s.noteExec(x, "exec_start: "+strings.Join(x.config.Cmd, " "))
 }
 

@@ -43,7 +43,9 @@ func (s *Server) routes() {
 	s.imageRoutes()
 	s.networkRoutes()
 	s.volumeRoutes()
-	s.handle("/", func(http.ResponseWriter, *http.Request) error { return errNoPage })
+	for _, p := range []string{"/", "/images", "/distribution"} { // of the last two, ServeMux would redirect to what is below them
+		s.handle(p, func(http.ResponseWriter, *http.Request) error { return errNoPage })
+	}
 }
 
 // absent are endpoints that Docker has and this server has not.

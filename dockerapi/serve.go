@@ -17,7 +17,7 @@ const (
 )
 
 // Serve answers requests at l, which it closes, until ctx has ended. Then it ends those that are being answered, a log that is followed
-// say, and waits for them. Containers go on.
+// say, and the commands that they have executed in containers, and waits for them. Containers go on.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.init()
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -39,8 +39,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	cancel()
 	err = errors.Join(err, server.Close())
 	s.execs.end()
-	s.calls.wait()
-	s.execs.wait.Wait()
+	s.calls.wait(base)
 	return err
 }
 

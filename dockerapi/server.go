@@ -1,6 +1,7 @@
 package dockerapi
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -52,8 +53,11 @@ func (s *Server) init() {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.init()
-	s.calls.begin()
-	defer s.calls.end()
+	base := baseOf(r)
+	if !s.calls.begin(base) {
+		return // it serves no more; the connection is about to be closed
+	}
+	defer s.calls.end(base)
 	a := &answer{ResponseWriter: w}
 	defer func() {
 		if p := recover(); p != nil {
@@ -93,34 +97,41 @@ func (a *answer) Write(b []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// Calls counts the requests that are being answered: http.Server does not wait for those whose connection was taken over.
+// Calls counts what is under way for each Serve, by its context: http.Server does not wait for requests whose connection was taken over.
 type calls struct {
 	mu   sync.Mutex
-	n    int
-	none *sync.Cond
+	n    map[context.Context]int
+	less *sync.Cond
 }
 
-func (c *calls) begin() {
+// begin is false when that Serve is over. Otherwise end is to be called.
+func (c *calls) begin(base context.Context) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.n++
+	if base.Err() != nil {
+		return false
+	}
+	if c.n == nil {
+		c.n, c.less = make(map[context.Context]int), sync.NewCond(&c.mu)
+	}
+	c.n[base]++
+	return true
 }
 
-func (c *calls) end() {
+func (c *calls) end(base context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.n--; c.n == 0 && c.none != nil {
-		c.none.Broadcast()
+	if c.n[base]--; c.n[base] == 0 {
+		delete(c.n, base)
+		c.less.Broadcast()
 	}
 }
 
-func (c *calls) wait() {
+// wait waits until nothing is under way for a Serve whose context has ended.
+func (c *calls) wait(base context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.none == nil {
-		c.none = sync.NewCond(&c.mu)
-	}
-	for c.n > 0 {
-		c.none.Wait()
+	for c.n[base] > 0 {
+		c.less.Wait()
 	}
 }
