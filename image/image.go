@@ -78,9 +78,10 @@ func (s *Store) newImage(d ocispec.Descriptor, m *ocispec.Manifest, config []byt
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
+	bare := ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size} // the index's entry has a name, which is one of many
 	i := &Image{
 		ID: m.Config.Digest, Digest: d.Digest, Manifest: d.Digest,
-		Config: *c, ConfigJSON: config, manifestType: d.MediaType, manifest: d, target: d, blobs: m.Layers,
+		Config: *c, ConfigJSON: config, manifestType: d.MediaType, manifest: bare, target: bare, blobs: m.Layers,
 	}
 	if c.Created != nil {
 		i.Created = *c.Created
