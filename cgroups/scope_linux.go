@@ -143,6 +143,7 @@ type systemdConn struct {
 	private bool
 	owner   string // systemd's own name on the bus
 	signals chan *dbus.Signal
+	told    bool // of jobs' ends
 }
 
 // dialSystemd connects to the address, or to the first of the usual ones that answers.
@@ -304,8 +305,11 @@ func (c *systemdConn) startScope(ctx context.Context, o *ScopeOptions, s *Scope)
 // before the answer, that is waited for a while longer to know it. What is not begun must not be undone: the unit may be
 // another's.
 func (c *systemdConn) job(ctx context.Context, longer time.Duration, of dbus.BusObject, method string, args ...any) (began bool, err error) {
-	if err := c.manager().CallWithContext(ctx, systemdManager+".Subscribe", 0).Err; err != nil {
-		return false, fmt.Errorf("subscribe: %w", err)
+	if !c.told { // over a bus a second time is an error
+		if err := c.manager().CallWithContext(ctx, systemdManager+".Subscribe", 0).Err; err != nil {
+			return false, fmt.Errorf("subscribe: %w", err)
+		}
+		c.told = true
 	}
 	call := of.Go(method, 0, make(chan *dbus.Call, 1), args...)
 	select {

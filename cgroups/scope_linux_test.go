@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -63,6 +64,8 @@ type fakeSystemd struct {
 	state   string // of all units
 	jobs    uint32 // of all units
 	forget  func() // is called when a unit is stopped
+
+	subscribed []dbus.Sender
 }
 
 func newSystemd(t testing.TB, address string, m *Manager) *fakeSystemd {
@@ -115,7 +118,16 @@ func (s *fakeSystemd) stops() []string {
 	return s.stopped
 }
 
-func (s *fakeSystemd) Subscribe() *dbus.Error { return nil }
+// Subscribe is refused the second time, as systemd does over a bus.
+func (s *fakeSystemd) Subscribe(from dbus.Sender) *dbus.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Contains(s.subscribed, from) {
+		return dbus.NewError("org.freedesktop.systemd1.AlreadySubscribed", []any{"Client is already subscribed."})
+	}
+	s.subscribed = append(s.subscribed, from)
+	return nil
+}
 
 func (s *fakeSystemd) StartTransientUnit(name, mode string, properties []unitProperty, aux []auxUnit) (dbus.ObjectPath, *dbus.Error) {
 	s.mu.Lock()
@@ -472,14 +484,15 @@ func TestScopeOptions(t *testing.T) {
 	}
 }
 
-// TestSystemdScopeDeserted: a scope can be made as soon as the processes of one of the same name have ended.
+// TestSystemdScopeDeserted: a scope can be made as soon as the processes of one of the same name have ended, over the private socket and
+// the bus.
 func TestSystemdScopeDeserted(t *testing.T) {
 	testenv.RequireSystemd(t)
 	o := &ScopeOptions{Name: testenv.CgroupName(t) + ".scope"}
 	var last *Scope
-	for range 4 {
+	for i := range 4 {
 		holder := newHelper(t, nil, "cg-sleep")
-		o.PIDs = []int{holder.pid()}
+		o.PIDs, o.Address = []int{holder.pid()}, []string{"", "unix:path=/run/dbus/system_bus_socket"}[i%2]
 		s, err := CreateScope(t.Context(), o)
 		require.NoError(t, err)
 		if last != nil {
