@@ -150,14 +150,26 @@ func joinNothing(t *testing.T, l *Launch) {
 	l.UIDMappings, l.GIDMappings, l.Namespaces.User = nil, nil, Namespace{Join: f}
 }
 
-// ordinaryCopy is an ordinary user's program; its argument is the root.
+// ordinaryCopy is an ordinary user's program; its arguments are the root and whether the user namespace is there already.
 func ordinaryCopy(args []string) int {
 	caps := DefaultCapabilitySet()
 	l := &Launch{Root: Dir(args[1]), Args: copyArgs, Stdout: os.Stdout, Stderr: os.Stdout,
 		Capabilities: Capabilities{Bounding: caps, Effective: caps, Permitted: caps}, Namespaces: Namespaces{Network: Namespace{Host: true}}}
-	l.UIDMappings, l.GIDMappings = OwnMappings()
 	copyMounts(l)
-	p, err := l.Start(context.Background())
+	var err error
+	if args[2] == "joined" {
+		var d *Deputy
+		if d, err = NewDeputy(context.Background(), nil, nil); err == nil {
+			defer d.Close()
+			l.Namespaces.User = Namespace{Join: d.User()}
+		}
+	} else {
+		l.UIDMappings, l.GIDMappings = OwnMappings()
+	}
+	var p *Process
+	if err == nil {
+		p, err = l.Start(context.Background())
+	}
 	if err == nil {
 		_, err = p.Wait(context.Background())
 	}
@@ -172,24 +184,27 @@ func ordinaryCopy(args []string) int {
 func TestCopyUpOrdinaryUser(t *testing.T) {
 	requireUserNamespaces(t)
 	u := testenv.NewUser(t, true)
-	run := func(root string) (string, error) {
+	run := func(root, namespace string) (string, error) {
 		var out strings.Builder
-		cmd := u.Command(t, "ordinary-copy", root)
+		cmd := u.Command(t, "ordinary-copy", root, namespace)
 		cmd.Stdout, cmd.Stderr = &out, &out
 		err := cmd.Run()
 		return out.String(), err
 	}
-	out, err := run(copyRoot(t, func(id int) int {
+	root := copyRoot(t, func(id int) int {
 		if id == 0 {
 			return u.ID
 		}
 		return u.FirstSub + id - 1
-	}))
-	require.NoError(t, err, out)
-	require.Equal(t, copyShown, out)
+	})
+	for _, namespace := range []string{"new", "joined"} {
+		out, err := run(root, namespace)
+		require.NoError(t, err, out)
+		require.Equal(t, copyShown, out)
+	}
 
 	var exit *exec.ExitError
-	out, err = run(copyRoot(t, func(id int) int { return id }))
+	out, err := run(copyRoot(t, func(id int) int { return id }), "new")
 	require.ErrorAs(t, err, &exit, out)
 	require.Contains(t, out, "open /var: ")
 	require.Contains(t, out, "its owner 5:6 has no id in the user namespace")

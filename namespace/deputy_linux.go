@@ -22,7 +22,7 @@ type Deputy struct {
 	mu   sync.Mutex
 	sock *os.File
 	proc *Process
-	user *os.File
+	user *os.File // nil of one that was joined, which a process that is not dumpable shows to root alone
 	at   deputyAddresses
 	buf  []byte
 
@@ -86,26 +86,26 @@ func (d *Deputy) begin(ctx context.Context, s *starter) error {
 		}
 		return err
 	}
-	joins := s.l.Namespaces.User.Join != nil
 	if _, err := s.receive(); err != nil || !s.l.userMode().own {
 		return ended(err)
 	}
 	var err error
-	if joins {
+	if s.l.Namespaces.User.Join == nil {
+		if err = s.setUp(d.proc); err == nil {
+			if d.user, err = os.Open(fmt.Sprintf("/proc/%d/ns/user", d.proc.Pid())); err != nil {
+				err = &StartError{Step: "open", Path: "user namespace", Err: err}
+			}
+		}
+	} else {
 		if d.uids, err = readMap(fmt.Sprintf("/proc/%d/uid_map", d.proc.Pid())); err == nil {
 			d.gids, err = readMap(fmt.Sprintf("/proc/%d/gid_map", d.proc.Pid()))
 		}
 		if err != nil {
 			err = &StartError{Step: "read", Path: "maps of the user namespace", Err: err}
 		}
-	} else {
-		err = s.setUp(d.proc)
 	}
 	if err != nil {
 		return ended(err)
-	}
-	if d.user, err = os.Open(fmt.Sprintf("/proc/%d/ns/user", d.proc.Pid())); err != nil {
-		return &StartError{Step: "open", Path: "user namespace", Err: err}
 	}
 	if _, err := s.sync.Write([]byte{1}); err != nil {
 		return ended(io.EOF)
@@ -234,7 +234,8 @@ func (d *Deputy) Close() error {
 	if d.sock == nil {
 		return nil
 	}
-	err := errors.Join(d.sock.Close(), d.user.Close())
+	err := d.sock.Close()
+	closeFiles(d.user)
 	d.sock = nil
 	d.end()
 	return errors.Join(err, d.proc.Close())
