@@ -273,7 +273,8 @@ func (c *copier) entry(from, to *os.File, name string, depth int) error {
 		return err
 	}
 	kind := st.Mode & unix.S_IFMT
-	if kind == unix.S_IFSOCK || c.noDevices && (kind == unix.S_IFCHR || kind == unix.S_IFBLK) && st.Rdev != 0 {
+	device := kind == unix.S_IFBLK || kind == unix.S_IFCHR && st.Rdev != 0 // else it is a whiteout, which anybody can make
+	if kind == unix.S_IFSOCK || c.noDevices && device {
 		return nil
 	}
 	uid, gid, err := c.owner(&st)

@@ -30,6 +30,7 @@ func copyRoot(t *testing.T, host func(id int) int) string {
 	require.NoError(t, os.Symlink("/etc/shadow", v+"/link"))
 	require.NoError(t, syscall.Mkfifo(v+"/fifo", 0o600))
 	require.NoError(t, unix.Mknod(v+"/null", unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
+	require.NoError(t, unix.Mknod(v+"/block", unix.S_IFBLK|0o666, 0))
 	giveTo(t, dir, host(0))
 	for name, id := range map[string]int{"": 5, "/a/b/file": 7, "/closed": 9, "/closed/file": 9} {
 		require.NoError(t, os.Chown(v+name, host(id), host(id+1)))
@@ -49,9 +50,9 @@ func copyRoot(t *testing.T, host func(id int) int) string {
 // copyArgs and copyShown are what the container looks at, and sees.
 var (
 	copyArgs = []string{"try", "stat:/var/.", "stat:/var/a", "stat:/var/a/b/file", "stat:/var/closed", "stat:/var/closed/file", "stat:/var/link",
-		"stat:/var/fifo", "stat:/var/null", "size:/var/a/b/file", "size:/var/closed/file", "xattr:/var/a/b/file", "write:/var/new"}
+		"stat:/var/fifo", "stat:/var/null", "stat:/var/block", "size:/var/a/b/file", "size:/var/closed/file", "xattr:/var/a/b/file", "write:/var/new"}
 	copyShown = strings.Join([]string{"stat:/var/. 41755 5 6", "stat:/var/a 40711 0 0", "stat:/var/a/b/file 100640 7 8",
-		"stat:/var/closed 40700 9 10", "stat:/var/closed/file 100640 9 10", "stat:/var/link 120777 0 0", "stat:/var/fifo 10600 0 0", "stat:/var/null ENOENT",
+		"stat:/var/closed 40700 9 10", "stat:/var/closed/file 100640 9 10", "stat:/var/link 120777 0 0", "stat:/var/fifo 10600 0 0", "stat:/var/null ENOENT", "stat:/var/block ENOENT",
 		"size:/var/a/b/file 7", "size:/var/closed/file 7", "xattr:/var/a/b/file 20", "write:/var/new ok"}, "\n") + "\n"
 )
 
