@@ -149,7 +149,7 @@ func (e *Engine) note(action string, c *Container, more ...string) {
 	e.Note(ContainerEvent, action, c.ID, a)
 }
 
-// noteEnd adds the events of a container's end, whose state is written down.
+// noteEnd adds the events of a container's end, which is written down, or is about to be with the container's removal.
 func (e *Engine) noteEnd(c *Container) {
 	if c.State.OOMKilled {
 		e.note("oom", c)

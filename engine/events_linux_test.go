@@ -37,7 +37,21 @@ func TestEvents(t *testing.T) {
 	require.NoError(t, err)
 	run, err := e.Start(t.Context(), c.ID, nil)
 	require.NoError(t, err)
+	before, found := actions(t, r), make(chan Status)
+	go func() { // whoever reads of the end finds it written down
+		for {
+			if ev, err := r.Next(t.Context()); err != nil || ev.Action == "die" {
+				now, err := readRecord(e.path(c.ID))
+				if err != nil {
+					now = &Container{}
+				}
+				found <- now.State.Status
+				return
+			}
+		}
+	}()
 	require.Error(t, run.Wait(t.Context()))
+	require.Equal(t, Exited, <-found)
 	require.NoError(t, e.Rename(t.Context(), c.ID, "other"))
 	require.NoError(t, e.Remove(t.Context(), c.ID, nil))
 	_, err = e.CreateVolume("vol", nil)
@@ -49,7 +63,7 @@ func TestEvents(t *testing.T) {
 		"image pull", "container create", "container start", "container die", "container rename", "container destroy", "volume create",
 		"volume destroy", "image untag", "image delete",
 	}
-	got := actions(t, r)
+	got := append(append(before, "container die"), actions(t, r)...)
 	require.Equal(t, want, got) // of the image's layers, which are deleted, too, there is none
 
 	// Another program of the folder reads the same, from the beginning.

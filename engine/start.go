@@ -202,11 +202,12 @@ func (r *Run) Wait(ctx context.Context) error {
 		r.e.log.Warn("container's mounts", "id", r.record.ID, "error", e)
 	}
 	var kept error
-	r.e.noteEnd(r.record)
 	if r.record.Config.AutoRemove {
+		r.e.noteEnd(r.record)
 		kept = r.e.remove(ctx, r.record, true)
 	} else {
 		kept = r.writeEnd(ctx)
+		r.e.noteEnd(r.record)
 	}
 	if e := errors.Join(kept, r.lock.Close()); e != nil {
 		return errors.Join(err, e)
