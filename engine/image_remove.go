@@ -64,7 +64,7 @@ func (e *Engine) imageConflict(ctx context.Context, ref string, why error) error
 	running, any := e.userOf(img, true), e.userOf(img, false)
 	switch {
 	case any == nil:
-		return conflict("conflict: unable to delete %s (must be forced) - image is in use", familiar(ref))
+		return &Error{Kind: Conflict, Message: "conflict: unable to delete " + familiar(ref), Err: why}
 	case named:
 		return conflict("conflict: unable to remove repository reference %q (must force) - container %s is using its referenced image %s",
 			familiar(ref), any.ShortID(), shortDigest(img))
