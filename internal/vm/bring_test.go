@@ -38,3 +38,8 @@ func TestBring(t *testing.T) {
 	require.Equal(t, "outside", string(content))
 	require.Error(t, bring(t.Context(), "no-such-command", disk))
 }
+
+// TestBringTakesSystemd: a command that would not be there is not passed over.
+func TestBringTakesSystemd(t *testing.T) {
+	require.ErrorContains(t, run(t.Context(), &options{arch: "amd64", bring: []string{"bash"}}, nil), "-systemd")
+}

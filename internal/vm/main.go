@@ -87,6 +87,9 @@ func run(ctx context.Context, o *options, patterns []string) error {
 	if _, ok := machines[o.arch]; !ok {
 		return fmt.Errorf("no machine for %s", o.arch)
 	}
+	if len(o.bring) > 0 && !o.systemd {
+		return errors.New("-bring takes -systemd: without it there are no programs on the disk")
+	}
 	base, err := os.UserCacheDir()
 	if err != nil {
 		return err
