@@ -119,7 +119,7 @@ func (l *life) clean(t testing.TB) {
 	require.Empty(t, append(dirs, more...))
 }
 
-func TestLife(t *testing.T) {
+func TestLifeByCommands(t *testing.T) {
 	l := newLife(t)
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	l.ok(t, "create", "--bundle", l.dir, "--pid-file", pidFile, "c1")
