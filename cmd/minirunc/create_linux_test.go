@@ -502,6 +502,8 @@ func TestExec(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(process, b, 0o644))
 	require.Equal(t, "3 4 [] /proc  /\n", afterPID(m.ok("exec", "--process", process, "c")))
+	require.NoError(t, os.WriteFile(process, b[1:], 0o644))
+	m.fails(255, process+": ", "exec", "--process", process, "c")
 
 	caps := m.ok("exec", "--cap", "CAP_NET_RAW", "c", "probe", "cat", "/proc/self/status")
 	require.Contains(t, caps, "CapBnd:\t0000000000002021\n")

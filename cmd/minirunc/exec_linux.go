@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/bundle"
 	"github.com/caisson-engine/caisson/internal/ocistate"
+	"github.com/caisson-engine/caisson/internal/plainjson"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -255,7 +255,7 @@ func (o *execOptions) spec(own *specs.Process, args []string) (*specs.Process, e
 			return nil, err
 		}
 		p := &specs.Process{}
-		if err := json.Unmarshal(b, p); err != nil {
+		if err := plainjson.Unmarshal(b, p); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.process, err)
 		}
 		if o.tty {
