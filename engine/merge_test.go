@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -102,6 +103,25 @@ func TestParseVolume(t *testing.T) {
 	} {
 		_, err := ParseVolume(spec)
 		require.ErrorIs(t, err, fs.ErrInvalid, spec)
+	}
+}
+
+// TestRelabelling: what cannot be done for SELinux is refused where it is on, and means nothing elsewhere.
+func TestRelabelling(t *testing.T) {
+	enforce := filepath.Join(t.TempDir(), "enforce")
+	require.NoError(t, relabelled("z", "/b:/a:z", enforce))
+	require.NoError(t, os.WriteFile(enforce, []byte("1"), 0o644))
+	err := relabelled("Z", "/b:/a:Z", enforce)
+	require.ErrorIs(t, err, errors.ErrUnsupported)
+	require.ErrorContains(t, err, "mode Z in '/b:/a:Z': files of the host are not relabelled for SELinux")
+	for _, option := range []string{"z", "Z"} {
+		m, err := ParseVolume("/b:/a:ro," + option)
+		if _, off := os.Stat("/sys/fs/selinux/enforce"); off == nil {
+			require.ErrorIs(t, err, errors.ErrUnsupported)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, Mount{Type: "bind", Source: "/b", Target: "/a", MakeSource: true, ReadOnly: true}, m)
 	}
 }
 

@@ -99,7 +99,9 @@ func (m *Mount) flags(to *container.Mount) {
 
 // ParseVolume reads a mount as docker run's -v gives it: "/target", "volume:/target" or "/source:/target", the latter two
 // with ":" and options behind, comma-separated: ro, rw, nocopy, a kind of propagation. A source that begins with "./" or "../" is
-// relative to the program's folder. A bind's missing source is made.
+// relative to the program's folder. A bind's missing source is made. Where SELinux is not on, z and Z mean nothing; where it is, they are
+// an error that satisfies errors.ErrUnsupported: they would give the host's files, all that are below the source, another context for good,
+// and no end of the container would give them back the one that they had. Whoever wants that says it to chcon(1).
 func ParseVolume(spec string) (Mount, error) {
 	parts := strings.Split(spec, ":")
 	m := Mount{Type: "volume"}
@@ -139,9 +141,9 @@ func ParseVolume(spec string) (Mount, error) {
 			case "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable":
 				m.Propagation = option
 			case "consistent", "cached", "delegated": // for Docker of macOS; here they are all one
-			case "z", "Z": // labels of SELinux, where it is
-				if _, err := os.Stat("/sys/fs/selinux/enforce"); err == nil {
-					return m, &Error{Kind: Invalid, Message: "mode " + option + " in '" + spec + "': relabelling for SELinux", Err: errors.ErrUnsupported}
+			case "z", "Z":
+				if err := relabelled(option, spec, "/sys/fs/selinux/enforce"); err != nil {
+					return m, err
 				}
 			default:
 				return m, invalid("invalid mode: %s in '%s' (ro, rw, nocopy and kinds of propagation are there)", option, spec)
@@ -149,6 +151,15 @@ func ParseVolume(spec string) (Mount, error) {
 		}
 	}
 	return m, m.check()
+}
+
+// relabelled refuses an option that gives files another context, if SELinux is on: there is the file then.
+func relabelled(option, spec, enforce string) error {
+	if _, err := os.Stat(enforce); err != nil {
+		return nil
+	}
+	return &Error{Kind: Invalid, Err: errors.ErrUnsupported,
+		Message: "mode " + option + " in '" + spec + "': files of the host are not relabelled for SELinux (chcon -R does that)"}
 }
 
 // ParseMount reads a mount as docker run's --mount gives it: "type=bind,source=/a,target=/b,readonly". The type is volume

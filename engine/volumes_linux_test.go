@@ -149,19 +149,31 @@ func TestExportWhileLinksAppear(t *testing.T) {
 	end()
 }
 
+// TestImportVolumeHostile: no entry of an archive, nor several together, make anything outside of the volume.
 func TestImportVolumeHostile(t *testing.T) {
 	e := newEngine(t)
-	outside := filepath.Join(t.TempDir(), "outside")
-	for name, h := range map[string]tar.Header{
-		"dots":     {Name: "../../../../../../../../.." + outside, Typeflag: tar.TypeReg},
-		"absolute": {Name: outside, Typeflag: tar.TypeReg},
+	dir := t.TempDir()
+	outside := filepath.Join(dir, "outside")
+	link := func(to string) tar.Header { return tar.Header{Name: "link", Linkname: to, Typeflag: tar.TypeSymlink} }
+	file := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg} }
+	up := strings.Repeat("../", 30)
+	for name, headers := range map[string][]tar.Header{
+		"dots":     {file(up + outside)},
+		"absolute": {file(outside)},
+		"link":     {link(dir), file("link/outside")},
+		"climbing": {link(up + dir), file("link/outside")},
+		"over":     {link(outside), file("link")},
+		"hard":     {link(outside), {Name: "hard", Linkname: "link/../link", Typeflag: tar.TypeLink}, file("hard")},
+		"folder":   {link(dir), {Name: "link/", Typeflag: tar.TypeDir, Mode: 0o700}, file("link/outside")},
 	} {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)
-		require.NoError(t, w.WriteHeader(&h))
+		for i := range headers {
+			require.NoError(t, w.WriteHeader(&headers[i]))
+		}
 		require.NoError(t, w.Close())
 		v, err := e.ImportVolume(t.Context(), name, &b, nil)
-		require.NoFileExists(t, outside)
+		require.NoFileExists(t, outside, name)
 		if err == nil {
 			require.NoError(t, e.RemoveVolume(t.Context(), v.Name))
 		}
