@@ -80,8 +80,20 @@ func (t transaction) commit(fd int) error {
 	if err := unix.Sendto(fd, t, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
 	}
+	err := t.await(fd)
+	if err != nil { // there may be more answers, which must not be taken for those to the next one
+		for b := make([]byte, 4096); ; {
+			if _, _, err := unix.Recvfrom(fd, b, unix.MSG_DONTWAIT); err != nil && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.ENOBUFS) {
+				break
+			}
+		}
+	}
+	return err
+}
+
+// await reads the answers, all of which are there by now, until the last one.
+func (t transaction) await(fd int) (refused error) {
 	last := t.last()
-	var refused error
 	b := make([]byte, 4096)
 	for {
 		n, _, err := unix.Recvfrom(fd, b, 0)

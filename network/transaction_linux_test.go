@@ -142,6 +142,12 @@ func TestTransactionRefused(t *testing.T) {
 		c.CreateTable(table("one"))
 	}
 	require.ErrorIs(t, commit(large), unix.EEXIST)
+	require.Error(t, commit(func(c *nftables.Conn) { // with more answers than the socket's buffer holds
+		for range 2000 {
+			c.CreateTable(table("one"))
+		}
+	}))
+	require.NoError(t, commit(func(c *nftables.Conn) { c.CreateTable(table("five")) }), "they are not this one's")
 	_, err = encode(func(*nftables.Conn) error { return unix.EINVAL })
 	require.ErrorIs(t, err, unix.EINVAL)
 }
