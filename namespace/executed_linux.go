@@ -48,9 +48,11 @@ var ownProc = sync.OnceValue(func() bool {
 })
 
 // nameSetUp fills in the random part of the process's names, and returns them: "" for one that it does not have.
-func (p *Program) nameSetUp() (setUp, ready string) {
+func (p *Program) nameSetUp() (setUp, ready string, err error) {
 	var b [4]byte
-	_, _ = unix.Getrandom(b[:], 0) // never fails for so few
+	if _, err := unix.Getrandom(b[:], 0); err != nil {
+		return "", "", err
+	}
 	digits := hex.EncodeToString(b[:])
 	fill := func(at int, pattern string) string {
 		if at == 0 {
@@ -60,7 +62,7 @@ func (p *Program) nameSetUp() (setUp, ready string) {
 		copy(name[strings.IndexByte(pattern, '.'):], digits)
 		return string(name)
 	}
-	return fill(p.nameAt, setUpName), fill(p.readyAt, readyName)
+	return fill(p.nameAt, setUpName), fill(p.readyAt, readyName), nil
 }
 
 // openComm opens the file that shows the name of a process that was just started.

@@ -150,8 +150,7 @@ type starter struct {
 }
 
 func newStarter(l *Launch, p *Program) *starter {
-	name, ready := p.nameSetUp()
-	return &starter{l: l, p: p, name: name, ready: ready, comm: -1, stub: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
+	return &starter{l: l, p: p, comm: -1, stub: -1, reportFD: -1, ttyFD: -1, syncFD: -1}
 }
 
 // open opens the report, the program's files and the stub.
@@ -228,6 +227,10 @@ func (s *starter) openFiles() error {
 }
 
 func (s *starter) openStub() error {
+	var err error
+	if s.name, s.ready, err = s.p.nameSetUp(); err != nil {
+		return &StartError{Step: "getrandom", Err: err}
+	}
 	stub, err := writeStub(s.p, s.l.StubDir)
 	if err != nil {
 		return &StartError{Step: "write", Path: "stub", Err: err}
