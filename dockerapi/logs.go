@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,9 +169,9 @@ func (p *logPrinter) tail(log *namespace.LogReader, n int) error {
 		for line := range bytes.Lines(f.Data) {
 			l := begun[f.Stream&1]
 			if l != nil {
-				l.Data = slices.Concat(l.Data, line)
+				l.Data = append(l.Data, line...)
 			} else {
-				l = &namespace.Frame{Stream: f.Stream, Time: f.Time, Data: line}
+				l = &namespace.Frame{Stream: f.Stream, Time: f.Time, Data: bytes.Clone(line)}
 				last = append(last, l)
 			}
 			if begun[f.Stream&1] = l; line[len(line)-1] == '\n' {
