@@ -210,7 +210,7 @@ func TestDockerEvents(t *testing.T) {
 	begin := time.Now().Add(-time.Second).Format(time.RFC3339Nano)
 	p.fails(4, "run", "--rm", "--name", "short", "--network", "none", "-l", "x=y", "busybox", "sh", "-c", "exit 4")
 	const format = "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}"
-	now := time.Now().Add(time.Second).Format(time.RFC3339Nano)
+	now := time.Now().Format(time.RFC3339Nano)
 	require.Equal(t, "container create short\ncontainer attach short\ncontainer start short\ncontainer die short\ncontainer destroy short\n",
 		sortAttach(p.docker("events", "--since", begin, "--until", now, "--filter", "container=short", "--format", format)))
 	require.Equal(t, "4\n", p.docker("events", "--since", begin, "--until", now, "--filter", "event=die", "--filter", "label=x=y",

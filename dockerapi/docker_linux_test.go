@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
@@ -63,7 +64,7 @@ func newPeer(t *testing.T) *peer {
 	testenv.ReapOrphans(t) // keepers are
 	e, err := engine.Open(t.Context(), t.TempDir(), &engine.Options{NetworkNamespace: testenv.NewNetns(t)})
 	require.NoError(t, err)
-	p := &peer{T: t, e: e, s: &Server{Engine: e}, socket: filepath.Join(t.TempDir(), "api.sock"), config: t.TempDir()}
+	p := &peer{T: t, e: e, s: &Server{Engine: e, statsEvery: 50 * time.Millisecond}, socket: filepath.Join(t.TempDir(), "api.sock"), config: t.TempDir()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, supervised, served := make(chan struct{}), make(chan error, 1), make(chan error, 1)
 	go func() {

@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,7 +91,7 @@ func TestDockerArchives(t *testing.T) {
 	require.Equal(t, "me changed [a=b]\n", p.docker("image", "inspect", "--format", "{{.Author}} {{.Comment}} {{.Config.Env}}", strings.TrimSpace(id)))
 	require.Contains(t, p.fails(1, "commit", "nobody"), "No such container: nobody")
 	require.Contains(t, p.fails(1, "commit", "--change", "RUN x", c.ID), "RUN")
-	events := p.docker("events", "--since", "1h", "--until", strconv.FormatInt(time.Now().Unix()+1, 10), "--filter", "type=image", "--format", "{{.Action}}")
+	events := p.docker("events", "--since", "1h", "--until", time.Now().Format(time.RFC3339Nano), "--filter", "type=image", "--format", "{{.Action}}")
 	for _, action := range []string{"pull", "tag", "save", "untag", "delete", "load", "import"} {
 		require.Contains(t, strings.Fields(events), action)
 	}

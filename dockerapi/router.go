@@ -98,7 +98,7 @@ func versioned(r *http.Request) (*http.Request, error) {
 		}
 	}
 	// http.ServeMux would answer a path that is not clean with a redirection, at which a client's POST becomes a GET.
-	if clean := path.Clean(rest); rest != clean && rest != clean+"/" {
+	if clean := path.Clean(rest); !path.IsAbs(rest) || rest != clean && rest != clean+"/" {
 		return nil, errNoPage
 	}
 	if rest != "/" {

@@ -140,33 +140,3 @@ func TestFilters(t *testing.T) {
 		require.Error(t, err, text)
 	}
 }
-
-// FuzzRoutes: no request makes a server without an engine panic in what it does before it asks the engine.
-func FuzzRoutes(f *testing.F) {
-	for _, target := range []string{"/_ping", "/v1.44/containers/json?filters={}", "/v1.24/images/a/b/c:d/json", "/v9.9/x", "/../x"} {
-		f.Add("GET", target)
-		f.Add("POST", target)
-	}
-	f.Fuzz(func(t *testing.T, method, target string) {
-		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
-		r.Method = method
-		r.URL.Path, r.URL.RawQuery, _ = strings.Cut(target, "?")
-		v, err := versioned(r)
-		if err != nil {
-			return
-		}
-		if got := versionOf(v); got < mustVersion(MinVersion) || got > mustVersion(MaxVersion) {
-			t.Errorf("version %s", got)
-		}
-		s := &Server{}
-		s.init()
-		_, pattern := s.mux.Handler(v)
-		if pattern == "" && method != http.MethodConnect {
-			t.Errorf("%s %q: no route, not even that of errors", method, target)
-		}
-		q := queryOf(v)
-		_, _ = q.filters("label")
-		_, _ = q.int("t", 1)
-		q.bool("x")
-	})
-}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/caisson-engine/caisson/engine"
 )
@@ -35,6 +36,8 @@ type Server struct {
 	attachments attachments
 
 	calls calls
+
+	statsEvery time.Duration // between two answers of statistics; zero is a second
 }
 
 // DefaultMaxBody is the zero MaxBody, in bytes.

@@ -1,6 +1,7 @@
 package dockerapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -16,9 +17,6 @@ import (
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/engine"
 )
-
-// statsEvery is the time between two answers.
-const statsEvery = time.Second
 
 // stats sends what a container uses, each second. One that does not run uses nothing.
 func (s *Server) stats(w http.ResponseWriter, r *http.Request) error {
@@ -45,7 +43,7 @@ func (s *Server) stats(w http.ResponseWriter, r *http.Request) error {
 		select {
 		case <-r.Context().Done():
 			return r.Context().Err()
-		case <-time.After(statsEvery):
+		case <-time.After(cmp.Or(s.statsEvery, time.Second)):
 		}
 		now, err := s.usage(r, c)
 		if errors.Is(err, fs.ErrNotExist) { // it is removed
