@@ -68,26 +68,28 @@ func SpecField(field string) string {
 		name, rest = field[:i], field[i:]
 	}
 	_, part, _ := strings.Cut(rest, "].")
-	if path, ok := specFields[name+"."+part]; ok && part != "" {
+	if path, ok := specFields()[name+"."+part]; ok && part != "" {
 		return "linux.resources." + path + rest[:strings.IndexByte(rest, ']')+1]
 	}
-	if path, ok := specFields[name]; ok {
+	if path, ok := specFields()[name]; ok {
 		return "linux.resources." + path + rest
 	}
 	return field
 }
 
-var specFields = map[string]string{
-	"Memory": "memory.limit", "MemorySwap": "memory.swap", "MemoryReservation": "memory.reservation",
-	"KernelTCPMemory": "memory.kernelTCP", "Swappiness": "memory.swappiness", "OOMKillDisable": "memory.disableOOMKiller",
-	"CPUShares": "cpu.shares", "CPUQuota": "cpu.quota", "CPUPeriod": "cpu.period", "CPUBurst": "cpu.burst",
-	"CPUIdle": "cpu.idle", "RealtimeRuntime": "cpu.realtimeRuntime", "RealtimePeriod": "cpu.realtimePeriod",
-	"CPUs": "cpu.cpus", "Mems": "cpu.mems", "Pids": "pids.limit",
-	"IOWeight": "blockIO.weight", "IODevices": "blockIO", "IODevices.Weight": "blockIO.weightDevice",
-	"IODevices.ReadBytes": "blockIO.throttleReadBpsDevice", "IODevices.WriteBytes": "blockIO.throttleWriteBpsDevice",
-	"IODevices.ReadOps": "blockIO.throttleReadIOPSDevice", "IODevices.WriteOps": "blockIO.throttleWriteIOPSDevice",
-	"Hugepages": "hugepageLimits", "RDMA": "rdma", "RDMA.Handles": "rdma.hcaHandles", "RDMA.Objects": "rdma.hcaObjects",
-	"NetClass": "network.classID", "NetPriorities": "network.priorities", "Unified": "unified", "Devices": "devices",
+func specFields() map[string]string {
+	return map[string]string{
+		"Memory": "memory.limit", "MemorySwap": "memory.swap", "MemoryReservation": "memory.reservation",
+		"KernelTCPMemory": "memory.kernelTCP", "Swappiness": "memory.swappiness", "OOMKillDisable": "memory.disableOOMKiller",
+		"CPUShares": "cpu.shares", "CPUQuota": "cpu.quota", "CPUPeriod": "cpu.period", "CPUBurst": "cpu.burst",
+		"CPUIdle": "cpu.idle", "RealtimeRuntime": "cpu.realtimeRuntime", "RealtimePeriod": "cpu.realtimePeriod",
+		"CPUs": "cpu.cpus", "Mems": "cpu.mems", "Pids": "pids.limit",
+		"IOWeight": "blockIO.weight", "IODevices": "blockIO", "IODevices.Weight": "blockIO.weightDevice",
+		"IODevices.ReadBytes": "blockIO.throttleReadBpsDevice", "IODevices.WriteBytes": "blockIO.throttleWriteBpsDevice",
+		"IODevices.ReadOps": "blockIO.throttleReadIOPSDevice", "IODevices.WriteOps": "blockIO.throttleWriteIOPSDevice",
+		"Hugepages": "hugepageLimits", "RDMA": "rdma", "RDMA.Handles": "rdma.hcaHandles", "RDMA.Objects": "rdma.hcaObjects",
+		"NetClass": "network.classID", "NetPriorities": "network.priorities", "Unified": "unified", "Devices": "devices",
+	}
 }
 
 // A translation collects limits, and the first error.

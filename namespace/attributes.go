@@ -75,15 +75,19 @@ const (
 	schedDeadline = 6
 )
 
-var schedPolicies = map[specs.LinuxSchedulerPolicy]uint32{
-	specs.SchedOther: schedOther, specs.SchedFIFO: schedFIFO, specs.SchedRR: schedRR, specs.SchedBatch: schedBatch,
-	specs.SchedIdle: schedIdle, specs.SchedDeadline: schedDeadline,
+func schedPolicies() map[specs.LinuxSchedulerPolicy]uint32 {
+	return map[specs.LinuxSchedulerPolicy]uint32{
+		specs.SchedOther: schedOther, specs.SchedFIFO: schedFIFO, specs.SchedRR: schedRR, specs.SchedBatch: schedBatch,
+		specs.SchedIdle: schedIdle, specs.SchedDeadline: schedDeadline,
+	}
 }
 
-var schedFlags = map[specs.LinuxSchedulerFlag]uint64{
-	specs.SchedFlagResetOnFork: 0x01, specs.SchedFlagReclaim: 0x02, specs.SchedFlagDLOverrun: 0x04,
-	specs.SchedFlagKeepPolicy: 0x08, specs.SchedFlagKeepParams: 0x10, specs.SchedFlagUtilClampMin: 0x20,
-	specs.SchedFlagUtilClampMax: 0x40,
+func schedFlags() map[specs.LinuxSchedulerFlag]uint64 {
+	return map[specs.LinuxSchedulerFlag]uint64{
+		specs.SchedFlagResetOnFork: 0x01, specs.SchedFlagReclaim: 0x02, specs.SchedFlagDLOverrun: 0x04,
+		specs.SchedFlagKeepPolicy: 0x08, specs.SchedFlagKeepParams: 0x10, specs.SchedFlagUtilClampMin: 0x20,
+		specs.SchedFlagUtilClampMax: 0x40,
+	}
 }
 
 func (a *Attributes) checkScheduler(bad badField) error {
@@ -94,7 +98,7 @@ func (a *Attributes) checkScheduler(bad badField) error {
 	if s.Policy == specs.SchedISO {
 		return bad("Scheduler.Policy", "SCHED_ISO was never in Linux: %w", errors.ErrUnsupported)
 	}
-	policy, ok := schedPolicies[s.Policy]
+	policy, ok := schedPolicies()[s.Policy]
 	if !ok {
 		return bad("Scheduler.Policy", "there is no policy %q", s.Policy)
 	}
@@ -116,21 +120,23 @@ func (a *Attributes) checkScheduler(bad badField) error {
 		return bad("Scheduler.Period", "it does not fit into 63 bits")
 	}
 	for _, f := range s.Flags {
-		if _, ok := schedFlags[f]; !ok {
+		if _, ok := schedFlags()[f]; !ok {
 			return bad("Scheduler.Flags", "there is no flag %q", f)
 		}
 	}
 	return nil
 }
 
-var ioClasses = map[specs.IOPriorityClass]int{specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3}
+func ioClasses() map[specs.IOPriorityClass]int {
+	return map[specs.IOPriorityClass]int{specs.IOPRIO_CLASS_RT: 1, specs.IOPRIO_CLASS_BE: 2, specs.IOPRIO_CLASS_IDLE: 3}
+}
 
 func (a *Attributes) checkIOPriority(bad badField) error {
 	p := a.IOPriority
 	if p == nil {
 		return nil
 	}
-	if _, ok := ioClasses[p.Class]; !ok {
+	if _, ok := ioClasses()[p.Class]; !ok {
 		return bad("IOPriority.Class", "there is no class %q", p.Class)
 	}
 	if p.Priority < 0 || p.Priority > 7 {
@@ -153,10 +159,12 @@ func (a *Attributes) checkAffinity(bad badField) error {
 	return nil
 }
 
-var personalityFlags = map[specs.LinuxPersonalityFlag]uint64{
-	"UNAME26": 0x0020000, "ADDR_NO_RANDOMIZE": 0x0040000, "MMAP_PAGE_ZERO": 0x0100000, "ADDR_COMPAT_LAYOUT": 0x0200000,
-	"READ_IMPLIES_EXEC": 0x0400000, "ADDR_LIMIT_32BIT": 0x0800000, "SHORT_INODE": 0x1000000, "WHOLE_SECONDS": 0x2000000,
-	"STICKY_TIMEOUTS": 0x4000000, "ADDR_LIMIT_3GB": 0x8000000,
+func personalityFlags() map[specs.LinuxPersonalityFlag]uint64 {
+	return map[specs.LinuxPersonalityFlag]uint64{
+		"UNAME26": 0x0020000, "ADDR_NO_RANDOMIZE": 0x0040000, "MMAP_PAGE_ZERO": 0x0100000, "ADDR_COMPAT_LAYOUT": 0x0200000,
+		"READ_IMPLIES_EXEC": 0x0400000, "ADDR_LIMIT_32BIT": 0x0800000, "SHORT_INODE": 0x1000000, "WHOLE_SECONDS": 0x2000000,
+		"STICKY_TIMEOUTS": 0x4000000, "ADDR_LIMIT_3GB": 0x8000000,
+	}
 }
 
 func (a *Attributes) checkPersonality(bad badField) error {
@@ -168,20 +176,24 @@ func (a *Attributes) checkPersonality(bad badField) error {
 		return bad("Personality.Domain", "%q is neither LINUX nor LINUX32", p.Domain)
 	}
 	for _, f := range p.Flags {
-		if _, ok := personalityFlags[f]; !ok {
+		if _, ok := personalityFlags()[f]; !ok {
 			return bad("Personality.Flags", "there is no flag %q", f)
 		}
 	}
 	return nil
 }
 
-var memoryModes = map[specs.MemoryPolicyModeType]uint64{
-	specs.MpolDefault: 0, specs.MpolPreferred: 1, specs.MpolBind: 2, specs.MpolInterleave: 3, specs.MpolLocal: 4,
-	specs.MpolPreferredMany: 5, specs.MpolWeightedInterleave: 6,
+func memoryModes() map[specs.MemoryPolicyModeType]uint64 {
+	return map[specs.MemoryPolicyModeType]uint64{
+		specs.MpolDefault: 0, specs.MpolPreferred: 1, specs.MpolBind: 2, specs.MpolInterleave: 3, specs.MpolLocal: 4,
+		specs.MpolPreferredMany: 5, specs.MpolWeightedInterleave: 6,
+	}
 }
 
-var memoryFlags = map[specs.MemoryPolicyFlagType]uint64{
-	specs.MpolFStaticNodes: 1 << 15, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFNumaBalancing: 1 << 13,
+func memoryFlags() map[specs.MemoryPolicyFlagType]uint64 {
+	return map[specs.MemoryPolicyFlagType]uint64{
+		specs.MpolFStaticNodes: 1 << 15, specs.MpolFRelativeNodes: 1 << 14, specs.MpolFNumaBalancing: 1 << 13,
+	}
 }
 
 func (a *Attributes) checkMemoryPolicy(bad badField) error {
@@ -189,12 +201,12 @@ func (a *Attributes) checkMemoryPolicy(bad badField) error {
 	if p == nil {
 		return nil
 	}
-	if _, ok := memoryModes[p.Mode]; !ok {
+	if _, ok := memoryModes()[p.Mode]; !ok {
 		return bad("MemoryPolicy.Mode", "there is no mode %q", p.Mode)
 	}
 	var all uint64
 	for _, f := range p.Flags {
-		bit, ok := memoryFlags[f]
+		bit, ok := memoryFlags()[f]
 		if !ok {
 			return bad("MemoryPolicy.Flags", "there is no flag %q", f)
 		}

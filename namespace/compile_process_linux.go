@@ -134,15 +134,15 @@ func (c *compiler) attributes() {
 			persona = 8
 		}
 		for _, f := range p.Flags {
-			persona |= personalityFlags[f]
+			persona |= personalityFlags()[f]
 			text += "|" + string(f)
 		}
 		c.call("personality", unix.SYS_PERSONALITY, arg{kind: argHex, v: persona, text: text}).about(text)
 	}
 	if p := a.MemoryPolicy; p != nil {
-		mode, text := memoryModes[p.Mode], string(p.Mode)
+		mode, text := memoryModes()[p.Mode], string(p.Mode)
 		for _, f := range p.Flags {
-			mode |= memoryFlags[f]
+			mode |= memoryFlags()[f]
 			text += "|" + string(f)
 		}
 		nodes, bits := null, 0
@@ -154,7 +154,7 @@ func (c *compiler) attributes() {
 			about(text + " " + p.Nodes)
 	}
 	if p := a.IOPriority; p != nil {
-		v := ioClasses[p.Class]<<13 | p.Priority
+		v := ioClasses()[p.Class]<<13 | p.Priority
 		text := fmt.Sprintf("%s %d", p.Class, p.Priority)
 		c.call("ioprio_set", unix.SYS_IOPRIO_SET, arg{kind: argInt, v: 1, text: "IOPRIO_WHO_PROCESS"}, num(0),
 			arg{kind: argInt, v: uint64(v), text: text}).about(text)
@@ -170,10 +170,10 @@ func (c *compiler) scheduler() {
 	var b [56]byte // struct sched_attr
 	le := binary.NativeEndian
 	le.PutUint32(b[0:], uint32(len(b)))
-	le.PutUint32(b[4:], schedPolicies[s.Policy])
+	le.PutUint32(b[4:], schedPolicies()[s.Policy])
 	var fl uint64
 	for _, f := range s.Flags {
-		fl |= schedFlags[f]
+		fl |= schedFlags()[f]
 	}
 	le.PutUint64(b[8:], fl)
 	le.PutUint32(b[16:], uint32(s.Nice))

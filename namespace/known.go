@@ -9,10 +9,10 @@ import (
 // "ridmap".
 func MountOptions() []string {
 	all := []string{"bind", "rbind", "tmpcopyup", "idmap", "ridmap"}
-	for name := range flagOptions {
-		all = append(all, name, "r"+name)
+	for _, o := range flagOptions {
+		all = append(all, o.name, "r"+o.name)
 	}
-	for name := range propagationOptions {
+	for _, name := range propagationOptions {
 		all = append(all, name, "r"+name)
 	}
 	all = append(append(all, superOptions...), ignoredOptions...)
@@ -22,10 +22,10 @@ func MountOptions() []string {
 
 // MemoryPolicies returns the modes and flags of memory policies that there are for Attributes.MemoryPolicy, sorted.
 func MemoryPolicies() (modes, flags []string) {
-	for _, m := range slices.Sorted(maps.Keys(memoryModes)) {
+	for _, m := range slices.Sorted(maps.Keys(memoryModes())) {
 		modes = append(modes, string(m))
 	}
-	for _, f := range slices.Sorted(maps.Keys(memoryFlags)) {
+	for _, f := range slices.Sorted(maps.Keys(memoryFlags())) {
 		flags = append(flags, string(f))
 	}
 	return modes, flags

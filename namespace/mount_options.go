@@ -9,23 +9,46 @@ import (
 
 // flagOptions are the names of flags, as mount(8) and OCI configurations have them, and whether they set the flag or clear
 // it. With "r" in front they hold for the mounts below too.
-var flagOptions = map[string]struct {
-	flag  MountFlags
-	clear bool
-}{
-	"ro": {ReadOnly, false}, "rw": {ReadOnly, true},
-	"nosuid": {NoSuid, false}, "suid": {NoSuid, true},
-	"nodev": {NoDev, false}, "dev": {NoDev, true},
-	"noexec": {NoExec, false}, "exec": {NoExec, true},
-	"noatime": {NoAtime, false}, "atime": {NoAtime, true},
-	"relatime": {RelAtime, false}, "norelatime": {RelAtime, true},
-	"strictatime": {StrictAtime, false}, "nostrictatime": {StrictAtime, true},
-	"nodiratime": {NoDirAtime, false}, "diratime": {NoDirAtime, true},
-	"nosymfollow": {NoSymfollow, false}, "symfollow": {NoSymfollow, true},
+var flagOptions = []flagOption{
+	{"ro", ReadOnly, false}, {"rw", ReadOnly, true},
+	{"nosuid", NoSuid, false}, {"suid", NoSuid, true},
+	{"nodev", NoDev, false}, {"dev", NoDev, true},
+	{"noexec", NoExec, false}, {"exec", NoExec, true},
+	{"noatime", NoAtime, false}, {"atime", NoAtime, true},
+	{"relatime", RelAtime, false}, {"norelatime", RelAtime, true},
+	{"strictatime", StrictAtime, false}, {"nostrictatime", StrictAtime, true},
+	{"nodiratime", NoDirAtime, false}, {"diratime", NoDirAtime, true},
+	{"nosymfollow", NoSymfollow, false}, {"symfollow", NoSymfollow, true},
 }
 
-var propagationOptions = map[string]Propagation{
-	"private": Private, "slave": Slave, "shared": Shared, "unbindable": Unbindable,
+// A flagOption is the name of a flag, by which it is set or cleared.
+type flagOption struct {
+	name  string
+	flag  MountFlags
+	clear bool
+}
+
+func findFlagOption(name string) (o flagOption, ok bool) {
+	if i := slices.IndexFunc(flagOptions, func(o flagOption) bool { return o.name == name }); i >= 0 {
+		return flagOptions[i], true
+	}
+	return o, false
+}
+
+var propagationOptions = []string{"private", "slave", "shared", "unbindable"}
+
+func findPropagation(name string) (p Propagation, ok bool) {
+	switch name {
+	case "private":
+		return Private, true
+	case "slave":
+		return Slave, true
+	case "shared":
+		return Shared, true
+	case "unbindable":
+		return Unbindable, true
+	}
+	return p, false
 }
 
 // superOptions are those of a whole file system that every type has. The kernel ignores them for a bind.
@@ -83,9 +106,9 @@ func (m *Mount) SetOptions(options ...string) error {
 }
 
 func (m *Mount) setPropagation(option string) bool {
-	p, ok := propagationOptions[option]
+	p, ok := findPropagation(option)
 	if !ok {
-		p, ok = propagationOptions[strings.TrimPrefix(option, "r")]
+		p, ok = findPropagation(strings.TrimPrefix(option, "r"))
 	}
 	if ok {
 		m.Propagation = p
@@ -95,9 +118,9 @@ func (m *Mount) setPropagation(option string) bool {
 
 func (m *Mount) setFlag(option string) bool {
 	set, clear := &m.TopFlags, &m.TopClear
-	x, ok := flagOptions[option]
+	x, ok := findFlagOption(option)
 	if !ok {
-		if x, ok = flagOptions[strings.TrimPrefix(option, "r")]; !ok || !strings.HasPrefix(option, "r") {
+		if x, ok = findFlagOption(strings.TrimPrefix(option, "r")); !ok || !strings.HasPrefix(option, "r") {
 			return false
 		}
 		set, clear = &m.Flags, &m.Clear

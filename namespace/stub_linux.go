@@ -1,7 +1,6 @@
 package namespace
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -80,7 +79,7 @@ func stubImage(p *Program) ([]byte, error) {
 }
 
 // endMark is what the assembly has behind the interpreter's last instruction.
-var endMark = bytes.Repeat([]byte{0xde, 0xc0, 0xb0, 0x0b}, 4)
+var endMark = []byte("\xde\xc0\xb0\x0b\xde\xc0\xb0\x0b\xde\xc0\xb0\x0b\xde\xc0\xb0\x0b")
 
 // writeStub returns a descriptor from which the stub can be executed. dir is where it goes if memory files cannot be
 // executed (vm.memfd_noexec, SELinux).

@@ -111,23 +111,25 @@ func propagation(s string) (namespace.Propagation, error) {
 }
 
 // fields are the names in a configuration of the fields of a namespace.Launch that its errors name.
-var fields = map[string]string{
-	"Args": "process.args", "Env": "process.env", "Dir": "process.cwd", "Path": "process.args", "Root": "root.path",
-	"Namespaces.Mount": "linux.namespaces", "Namespaces.User": "linux.namespaces", "Namespaces.Time": "linux.namespaces",
-	"Mounts": "mounts", "Hostname": "hostname", "Domainname": "domainname", "Seccomp": "linux.seccomp",
-	"User": "process.user", "User.UID": "process.user.uid", "User.GID": "process.user.gid",
-	"User.Groups": "process.user.additionalGids", "OOMScoreAdj": "process.oomScoreAdj", "Rlimits": "process.rlimits",
-	"MountLabel": "linux.mountLabel", "UIDMappings": "linux.uidMappings", "GIDMappings": "linux.gidMappings",
-	"TimeOffsets": "linux.timeOffsets", "MaskedPaths": "linux.maskedPaths", "TTY": "process.terminal",
-	"Sysctls": "linux.sysctl", "BeforeRoot": "root.path", "Scheduler.Policy": "process.scheduler.policy",
-	"Scheduler.Nice": "process.scheduler.nice", "Scheduler.Priority": "process.scheduler.priority",
-	"Scheduler.Runtime": "process.scheduler.runtime", "Scheduler.Period": "process.scheduler.period",
-	"Scheduler.Flags": "process.scheduler.flags", "IOPriority.Class": "process.ioPriority.class",
-	"IOPriority.Priority": "process.ioPriority.priority", "CPUAffinity.Initial": "process.execCPUAffinity.initial",
-	"CPUAffinity.Final": "process.execCPUAffinity.final", "Personality.Domain": "linux.personality.domain",
-	"Personality.Flags": "linux.personality.flags", "MemoryPolicy.Mode": "linux.memoryPolicy.mode",
-	"MemoryPolicy.Flags": "linux.memoryPolicy.flags", "MemoryPolicy.Nodes": "linux.memoryPolicy.nodes",
-	"AppArmor": "process.apparmorProfile", "SELinux": "process.selinuxLabel",
+func fields() map[string]string {
+	return map[string]string{
+		"Args": "process.args", "Env": "process.env", "Dir": "process.cwd", "Path": "process.args", "Root": "root.path",
+		"Namespaces.Mount": "linux.namespaces", "Namespaces.User": "linux.namespaces", "Namespaces.Time": "linux.namespaces",
+		"Mounts": "mounts", "Hostname": "hostname", "Domainname": "domainname", "Seccomp": "linux.seccomp",
+		"User": "process.user", "User.UID": "process.user.uid", "User.GID": "process.user.gid",
+		"User.Groups": "process.user.additionalGids", "OOMScoreAdj": "process.oomScoreAdj", "Rlimits": "process.rlimits",
+		"MountLabel": "linux.mountLabel", "UIDMappings": "linux.uidMappings", "GIDMappings": "linux.gidMappings",
+		"TimeOffsets": "linux.timeOffsets", "MaskedPaths": "linux.maskedPaths", "TTY": "process.terminal",
+		"Sysctls": "linux.sysctl", "BeforeRoot": "root.path", "Scheduler.Policy": "process.scheduler.policy",
+		"Scheduler.Nice": "process.scheduler.nice", "Scheduler.Priority": "process.scheduler.priority",
+		"Scheduler.Runtime": "process.scheduler.runtime", "Scheduler.Period": "process.scheduler.period",
+		"Scheduler.Flags": "process.scheduler.flags", "IOPriority.Class": "process.ioPriority.class",
+		"IOPriority.Priority": "process.ioPriority.priority", "CPUAffinity.Initial": "process.execCPUAffinity.initial",
+		"CPUAffinity.Final": "process.execCPUAffinity.final", "Personality.Domain": "linux.personality.domain",
+		"Personality.Flags": "linux.personality.flags", "MemoryPolicy.Mode": "linux.memoryPolicy.mode",
+		"MemoryPolicy.Flags": "linux.memoryPolicy.flags", "MemoryPolicy.Nodes": "linux.memoryPolicy.nodes",
+		"AppArmor": "process.apparmorProfile", "SELinux": "process.selinuxLabel",
+	}
 }
 
 // Explain does what the function Explain does with an error of this start, and names the mount that it is about.
@@ -148,7 +150,7 @@ func Explain(err error) error {
 	if !errors.As(err, &start) || start.Step != "check" {
 		return err
 	}
-	if field, ok := fields[start.Path]; ok {
+	if field, ok := fields()[start.Path]; ok {
 		return &FieldError{Field: field, Err: start.Err}
 	}
 	return err

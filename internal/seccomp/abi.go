@@ -51,11 +51,13 @@ const x32Bit = 1 << 30
 const armPrivate = 0x0f0000
 
 // machines holds the ABIs of each GOARCH, its own first.
-var machines = map[string][]abi{
-	"amd64": {abiX8664, abiI386, abiX32},
-	"386":   {abiI386},
-	"arm64": {abiAarch64, abiARM},
-	"arm":   {abiARM},
+func machines() map[string][]abi {
+	return map[string][]abi{
+		"amd64": {abiX8664, abiI386, abiX32},
+		"386":   {abiI386},
+		"arm64": {abiAarch64, abiARM},
+		"arm":   {abiARM},
+	}
 }
 
 // specArchs are the architectures that the specification names.
@@ -68,7 +70,7 @@ var specArchs = []specs.Arch{
 
 // abisOf returns the machine's own ABI and those others of it that the profile names, each once.
 func abisOf(goarch string, archs []specs.Arch) ([]abi, error) {
-	all, ok := machines[goarch]
+	all, ok := machines()[goarch]
 	if !ok {
 		return nil, fmt.Errorf("seccomp on %s: not implemented: %w", goarch, errors.ErrUnsupported)
 	}

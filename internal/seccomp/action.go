@@ -31,16 +31,19 @@ const (
 	maxErrno = 4095 // the kernel cuts greater ones down to this
 )
 
-var actions = map[specs.LinuxSeccompAction]verdict{
-	specs.ActKill:        retKillThread,
-	specs.ActKillThread:  retKillThread,
-	specs.ActKillProcess: retKillProcess,
-	specs.ActTrap:        retTrap,
-	specs.ActErrno:       retErrno,
-	specs.ActTrace:       retTrace,
-	specs.ActAllow:       retAllow,
-	specs.ActLog:         retLog,
-	specs.ActNotify:      retUserNotif,
+var actions = []struct {
+	name    specs.LinuxSeccompAction
+	verdict verdict
+}{
+	{specs.ActKill, retKillThread},
+	{specs.ActKillThread, retKillThread},
+	{specs.ActKillProcess, retKillProcess},
+	{specs.ActTrap, retTrap},
+	{specs.ActErrno, retErrno},
+	{specs.ActTrace, retTrace},
+	{specs.ActAllow, retAllow},
+	{specs.ActLog, retLog},
+	{specs.ActNotify, retUserNotif},
 }
 
 // An actionFields names the two fields of an action, for errors.
@@ -49,7 +52,12 @@ type actionFields struct{ action, errno string }
 // parse returns the verdict of an action. ERRNO and TRACE carry a number, EPERM if none is given; to give one with
 // another action is an error, as the specification demands.
 func (f actionFields) parse(action specs.LinuxSeccompAction, errno *uint) (verdict, error) {
-	v, ok := actions[action]
+	v, ok := verdict(0), false
+	for i := range actions {
+		if actions[i].name == action {
+			v, ok = actions[i].verdict, true
+		}
+	}
 	if !ok {
 		return 0, wrong(f.action, "unknown action %q", action)
 	}

@@ -24,7 +24,7 @@ func linear(t testing.TB, p *specs.LinuxSeccomp) Filter {
 		f = append(f, jt, jf)
 		f = binary.LittleEndian.AppendUint32(f, k)
 	}
-	own := machines[runtime.GOARCH][0]
+	own := machines()[runtime.GOARCH][0]
 	add(opLoad, 0, 0, offsetArch)
 	add(opJumpEqual, 1, 0, abiFacts[own].audit)
 	add(opReturn, 0, 0, uint32(retKillThread))

@@ -109,7 +109,7 @@ func TestDefaultSize(t *testing.T) {
 		require.NoError(t, err)
 		steps, most := 0, 0
 		for nr := range uint32(460) {
-			_, n, err := run(f, &data{number: nr, audit: abiFacts[machines[goarch][0]].audit})
+			_, n, err := run(f, &data{number: nr, audit: abiFacts[machines()[goarch][0]].audit})
 			require.NoError(t, err)
 			steps, most = steps+n, max(most, n)
 		}

@@ -1,7 +1,6 @@
 package seccomp
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -15,9 +14,10 @@ type Known struct {
 // Knows returns what can be compiled on a machine; the architectures are those whose calls a filter can tell apart there.
 func Knows(goarch string) Known {
 	var k Known
-	for _, a := range slices.Sorted(maps.Keys(actions)) {
-		k.Actions = append(k.Actions, string(a))
+	for _, a := range actions {
+		k.Actions = append(k.Actions, string(a.name))
 	}
+	slices.Sort(k.Actions)
 	for _, o := range []specs.LinuxSeccompOperator{
 		specs.OpNotEqual, specs.OpLessThan, specs.OpLessEqual, specs.OpEqualTo, specs.OpGreaterEqual, specs.OpGreaterThan,
 		specs.OpMaskedEqual,
@@ -25,7 +25,7 @@ func Knows(goarch string) Known {
 		k.Operators = append(k.Operators, string(o))
 	}
 	slices.Sort(k.Operators)
-	for _, abi := range machines[goarch] {
+	for _, abi := range machines()[goarch] {
 		k.Archs = append(k.Archs, string(abiFacts[abi].arch))
 	}
 	slices.Sort(k.Archs)

@@ -40,7 +40,9 @@ func Load(profile []byte, t *Target) (*specs.LinuxSeccomp, error) {
 }
 
 // dockerArchs are the names that the format's includes and excludes have for architectures, by GOARCH.
-var dockerArchs = map[string]string{"amd64": "amd64", "386": "x86", "arm64": "arm64", "arm": "arm"}
+func dockerArchs() map[string]string {
+	return map[string]string{"amd64": "amd64", "386": "x86", "arm64": "arm64", "arm": "arm"}
+}
 
 // Resolve chooses the rules of a profile in Docker's format that hold for the target.
 func Resolve(p *seccomp.Seccomp, t *Target) (*specs.LinuxSeccomp, error) {
@@ -65,7 +67,7 @@ func Resolve(p *seccomp.Seccomp, t *Target) (*specs.LinuxSeccomp, error) {
 	}
 	resolved := p.LinuxSeccomp
 	resolved.Architectures = slices.Clone(p.Architectures)
-	if abis := machines[target.Arch]; len(abis) > 0 {
+	if abis := machines()[target.Arch]; len(abis) > 0 {
 		for _, a := range p.ArchMap {
 			if a.Arch == abiFacts[abis[0]].arch {
 				resolved.Architectures = append([]specs.Arch{a.Arch}, a.SubArches...)
@@ -95,7 +97,7 @@ func Resolve(p *seccomp.Seccomp, t *Target) (*specs.LinuxSeccomp, error) {
 // takes tells whether a rule holds: none of its excludes does, and all of its includes do.
 func (t *Target) takes(s *seccomp.Syscall) bool {
 	has := func(c string) bool { return slices.Contains(t.Capabilities, c) }
-	arch := dockerArchs[t.Arch]
+	arch := dockerArchs()[t.Arch]
 	if ex := s.Excludes; ex != nil {
 		if slices.Contains(ex.Arches, arch) || slices.ContainsFunc(ex.Caps, has) {
 			return false
