@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,11 +56,15 @@ func Load(dir string) (*Bundle, error) {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxConfig+1))
-	if err != nil {
+	// Its size at the start, so that it is read into one piece of memory.
+	var b bytes.Buffer
+	if i, err := f.Stat(); err == nil {
+		b.Grow(int(min(i.Size(), MaxConfig)) + bytes.MinRead)
+	}
+	if _, err := b.ReadFrom(io.LimitReader(f, MaxConfig+1)); err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
-	return Parse(b, dir)
+	return Parse(b.Bytes(), dir)
 }
 
 // Parse does what Load does with a configuration that was read.
