@@ -10,6 +10,11 @@ func init() {
 		_, err := templateNamespace()
 		return err
 	})
+	testenv.Lazy("mount of /dev/null", func() error {
+		template.Lock()
+		defer template.Unlock()
+		return makeNull()
+	})
 }
 
 func init() {

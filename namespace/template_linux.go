@@ -14,7 +14,7 @@ import (
 // The template is a mount namespace that holds one empty read-only tmpfs and nothing else. A new process enters it, copies
 // it and puts its root over that tmpfs: so nothing of the host's mounts is ever in a container's namespace, and there is
 // no old root to be unmounted, which is what pivot_root(2) costs. It is made with the first start and lives as long as
-// the program: one descriptor, and one of a mount with /dev/null.
+// the program: one descriptor. So is a mount with /dev/null, with the first start that takes it for a standard file.
 //
 // That for user namespaces, made with the first start in one, has a proc and a sysfs besides: the kernel lets nobody mount
 // these there who has not got another in sight. Its copies are left by pivot_root, after all.
@@ -28,9 +28,6 @@ var template, userTemplate struct {
 func templateNamespace() (int, error) {
 	template.Lock()
 	defer template.Unlock()
-	if err := makeNull(); err != nil {
-		return -1, &StartError{Step: "open", Path: os.DevNull, Err: err}
-	}
 	return onceTemplate(&template.fd, false)
 }
 
