@@ -20,7 +20,11 @@ import (
 // TestHostsFollowNetworks: the hosts file of a container that runs has the addresses that it has by now, whoever serves its networks,
 // and what its programs wrote there stays.
 func TestHostsFollowNetworks(t *testing.T) {
-	for _, kind := range []string{"foreground", "alone", "supervised"} {
+	kinds := []string{"supervised", "foreground", "alone"}
+	if testing.Short() {
+		kinds = kinds[:1]
+	}
+	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) { testHostsFollowNetworks(t, kind) })
 	}
 }

@@ -122,6 +122,9 @@ func TestExportWhileLinksAppear(t *testing.T) {
 	defer func() { over.Store(true); <-done }()
 	for way, rounds := range map[string]int{"export": 60, "cp": 60, "clone": 20} {
 		whole := 0
+		if testing.Short() {
+			rounds /= 4
+		}
 		for i := range rounds {
 			var b bytes.Buffer
 			var err error
