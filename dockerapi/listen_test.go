@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -37,7 +38,7 @@ func TestListenUnix(t *testing.T) {
 	require.NoError(t, err)
 	left.SetUnlinkOnClose(false)
 	require.NoError(t, left.Close())
-	l, err = Listen(t.Context(), "unix://"+path, &ListenOptions{Group: "0"})
+	l, err = Listen(t.Context(), "unix://"+path, &ListenOptions{Group: strconv.Itoa(os.Getgid())})
 	require.NoError(t, err)
 	st, err = os.Lstat(path)
 	require.NoError(t, err)

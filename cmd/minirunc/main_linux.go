@@ -1,10 +1,5 @@
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 // Command minirunc is an OCI runtime: it runs the containers that podman, containerd, dockerd and others describe in
 // bundles. Its commands, options and exit statuses are runc's.
-//
-// It lives for milliseconds, so Go's runtime need not find out how many processors its control group has.
 package main
 
 import (
