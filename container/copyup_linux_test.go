@@ -38,12 +38,12 @@ func TestCopyUpIsCharged(t *testing.T) {
 		}, 20*time.Second, 10*time.Millisecond)
 	}
 	t.Run("whole", func(t *testing.T) {
-		c := copyingContainer(t, size, "sleep", "60")
+		c := copyingContainer(t, size, "sleep", "60s")
 		c.Memory = 64 << 20
 		check(t, c)
 	})
 	t.Run("in a user namespace", func(t *testing.T) {
-		c := copyingContainer(t, size, "sleep", "60")
+		c := copyingContainer(t, size, "sleep", "60s")
 		c.Memory = 64 << 20
 		c.UIDMappings = []namespace.IDMapping{{HostID: 100000, Size: 65536}}
 		c.GIDMappings = c.UIDMappings
@@ -51,7 +51,7 @@ func TestCopyUpIsCharged(t *testing.T) {
 	})
 	t.Run("from a pool", func(t *testing.T) {
 		p := &container.Pool{Size: 1, New: func(ctx context.Context) (*container.Container, error) {
-			c := copyingContainer(t, size, "sleep", "60")
+			c := copyingContainer(t, size, "sleep", "60s")
 			c.Memory = 64 << 20
 			return c, nil
 		}}

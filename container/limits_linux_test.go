@@ -16,7 +16,7 @@ func TestResources(t *testing.T) {
 	require.NoError(t, err)
 	defer m.Close()
 	start := func(r *cgroups.Resources) (*container.Container, error) {
-		c := newContainer(t, "sleep", "60")
+		c := newContainer(t, "sleep", "60s")
 		c.Memory, c.Resources = 64<<20, r
 		err := c.Start(t.Context())
 		if err == nil {

@@ -74,10 +74,9 @@ func TestErofs(t *testing.T) {
 			})
 		})
 	}
-	before := mountinfo(t)
 	root, err := Mount(t.Context(), packed, nil)
 	require.NoError(t, err)
-	require.Equal(t, before, mountinfo(t), "nothing is attached")
+	require.NotContains(t, mountinfo(t), " - erofs ", "nothing is attached")
 	require.NoError(t, root.Close())
 }
 

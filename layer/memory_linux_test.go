@@ -14,7 +14,6 @@ func TestMountInMemory(t *testing.T) {
 	eachWay(t, func(t *testing.T) {
 		s := newStore(t)
 		layers := newLayers(t, s, []entry{folderOf("./", 0o711), file("a", "1"), file("d/b", "1")})
-		before := mountinfo(t)
 		root, err := Mount(t.Context(), layers, &MountOptions{InMemory: 1 << 20, Target: t.TempDir()})
 		require.NoError(t, err)
 		dir := root.String()
@@ -27,7 +26,7 @@ func TestMountInMemory(t *testing.T) {
 		require.ErrorIs(t, os.WriteFile(filepath.Join(dir, "big"), make([]byte, 2<<20), 0o644), unix.ENOSPC)
 		requireNoTemp(t, s)
 		require.NoError(t, root.Close())
-		require.Equal(t, before, mountinfo(t))
+		require.NotContains(t, mountinfo(t), os.TempDir())
 		require.FileExists(t, filepath.Join(layers[0].Dir, "d/b"))
 	})
 }
