@@ -64,7 +64,7 @@ func newPeer(t *testing.T) *peer {
 	testenv.ReapOrphans(t) // keepers are
 	e, err := engine.Open(t.Context(), t.TempDir(), &engine.Options{NetworkNamespace: testenv.NewNetns(t)})
 	require.NoError(t, err)
-	p := &peer{T: t, e: e, s: &Server{Engine: e, statsEvery: 50 * time.Millisecond}, socket: filepath.Join(t.TempDir(), "api.sock"), config: t.TempDir()}
+	p := &peer{T: t, e: e, s: &Server{Engine: e, Version: "9.8.7", statsEvery: 50 * time.Millisecond}, socket: filepath.Join(t.TempDir(), "api.sock"), config: t.TempDir()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, supervised, served := make(chan struct{}), make(chan error, 1), make(chan error, 1)
 	go func() {
@@ -148,7 +148,6 @@ func (p *peer) client() *http.Client {
 
 func TestDockerVersion(t *testing.T) {
 	p := newPeer(t)
-	p.s.Version = "9.8.7"
 	require.Equal(t, "9.8.7\n", p.docker("version", "--format", "{{.Server.Version}}"))
 	require.Equal(t, "0 overlay linux\n", p.docker("info", "--format", "{{.Containers}} {{.Driver}} {{.OSType}}"))
 	require.Contains(t, p.fails(1, "node", "ls"), "not implemented: swarm")

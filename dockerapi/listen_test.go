@@ -23,8 +23,9 @@ func TestListenUnix(t *testing.T) {
 	st, err := os.Lstat(path)
 	require.NoError(t, err)
 	require.Equal(t, fs.ModeSocket|0o600, st.Mode())
+	first := l
 	go func() {
-		if c, err := l.Accept(); err == nil {
+		if c, err := first.Accept(); err == nil {
 			_ = c.Close()
 		}
 	}()
