@@ -28,7 +28,8 @@ func main() {
 	socket := filepath.Join(dir, "docker.sock")
 	l, err := dockerapi.Listen(ctx, "unix://"+socket, nil)
 	check(err)
-	served := make(chan error, 1)
+	served, supervised := make(chan error, 1), make(chan error, 1)
+	go func() { supervised <- e.Supervise(ctx, &engine.SuperviseOptions{Ends: true}) }() // networks and restart policies
 	go func() { served <- (&dockerapi.Server{Engine: e}).Serve(ctx, l) }()
 
 	docker := client{http.Client{Transport: &http.Transport{
@@ -46,6 +47,7 @@ func main() {
 
 	stop()
 	check(<-served)
+	check(<-supervised)
 }
 
 // A client calls the API by hand: one would use the docker command, or a library.
