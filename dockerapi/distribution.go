@@ -44,11 +44,7 @@ func (s *Server) inspectDistribution(w http.ResponseWriter, r *http.Request) err
 	if !ok {
 		return errNoPage
 	}
-	ref, err := registry.ParseReference(name)
-	if err != nil {
-		return err
-	}
-	cred, err := credentialFor(r, ref.Host)
+	ref, cred, err := remote(r, name)
 	if err != nil {
 		return err
 	}

@@ -27,11 +27,7 @@ func (s *Server) createImage(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) pullImage(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	name, tag := strings.TrimSuffix(q.Get("fromImage"), ":"), q.Get("tag")
-	ref, err := registry.ParseReference(name)
-	if err != nil {
-		return err
-	}
-	cred, err := credentialFor(r, ref.Host)
+	ref, cred, err := remote(r, name)
 	if err != nil {
 		return err
 	}
@@ -96,11 +92,7 @@ func (s *Server) pushImage(w http.ResponseWriter, r *http.Request, name string) 
 		}
 		name += ":" + tag
 	}
-	ref, err := registry.ParseReference(name)
-	if err != nil {
-		return err
-	}
-	cred, err := credentialFor(r, ref.Host)
+	ref, cred, err := remote(r, name)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/moby/moby/api/types"
 
+	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -138,7 +139,7 @@ func (p *logPrinter) frame(f *namespace.Frame) error {
 	for line := range bytes.Lines(f.Data) {
 		begun := &p.begun[f.Stream&1]
 		if !*begun {
-			b.WriteString(f.Time.UTC().Format("2006-01-02T15:04:05.000000000Z07:00") + " ")
+			b.WriteString(f.Time.UTC().Format(engine.LogTime) + " ")
 		}
 		b.Write(line)
 		*begun = line[len(line)-1] != '\n'

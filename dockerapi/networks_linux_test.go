@@ -113,7 +113,7 @@ func TestDockerVolumes(t *testing.T) {
 	require.ElementsMatch(t, []string{anonymous, "bound", "data"}, strings.Fields(names()))
 	require.Equal(t, "data", names("label=a"))
 	require.Equal(t, "data", names("label=a=b", "name=dat"))
-	require.Equal(t, anonymous, names("label="+anonymousLabel))
+	require.Equal(t, anonymous, names("label="+engine.AnonymousVolume))
 	require.Empty(t, names("driver=other"))
 	v, err := p.e.Volumes().Get("data")
 	require.NoError(t, err)

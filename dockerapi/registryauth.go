@@ -11,6 +11,14 @@ import (
 	"github.com/caisson-engine/caisson/registry"
 )
 
+// remote reads a name that stands in a registry, and the credential that the request has for that.
+func remote(r *http.Request, name string) (ref registry.Reference, cred registry.Credential, err error) {
+	if ref, err = registry.ParseReference(name); err == nil {
+		cred, err = credentialFor(r, ref.Host)
+	}
+	return ref, cred, err
+}
+
 // credentialFor reads the credential that a request has for the registry host. One that says it is for another registry is refused:
 // nobody is shown what is not theirs.
 func credentialFor(r *http.Request, host string) (registry.Credential, error) {

@@ -3,7 +3,6 @@ package dockerapi
 import (
 	"errors"
 	"io/fs"
-	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,9 +13,6 @@ import (
 	"github.com/caisson-engine/caisson/engine"
 	store "github.com/caisson-engine/caisson/volume"
 )
-
-// anonymousLabel is the label by which Docker tells the volumes whose names nobody chose.
-const anonymousLabel = "com.docker.volume.anonymous"
 
 func (s *Server) volumeRoutes() {
 	s.handle("GET /volumes", s.listVolumes)
@@ -29,21 +25,10 @@ func (s *Server) volumeRoutes() {
 
 // volumeOf translates a volume.
 func volumeOf(v *store.Volume) volume.Volume {
-	a := volume.Volume{
-		CreatedAt: v.Created.UTC().Format(time.RFC3339), Driver: "local", Labels: v.Labels, Name: v.Name, Options: v.Options, Scope: "local",
-		Mountpoint: v.Path,
+	return volume.Volume{
+		CreatedAt: v.Created.UTC().Format(time.RFC3339), Driver: "local", Labels: engine.VolumeLabels(v), Name: v.Name,
+		Options: engine.DriverOptions(v), Scope: "local", Mountpoint: v.Path,
 	}
-	if v.Anonymous {
-		a.Labels = maps.Clone(v.Labels)
-		if a.Labels == nil {
-			a.Labels = make(map[string]string)
-		}
-		a.Labels[anonymousLabel] = ""
-	}
-	if a.Options == nil && v.Size > 0 {
-		a.Options = map[string]string{"size": decimal(v.Size)}
-	}
-	return a
 }
 
 func (s *Server) listVolumes(w http.ResponseWriter, r *http.Request) error {

@@ -170,6 +170,9 @@ func (e *Engine) ending(ctx context.Context, c *Container) (*State, error) {
 	}, nil
 }
 
+// LogTime is how Docker prints a frame's time before its lines, for [time.Time.Format]: as wide for each.
+const LogTime = "2006-01-02T15:04:05.000000000Z07:00"
+
 // Log opens what the container that ref names, which was started with StartOptions.Detach, has printed since its last start, not counting
 // those by its restart policy.
 func (e *Engine) Log(ctx context.Context, ref string) (*namespace.LogReader, error) {

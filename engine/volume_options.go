@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -37,6 +38,45 @@ func VolumeOptions(driver string, labels, options []string) (*volume.CreateOptio
 		return nil, &Error{Kind: Invalid, Message: "volume", Err: err}
 	}
 	return o, nil
+}
+
+// AnonymousVolume is the label by which Docker tells the volumes whose names nobody chose.
+const AnonymousVolume = "com.docker.volume.anonymous"
+
+// VolumeLabels returns the volume's labels as Docker shows them, [AnonymousVolume] among them where it holds; nil for none.
+func VolumeLabels(v *volume.Volume) map[string]string {
+	if !v.Anonymous {
+		return v.Labels
+	}
+	labels := maps.Clone(v.Labels)
+	if labels == nil {
+		labels = make(map[string]string)
+	}
+	labels[AnonymousVolume] = ""
+	return labels
+}
+
+// DriverOptions returns the options of the driver "local" that a volume was made with, as they were written or else as [VolumeOptions]
+// reads them; nil for none.
+func DriverOptions(v *volume.Volume) map[string]string {
+	if v.Options != nil {
+		return v.Options
+	}
+	var options map[string]string
+	if v.Size > 0 {
+		options = map[string]string{"size": strconv.FormatInt(v.Size, 10)}
+	}
+	if m := v.Mount; m != nil {
+		options = map[string]string{"type": m.Type, "device": m.Device}
+		o := m.Options
+		if m.Type == "bind" {
+			options["type"], o = "none", strings.TrimSuffix("bind,"+o, ",")
+		}
+		if o != "" {
+			options["o"] = o
+		}
+	}
+	return options
 }
 
 // pairs returns nil for none.

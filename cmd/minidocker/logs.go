@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -100,7 +99,7 @@ func (p *logPrinter) frame(f *namespace.Frame) error {
 	}
 	for line := range lines(f.Data) {
 		if begun := &p.begun[f.Stream&1]; !*begun {
-			if _, err := io.WriteString(w, f.Time.UTC().Format(time.RFC3339Nano)+" "); err != nil {
+			if _, err := io.WriteString(w, f.Time.UTC().Format(engine.LogTime)+" "); err != nil {
 				return err
 			}
 			*begun = true
