@@ -79,7 +79,7 @@ func newUser(t *testing.T) {
 // systemd has delegated some.
 func TestSystemdRootlessPodman(t *testing.T) {
 	testenv.RequireSystemd(t)
-	if os.Getenv("CAISSON_VM") == "" {
+	if !testenv.VM() {
 		t.Skip("changes /etc")
 	}
 	testenv.RequireCommand(t, "minirunc", "podman", "conmon", "newuidmap", "newgidmap", "setpriv", "busybox")
