@@ -104,6 +104,8 @@ func TestExportWhileLinksAppear(t *testing.T) {
 		require.NoError(t, os.Symlink(to+"/key", filepath.Join(v.Path, kind, "other")))
 		require.NoError(t, os.Symlink(to, filepath.Join(v.Path, kind, "link")))
 	}
+	// The others may each be met as a link, whichever way they were turned: their names are read one after the other.
+	require.NoError(t, os.WriteFile(filepath.Join(v.Path, "still"), []byte("the volume's"), 0o644))
 	_, end := running(t, e, Config{Image: pullBusybox(t, e), Name: "box", Network: "none", Command: []string{"cat"},
 		Mounts: []Mount{{Type: "volume", Source: "raced", Target: "/volume"}}})
 	var over atomic.Bool
