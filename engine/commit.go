@@ -178,17 +178,7 @@ func (e *Engine) Export(ctx context.Context, ref string, w io.Writer) (err error
 	if _, err := os.Lstat(upper); err == nil {
 		layers = append(layers, layer.Layer{Dir: upper})
 	}
-	root, err := layer.Mount(ctx, layers, &layer.MountOptions{ReadOnly: true, Copy: layer.CopyFallback})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	f, err := root.OpenFolder("/")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return layer.Archive(ctx, w, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	return layer.Flatten(ctx, w, layers)
 }
 
 // ImportTar makes an image of a root file system's tar stream, plain or compressed by gzip or zstd.

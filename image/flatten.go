@@ -18,24 +18,9 @@ func (s *Store) Flatten(ctx context.Context, o *CommitOptions) (*Image, error) {
 	}
 	flat := *o
 	flat.flat = true
-	img, err := s.Commit(ctx, func(w io.Writer) error { return o.Parent.archive(ctx, w) }, &flat)
+	img, err := s.Commit(ctx, func(w io.Writer) error { return layer.Flatten(ctx, w, o.Parent.Layers) }, &flat)
 	if err != nil {
 		return nil, fmt.Errorf("flatten image: %w", err)
 	}
 	return img, nil
-}
-
-// archive writes the image's root file system as a tar stream.
-func (i *Image) archive(ctx context.Context, w io.Writer) (err error) {
-	root, err := layer.Mount(ctx, i.Layers, &layer.MountOptions{ReadOnly: true, Copy: layer.CopyFallback})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	f, err := root.OpenFolder("/")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return layer.Archive(ctx, w, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 }
