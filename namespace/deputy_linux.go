@@ -49,15 +49,11 @@ func newDeputy(ctx context.Context, l *Launch) (_ *Deputy, err error) {
 	p := d.program(l)
 	s := newStarter(l, p)
 	defer s.close()
-	if err := s.open(); err != nil {
-		return nil, err
-	}
-	pid, pidfd, err := s.spawn()
+	proc, err := s.begin(s.open)
 	if err != nil {
 		return nil, err
 	}
-	d.proc = newProcess(pid, pidfd)
-	s.closeChildSide()
+	d.proc = proc
 	defer func() {
 		if err != nil {
 			d.proc.discard()

@@ -239,16 +239,11 @@ func spawnGuardian(socket, table int) error {
 	l := &Launch{Namespaces: Namespaces{Mount: host, PID: host, Network: host, IPC: host, UTS: host, Cgroup: host}}
 	s := newStarter(l, guardianProgram(socket, table))
 	defer s.close()
-	if err := s.open(); err != nil {
-		return err
-	}
-	pid, pidfd, err := s.spawn()
+	p, err := s.begin(s.open)
 	if err != nil {
 		return err
 	}
-	p := newProcess(pid, pidfd)
 	defer p.Close()
-	s.closeChildSide()
 	if _, err := s.result(context.Background()); err != nil {
 		_, _ = p.Wait(context.Background())
 		return err

@@ -50,15 +50,10 @@ func (l *Launch) Hold(ctx context.Context) (*Held, error) {
 	}
 	s := newStarter(&own, p)
 	defer s.close()
-	if err := s.openHeld(); err != nil {
-		return nil, err
-	}
-	pid, pidfd, err := s.spawn()
+	proc, err := s.begin(s.openHeld)
 	if err != nil {
 		return nil, err
 	}
-	proc := newProcess(pid, pidfd)
-	s.closeChildSide()
 	if s.p.sync != 0 {
 		if proc, err = s.userNamespace(ctx, proc); err != nil {
 			return nil, err

@@ -32,15 +32,10 @@ func enterForMaps(ns *os.File) (uids, gids []IDMapping, err error) {
 
 	s := newStarter(l, p)
 	defer s.close()
-	if err := s.open(); err != nil {
-		return nil, nil, err
-	}
-	pid, pidfd, err := s.spawn()
+	stub, err := s.begin(s.open)
 	if err != nil {
 		return nil, nil, err
 	}
-	stub := newProcess(pid, pidfd)
-	s.closeChildSide()
 	defer endGroup(stub)
 	if _, err := s.receive(); errors.Is(err, io.EOF) {
 		if _, err = s.result(context.Background()); err == nil {
@@ -50,8 +45,8 @@ func enterForMaps(ns *os.File) (uids, gids []IDMapping, err error) {
 	} else if err != nil {
 		return nil, nil, err
 	}
-	if uids, err = readMap(fmt.Sprintf("/proc/%d/uid_map", pid)); err == nil {
-		gids, err = readMap(fmt.Sprintf("/proc/%d/gid_map", pid))
+	if uids, err = readMap(fmt.Sprintf("/proc/%d/uid_map", stub.pid)); err == nil {
+		gids, err = readMap(fmt.Sprintf("/proc/%d/gid_map", stub.pid))
 	}
 	return uids, gids, err
 }

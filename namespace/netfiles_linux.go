@@ -73,15 +73,10 @@ func openInNetwork(ctx context.Context, user, network *os.File, names []string, 
 
 	s := newStarter(l, p)
 	defer s.close()
-	if err := s.open(); err != nil {
-		return nil, err
-	}
-	pid, pidfd, err := s.spawn()
+	proc, err := s.begin(s.open)
 	if err != nil {
 		return nil, err
 	}
-	proc := newProcess(pid, pidfd)
-	s.closeChildSide()
 	_, err = s.result(ctx)
 	proc.discard()
 	if err != nil {

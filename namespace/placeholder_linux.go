@@ -38,15 +38,11 @@ func (h *Placeholder) start(gate int) error {
 	l := &Launch{Namespaces: Namespaces{Mount: host, PID: host, Network: host, IPC: host, UTS: host, Cgroup: host}}
 	s := newStarter(l, placeholderProgram(gate))
 	defer s.close()
-	if err := s.open(); err != nil {
-		return err
-	}
-	pid, pidfd, err := s.spawn()
+	proc, err := s.begin(s.open)
 	if err != nil {
 		return err
 	}
-	h.proc = newProcess(pid, pidfd)
-	s.closeChildSide()
+	h.proc = proc
 	if _, err := s.result(context.Background()); err != nil {
 		h.proc.discard()
 		return err

@@ -43,15 +43,10 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	}
 	s := newStarter(l, p)
 	defer s.close()
-	if err := s.open(); err != nil {
-		return nil, err
-	}
-	pid, pidfd, err := s.spawn()
+	proc, err := s.begin(s.open)
 	if err != nil {
 		return nil, err
 	}
-	proc := newProcess(pid, pidfd)
-	s.closeChildSide()
 	switch {
 	case l.keeper != nil:
 		if proc, err = l.keeper.meet(ctx, proc, s); err != nil {
@@ -266,6 +261,19 @@ func (s *starter) close() {
 			_ = unix.Close(fd)
 		}
 	}
+}
+
+// begin opens by open what the process is given, starts it, and closes what is the process's alone.
+func (s *starter) begin(open func() error) (*Process, error) {
+	if err := open(); err != nil {
+		return nil, err
+	}
+	pid, pidfd, err := s.spawn()
+	if err != nil {
+		return nil, err
+	}
+	s.closeChildSide()
+	return newProcess(pid, pidfd), nil
 }
 
 // spawn starts the stub. Go's own StartProcess does it, with vfork whatever the program's size; the descriptor of the

@@ -380,15 +380,10 @@ func NewUserNamespace(uids, gids []IDMapping) (*os.File, error) {
 
 	s := newStarter(l, p)
 	defer s.close()
-	if err := s.open(); err != nil {
-		return nil, err
-	}
-	pid, pidfd, err := s.spawn()
+	stub, err := s.begin(s.open)
 	if err != nil {
 		return nil, err
 	}
-	stub := newProcess(pid, pidfd)
-	s.closeChildSide()
 	defer endGroup(stub)
 	if _, err := s.receive(); errors.Is(err, io.EOF) {
 		if _, err = s.result(context.Background()); err == nil {
@@ -401,7 +396,7 @@ func NewUserNamespace(uids, gids []IDMapping) (*os.File, error) {
 	if err := s.setUp(stub); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", pid))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", stub.pid))
 	if err != nil {
 		return nil, &StartError{Step: "open", Path: "user namespace", Err: err}
 	}
