@@ -152,18 +152,8 @@ func (c *changing) volumes(s string) error {
 	return nil
 }
 
-// A healthCheck is Docker's addition to the configuration. Durations are in nanoseconds.
-type healthCheck struct {
-	Test          []string
-	Interval      time.Duration `json:",omitempty"`
-	Timeout       time.Duration `json:",omitempty"`
-	StartPeriod   time.Duration `json:",omitempty"`
-	StartInterval time.Duration `json:",omitempty"`
-	Retries       int           `json:",omitempty"`
-}
-
 func (c *changing) healthCheck(s string) error {
-	var h healthCheck
+	var h Healthcheck
 	durations := map[string]*time.Duration{
 		"interval": &h.Interval, "timeout": &h.Timeout, "start-period": &h.StartPeriod, "start-interval": &h.StartInterval,
 	}
@@ -196,15 +186,15 @@ func (c *changing) healthCheck(s string) error {
 		if rest != "" {
 			return invalid("NONE takes no argument")
 		}
-		h.Test = []string{"NONE"}
+		h.Test = []string{HealthNone}
 	case "CMD":
 		list := command(rest)
 		if len(list) == 0 {
 			return invalid("CMD requires a command")
 		}
-		h.Test = append([]string{"CMD"}, list...)
+		h.Test = append([]string{HealthCmd}, list...)
 		if !strings.HasPrefix(rest, "[") {
-			h.Test = []string{"CMD-SHELL", rest}
+			h.Test = []string{HealthShell, rest}
 		}
 	default:
 		return invalid("%q is neither CMD nor NONE", word)

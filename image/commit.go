@@ -32,6 +32,9 @@ type CommitOptions struct {
 	// Edit is called with the parent's configuration, and may change it. nil changes nothing.
 	Edit func(*ocispec.ImageConfig)
 
+	// Healthcheck, if it is not nil, takes the place of the parent's.
+	Healthcheck *Healthcheck
+
 	// Changes are instructions of a Dockerfile, applied after Edit, in order: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK,
 	// LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR.
 	Changes []string
@@ -196,6 +199,9 @@ func (c *committing) parent(ctx context.Context) (err error) {
 		return err
 	}
 	if err := checkChanges(c.o.Changes); err != nil {
+		return err
+	}
+	if err := c.o.Healthcheck.Validate(); err != nil {
 		return err
 	}
 	if c.o.Parent == nil {

@@ -141,6 +141,11 @@ func (o *CommitOptions) edit(inner rawConfig) error {
 	if o.Edit != nil {
 		o.Edit(&c.config)
 	}
+	if o.Healthcheck != nil {
+		if err := inner.set("Healthcheck", o.Healthcheck); err != nil {
+			return err
+		}
+	}
 	for _, line := range o.Changes {
 		if err := c.apply(line); err != nil {
 			return err

@@ -30,7 +30,7 @@ type Image struct {
 	// Config is the image's configuration.
 	Config ocispec.Image
 
-	// ConfigJSON is the configuration's bytes, for what Config does not have, such as Docker's health checks.
+	// ConfigJSON is the configuration's bytes, for what Config does not have: see [Image.Healthcheck].
 	ConfigJSON []byte
 
 	// Layers are the extracted layers, the lowest first, as layer.Mount takes them. List and Lookup leave it nil when
