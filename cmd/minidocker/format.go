@@ -86,3 +86,26 @@ func (f *formatter) lines(out io.Writer, list []any) error {
 	}
 	return nil
 }
+
+// document prints a document, whose fields a template has by the names that they have in Go or, if it names others, in JSON.
+func (f *formatter) document(out io.Writer, d *document) error {
+	if f.json {
+		say(out, "%s", d.raw)
+		return nil
+	}
+	err := f.lines(out, []any{d.typed})
+	if err == nil {
+		return nil
+	}
+	read := json.NewDecoder(bytes.NewReader(d.raw))
+	read.UseNumber()
+	var raw any
+	if e := read.Decode(&raw); e != nil {
+		return e
+	}
+	f.template.Option("missingkey=error")
+	if f.lines(out, []any{raw}) == nil {
+		return nil
+	}
+	return err
+}

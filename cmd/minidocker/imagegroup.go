@@ -15,6 +15,6 @@ func (a *app) imageCommands() []*cobra.Command {
 	list.Use, list.Aliases = "ls [OPTIONS] [REPOSITORY[:TAG]]", []string{"list"}
 	remove := a.rmiCommand()
 	remove.Use, remove.Aliases = "rm [OPTIONS] IMAGE [IMAGE...]", []string{"remove", "rmi"}
-	group.AddCommand(append(top(), list, a.imageFlattenCommand(), remove, a.imageInspectCommand(), a.imagePruneCommand(), a.pullCommand(), a.tagCommand())...)
-	return append(top(), group, a.registryCommand(), a.commitCommand(), a.exportCommand(), a.loginCommand(), a.logoutCommand())
+	group.AddCommand(append(top(), list, a.imageFlattenCommand(), remove, a.inspects("inspect [OPTIONS] IMAGE [IMAGE...]", "Display detailed information on one or more images", "image"), a.imagePruneCommand(), a.pullCommand(), a.tagCommand())...)
+	return append(top(), group)
 }

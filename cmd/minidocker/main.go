@@ -102,11 +102,10 @@ func (a *app) command() *cobra.Command {
 		"Ask Docker Hub for hello-world:latest, not the registry carried in this program")
 	f.StringArrayVar(&a.mirrors, "registry-mirror", nil, "Ask this URL first for images of Docker Hub")
 	f.StringArrayVar(&a.insecures, "insecure-registry", nil, "Allow plain HTTP and unverified TLS for this host or CIDR range")
-	root.AddCommand(a.runCommand(), a.createCommand(), a.startCommand(), a.pullCommand(), a.psCommand(), a.rmCommand(), a.imagesCommand(), a.rmiCommand(),
-		a.tagCommand(), a.inspectCommand(), a.volumeCommand(), a.versionCommand(), a.infoCommand(), a.systemCommand())
-	root.AddCommand(a.logsCommand(), a.attachCommand(), a.execCommand(), a.stopCommand(), a.killCommand(), a.waitCommand(),
-		a.pauseCommand(), a.unpauseCommand(), a.renameCommand(), a.restartCommand(), a.updateCommand(), a.topCommand(), a.statsCommand(), a.cpCommand())
-	root.AddCommand(a.networkCommand(), a.portCommand(), a.superviseCommand(), a.daemonCommand())
+	root.AddCommand(a.containerCommands()...)
 	root.AddCommand(a.imageCommands()...)
+	root.AddCommand(a.imagesCommand(), a.rmiCommand(), a.pullCommand(), a.tagCommand(), a.inspectCommand(), a.volumeCommand(), a.networkCommand(),
+		a.registryCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(), a.infoCommand(), a.eventsCommand(), a.systemCommand(),
+		a.superviseCommand(), a.daemonCommand())
 	return root
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,43 +16,8 @@ func (a *app) networkCommand() *cobra.Command {
 		Use: "network", Short: "Manage networks", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.networkListCommand(), a.networkCreateCommand(), a.networkRemoveCommand(), a.networkInspectCommand(),
+	c.AddCommand(a.networkListCommand(), a.networkCreateCommand(), a.networkRemoveCommand(), a.inspects("inspect [OPTIONS] NETWORK [NETWORK...]", "Display detailed information on one or more networks", "network"),
 		a.networkConnectCommand(), a.networkDisconnectCommand(), a.networkPruneCommand())
-	return c
-}
-
-func (a *app) networkListCommand() *cobra.Command {
-	var quiet, noTrunc bool
-	c := &cobra.Command{
-		Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List networks", Args: cobra.NoArgs,
-		DisableFlagsInUseLine: true,
-		RunE: func(*cobra.Command, []string) error {
-			return a.withEngine(func(e *engine.Engine) error {
-				list, err := e.ListNetworks(a.ctx)
-				if err != nil {
-					return err
-				}
-				w := table(a.stdout)
-				if !quiet {
-					fmt.Fprintln(w, "NETWORK ID\tNAME\tDRIVER\tSCOPE")
-				}
-				for _, n := range list {
-					id := n.ID
-					if !noTrunc {
-						id = id[:min(12, len(id))]
-					}
-					if quiet {
-						fmt.Fprintln(w, id)
-						continue
-					}
-					fmt.Fprintf(w, "%s\t%s\t%s\tlocal\n", id, n.Name, n.Driver)
-				}
-				return w.Flush()
-			})
-		},
-	}
-	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Only display network IDs")
-	c.Flags().BoolVar(&noTrunc, "no-trunc", false, "Do not truncate the output")
 	return c
 }
 
@@ -174,24 +138,6 @@ func (a *app) networkRemoveCommand() *cobra.Command {
 	}
 }
 
-func (a *app) networkPruneCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "prune [OPTIONS]", Short: "Remove all networks that no container names", Args: cobra.NoArgs,
-		DisableFlagsInUseLine: true,
-		RunE: func(*cobra.Command, []string) error {
-			return a.withEngine(func(e *engine.Engine) error {
-				names, err := e.PruneNetworks(a.ctx, nil)
-				if len(names) > 0 {
-					say(a.stdout, "Deleted Networks:\n%s\n", strings.Join(names, "\n"))
-				}
-				return err
-			})
-		},
-	}
-	c.Flags().BoolP("force", "f", false, "Do not prompt for confirmation (there is none)")
-	return c
-}
-
 func (a *app) networkConnectCommand() *cobra.Command {
 	f := &networkFlags{}
 	c := &cobra.Command{
@@ -216,78 +162,6 @@ func (a *app) networkDisconnectCommand() *cobra.Command {
 		Use: "disconnect NETWORK CONTAINER", Short: "Disconnect a container from a network", Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withEngine(func(e *engine.Engine) error { return e.Disconnect(a.ctx, args[1], args[0]) })
-		},
-	}
-}
-
-// A networkView is a network in the form in which Docker shows it.
-type networkView struct {
-	Name, ID, Scope, Driver string
-	Created                 time.Time
-	EnableIPv6, Internal    bool
-	IPAM                    struct{ Config []subnetView }
-	Containers              map[string]endpointView
-	Labels                  map[string]string
-}
-
-type subnetView struct {
-	Subnet, Gateway string
-	IPRange         string `json:",omitempty"`
-}
-
-type endpointView struct {
-	Name, EndpointID, MacAddress, IPv4Address, IPv6Address string
-}
-
-func viewNetwork(n *network.Network, endpoints []network.Endpoint) networkView {
-	v := networkView{
-		Name: n.Name, ID: n.ID, Scope: "local", Driver: string(n.Driver), Created: n.Created, Internal: n.Internal,
-		Containers: map[string]endpointView{}, Labels: n.Labels,
-	}
-	_, v.EnableIPv6 = n.Subnet(true)
-	for _, s := range n.Subnets {
-		sub := subnetView{Subnet: s.Prefix.String(), Gateway: s.Gateway.String()}
-		if s.Range.IsValid() {
-			sub.IPRange = s.Range.String()
-		}
-		v.IPAM.Config = append(v.IPAM.Config, sub)
-	}
-	for _, e := range endpoints {
-		at := endpointView{EndpointID: e.ID, MacAddress: e.MAC}
-		if len(e.Names) > 0 {
-			at.Name = e.Names[0]
-		}
-		if e.IPv4.IsValid() {
-			at.IPv4Address = e.IPv4.String()
-		}
-		if e.IPv6.IsValid() {
-			at.IPv6Address = e.IPv6.String()
-		}
-		v.Containers[e.Sandbox] = at
-	}
-	return v
-}
-
-func (a *app) networkInspectCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "inspect NETWORK [NETWORK...]", Short: "Print what is known of networks, as JSON", Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.withEngine(func(e *engine.Engine) error {
-				list := []networkView{}
-				err := a.each(args, func(name string) error {
-					n, err := e.FindNetwork(a.ctx, name)
-					if err != nil {
-						return err
-					}
-					endpoints, err := e.NetworkEndpoints(a.ctx, n.Name)
-					list = append(list, viewNetwork(&n, endpoints))
-					return err
-				})
-				if e := a.printJSON(list); e != nil {
-					return e
-				}
-				return err
-			})
 		},
 	}
 }

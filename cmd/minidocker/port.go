@@ -18,15 +18,6 @@ func published(c *engine.Container) (all []network.Port) {
 	return all
 }
 
-// portColumn is the column of ps.
-func portColumn(c *engine.Container) string {
-	var all []string
-	for _, p := range published(c) {
-		all = append(all, p.String())
-	}
-	return strings.Join(all, ", ")
-}
-
 func (a *app) portCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "port CONTAINER [PRIVATE_PORT[/PROTO]]", Short: "List port mappings of the container", Args: cobra.RangeArgs(1, 2),

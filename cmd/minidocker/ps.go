@@ -1,13 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"maps"
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/docker/go-units"
+	"github.com/moby/moby/api/types/container"
 	"github.com/spf13/cobra"
 
 	"github.com/caisson-engine/caisson/engine"
@@ -18,9 +24,10 @@ func table(out io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(out, 10
 
 type psFlags struct {
 	all, quiet, noTrunc bool
-	latest              bool
+	latest, size        bool
 	last                int
 	filters             []string
+	format              string
 }
 
 func (a *app) psCommand() *cobra.Command {
@@ -38,58 +45,163 @@ func (a *app) psCommand() *cobra.Command {
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "Only display container IDs")
 	c.Flags().BoolVar(&f.noTrunc, "no-trunc", false, "Don't truncate output")
 	c.Flags().BoolVarP(&f.latest, "latest", "l", false, "Show the latest created container (includes all states)")
+	c.Flags().BoolVarP(&f.size, "size", "s", false, "Display total file sizes")
 	c.Flags().IntVarP(&f.last, "last", "n", -1, "Show n last created containers (includes all states)")
-	c.Flags().StringArrayVarP(&f.filters, "filter", "f", nil,
-		"Filter output: id=, name=, status=, exited=, ancestor=, label=name[=value]")
+	c.Flags().StringArrayVarP(&f.filters, "filter", "f", nil, "Filter output: id=, name=, status=, exited=, ancestor=, label=name[=value], "+
+		"before=, since=, volume=, network=, publish=, expose=, health=")
+	c.Flags().StringVar(&f.format, "format", "", "Format output by a Go template, \"table TEMPLATE\" or \"json\"")
 	return c
 }
 
+// A psRow is a container, by the names that docker's templates have.
+type psRow struct {
+	ID, Image, Command, CreatedAt, RunningFor, Ports, State, Status, Size, Names, LocalVolumes, Mounts, Networks, Labels string
+
+	labels map[string]string
+}
+
+// Label returns the value of a label.
+func (r psRow) Label(name string) string { return r.labels[name] }
+
+var psHeadings = psRow{
+	ID: "CONTAINER ID", Image: "IMAGE", Command: "COMMAND", CreatedAt: "CREATED AT", RunningFor: "CREATED", Ports: "PORTS", State: "STATE",
+	Status: "STATUS", Size: "SIZE", Names: "NAMES", LocalVolumes: "LOCAL VOLUMES", Mounts: "MOUNTS", Networks: "NETWORKS", Labels: "LABELS",
+}
+
+const psTable = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
+
 func (a *app) ps(e *engine.Engine, f *psFlags) error {
-	list, err := e.List(a.ctx)
+	q, err := filterQuery(f.filters)
 	if err != nil {
 		return err
 	}
 	if f.latest {
 		f.last = 1
 	}
-	filter, err := parseFilters(f.filters)
+	format := f.format
+	switch {
+	case f.quiet && format == "":
+		format = "{{.ID}}"
+	case format == "" || format == "table":
+		if format = psTable; f.size {
+			format += "\t{{.Size}}"
+		}
+	}
+	p, err := newFormatter(format)
 	if err != nil {
 		return err
 	}
-	all := f.all || f.last >= 0 || len(filter["status"]) > 0 || len(filter["exited"]) > 0
-	w := table(a.stdout)
-	if !f.quiet {
-		fmt.Fprintln(w, "CONTAINER ID\tIMAGE\tCOMMAND\tCREATED\tSTATUS\tPORTS\tNAMES")
+	if f.all {
+		q.Set("all", "1")
 	}
-	shown := 0
-	for _, c := range list {
-		if !all && c.State.Status != engine.Running && !c.State.Restarting || !filter.match(c) || f.last >= 0 && shown == f.last {
-			continue
-		}
-		shown++
-		id, command := c.ID, strings.Join(c.Args, " ")
-		if !f.noTrunc {
-			id, command = c.ShortID(), ellipsis(command, 20)
-		}
-		if f.quiet {
-			fmt.Fprintln(w, id)
-			continue
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s ago\t%s\t%s\t%s\n", id, c.Config.Image, strconv.Quote(command),
-			engine.Ago(time.Since(c.Created)), c.State.String(), portColumn(c), c.Name)
+	if f.size || strings.Contains(f.format, ".Size") {
+		q.Set("size", "1")
 	}
-	return w.Flush()
+	if f.last > 0 {
+		q.Set("limit", strconv.Itoa(f.last))
+	}
+	var list []container.Summary
+	if err := a.api(e).get("/containers/json", q, &list); err != nil {
+		return err
+	}
+	if f.last == 0 {
+		list = nil
+	}
+	rows := make([]any, len(list))
+	for i := range list {
+		rows[i] = newPsRow(&list[i], f.noTrunc)
+	}
+	return p.print(a.stdout, psHeadings, rows)
 }
 
-// statusWord is the word that --filter has for a state.
-func statusWord(s *engine.State) string {
-	if s.Paused {
-		return "paused"
+func newPsRow(c *container.Summary, noTrunc bool) psRow {
+	created := time.Unix(c.Created, 0)
+	r := psRow{
+		ID: c.ID, Image: c.Image, Command: c.Command, CreatedAt: created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
+		RunningFor: engine.Ago(time.Since(created)) + " ago", Ports: portColumn(c.Ports), State: string(c.State), Status: c.Status,
+		Size: units.HumanSizeWithPrecision(float64(c.SizeRw), 3), labels: c.Labels, Labels: labelColumn(c.Labels),
 	}
-	if s.Restarting {
-		return "restarting"
+	if !noTrunc {
+		r.ID, r.Command = c.ID[:min(12, len(c.ID))], ellipsis(c.Command, 20)
 	}
-	return string(s.Status)
+	r.Command = strconv.Quote(r.Command)
+	if c.SizeRootFs > 0 {
+		r.Size += " (virtual " + units.HumanSizeWithPrecision(float64(c.SizeRootFs), 3) + ")"
+	}
+	names := make([]string, len(c.Names))
+	for i, n := range c.Names {
+		names[i] = strings.TrimPrefix(n, "/")
+	}
+	r.Names = strings.Join(names, ",")
+	local := 0
+	var mounts []string
+	for _, m := range c.Mounts {
+		if m.Driver == "local" {
+			local++
+		}
+		name := cmp.Or(m.Name, m.Source)
+		if !noTrunc {
+			name = ellipsis(name, 15)
+		}
+		mounts = append(mounts, name)
+	}
+	r.LocalVolumes, r.Mounts = strconv.Itoa(local), strings.Join(mounts, ",")
+	if c.NetworkSettings != nil {
+		r.Networks = strings.Join(slices.Sorted(maps.Keys(c.NetworkSettings.Networks)), ",")
+	}
+	return r
+}
+
+// labelColumn lists labels.
+func labelColumn(labels map[string]string) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(labels)) {
+		all = append(all, name+"="+labels[name])
+	}
+	return strings.Join(all, ",")
+}
+
+// portColumn lists ports, those that follow each other as ranges.
+func portColumn(ports []container.PortSummary) string {
+	ports = slices.Clone(ports)
+	slices.SortStableFunc(ports, func(a, b container.PortSummary) int {
+		return cmp.Or(cmp.Compare(a.Type, b.Type), a.IP.Compare(b.IP), cmp.Compare(a.PrivatePort, b.PrivatePort), cmp.Compare(a.PublicPort, b.PublicPort))
+	})
+	var all []string
+	for len(ports) > 0 {
+		first, n := ports[0], 1
+		for ; n < len(ports); n++ {
+			p, step := ports[n], uint16(n)
+			if p.Type != first.Type || p.IP != first.IP || p.PrivatePort != first.PrivatePort+step ||
+				p.PublicPort != first.PublicPort && p.PublicPort != first.PublicPort+step || (p.PublicPort == first.PublicPort) != (first.PublicPort == 0) {
+				break
+			}
+		}
+		text := span(first.PrivatePort, n) + "/" + first.Type
+		if first.PublicPort != 0 {
+			text = joinHostPort(first.IP, span(first.PublicPort, n)) + "->" + text
+		}
+		all = append(all, text)
+		ports = ports[n:]
+	}
+	return strings.Join(all, ", ")
+}
+
+func span(first uint16, n int) string {
+	if n == 1 {
+		return fmt.Sprint(first)
+	}
+	return fmt.Sprintf("%d-%d", first, int(first)+n-1)
+}
+
+func joinHostPort(a netip.Addr, port string) string {
+	switch {
+	case !a.IsValid():
+		return port
+	case a.Is6():
+		return "[" + a.String() + "]:" + port
+	}
+	return a.String() + ":" + port
 }
 
 // ellipsis cuts s to n characters.
@@ -98,53 +210,4 @@ func ellipsis(s string, n int) string {
 		return string(r[:n-1]) + "…"
 	}
 	return s
-}
-
-// filters are the values wanted, by key. A container fits if for each key one of the values does.
-type filters map[string][]string
-
-func parseFilters(specs []string) (filters, error) {
-	f := make(filters)
-	for _, s := range specs {
-		key, value, ok := strings.Cut(s, "=")
-		if !ok {
-			return nil, fmt.Errorf("invalid filter '%s': it must be of the form key=value", s)
-		}
-		switch key {
-		case "id", "name", "status", "exited", "ancestor", "label":
-			f[key] = append(f[key], value)
-		default:
-			return nil, fmt.Errorf("invalid filter '%s'", key)
-		}
-	}
-	return f, nil
-}
-
-func (f filters) match(c *engine.Container) bool {
-	for key, values := range f {
-		fits := false
-		for _, v := range values {
-			switch key {
-			case "id":
-				fits = fits || strings.HasPrefix(c.ID, v)
-			case "name":
-				fits = fits || strings.Contains(c.Name, strings.TrimPrefix(v, "/"))
-			case "status":
-				fits = fits || statusWord(&c.State) == v
-			case "exited":
-				fits = fits || c.State.Status == engine.Exited && strconv.Itoa(c.State.ExitCode) == v
-			case "ancestor":
-				fits = fits || c.Config.Image == v || familiar(c.Config.Image) == familiar(v) ||
-					strings.HasPrefix(c.ImageID.Encoded(), v)
-			case "label":
-				name, value, ok := strings.Cut(v, "=")
-				have, there := c.Labels[name]
-				fits = fits || there && (!ok || have == value)
-			}
-		}
-		if !fits {
-			return false
-		}
-	}
-	return true
 }

@@ -14,7 +14,7 @@ func (a *app) systemCommand() *cobra.Command {
 		Use: "system", Short: "Manage all of it", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.systemDFCommand())
+	c.AddCommand(a.systemDFCommand(), a.eventsCommand(), a.infoCommand(), a.systemPruneCommand())
 	return c
 }
 

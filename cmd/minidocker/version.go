@@ -1,46 +1,86 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"runtime"
 	"runtime/debug"
 
+	"github.com/moby/moby/api/types/system"
 	"github.com/spf13/cobra"
 
+	"github.com/caisson-engine/caisson/dockerapi"
 	"github.com/caisson-engine/caisson/engine"
 )
 
+// A versions is what version's templates have.
+type versions struct {
+	Client struct {
+		Version              string
+		APIVersion           string `json:"ApiVersion"`
+		GoVersion, GitCommit string
+		Os, Arch             string
+	}
+	Server *system.VersionResponse
+}
+
 func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var format string
+	c := &cobra.Command{
 		Use:   "version",
 		Short: "Show the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			version, commit := "unknown", "unknown"
+			var v versions
+			c := &v.Client
+			c.Version, c.GitCommit, c.APIVersion = "unknown", "unknown", dockerapi.MaxVersion
+			c.GoVersion, c.Os, c.Arch = runtime.Version(), runtime.GOOS, runtime.GOARCH
 			if b, ok := debug.ReadBuildInfo(); ok {
-				version = b.Main.Version
+				c.Version = b.Main.Version
 				for _, s := range b.Settings {
 					if s.Key == "vcs.revision" {
-						commit = s.Value
+						c.GitCommit = s.Value
 					}
 				}
 			}
-			say(a.stdout, "minidocker, of the container engine caisson")
-			say(a.stdout, " Version:           %s", version)
-			say(a.stdout, " Go version:        %s", runtime.Version())
-			say(a.stdout, " Git commit:        %s", commit)
-			say(a.stdout, " OS/Arch:           %s/%s", runtime.GOOS, runtime.GOARCH)
-			return nil
+			if format == "" {
+				say(a.stdout, "minidocker, of the container engine caisson")
+				say(a.stdout, " Version:           %s", c.Version)
+				say(a.stdout, " API version:       %s", c.APIVersion)
+				say(a.stdout, " Go version:        %s", c.GoVersion)
+				say(a.stdout, " Git commit:        %s", c.GitCommit)
+				say(a.stdout, " OS/Arch:           %s/%s", c.Os, c.Arch)
+				return nil
+			}
+			p, err := newFormatter(format)
+			if err != nil {
+				return err
+			}
+			if err := a.api(nil).get("/version", nil, &v.Server); err != nil { // it asks nothing of an engine
+				return err
+			}
+			return p.print(a.stdout, nil, []any{v})
 		},
 	}
+	c.Flags().StringVarP(&format, "format", "f", "", "Format output by a Go template, or \"json\"")
+	return c
 }
 
 func (a *app) infoCommand() *cobra.Command {
-	return &cobra.Command{
+	var format string
+	c := &cobra.Command{
 		Use:   "info",
 		Short: "Show what the engine holds and what it runs on",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
+				if format != "" {
+					d := &document{typed: &system.Info{}}
+					if err := a.api(e).get("/info", nil, &d.raw); err != nil {
+						return err
+					}
+					return errors.Join(json.Unmarshal(d.raw, d.typed), a.printDocuments(format, []document{*d}))
+				}
 				i, err := e.Info(a.ctx)
 				if err != nil {
 					return err
@@ -71,4 +111,6 @@ func (a *app) infoCommand() *cobra.Command {
 			})
 		},
 	}
+	c.Flags().StringVarP(&format, "format", "f", "", "Format output of the API's document by a Go template, or \"json\"")
+	return c
 }
