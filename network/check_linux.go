@@ -72,7 +72,7 @@ func (s *Store) checkNetwork(n *Network) (used bool, err error) {
 	if s.o.UserMode == nil && n.Driver == Bridge {
 		errs = append(errs, checkLeaves(n, all, links))
 	}
-	return len(all) > 0, errors.Join(errs...)
+	return n.Driver == Bridge && len(all) > 0, errors.Join(errs...)
 }
 
 // checkRules compares the rules and the elements with what they should be.
@@ -148,10 +148,15 @@ func (s *Store) Repair(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("repair networks: %w", err)
 	}
-	if s.checkRules() == nil {
-		return nil
+	idle, err := s.idle()
+	switch {
+	case err != nil:
+	case idle:
+		err = s.dropTables(h)
+	case s.checkRules() != nil:
+		err = h.rules.restore(s)
 	}
-	if err := h.rules.restore(s); err != nil {
+	if err != nil {
 		return fmt.Errorf("repair networks: %w", err)
 	}
 	return nil

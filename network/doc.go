@@ -13,7 +13,7 @@
 // # What the host gets
 //
 // A network's bridge is there while something is attached to it, and so are the network's entries in two nftables tables,
-// one of family inet and one of family bridge. A container costs elements of their sets and maps, never a rule, and one
+// one of family inet and one of family bridge. The tables go when the last store of the folder is closed that finds nothing attached. A container costs elements of their sets and maps, never a rule, and one
 // transaction. Nobody else's tables are touched. When somebody flushed ours, the next change restores them; [Store.Check]
 // says so before, and [Store.Repair] does it at once.
 //
@@ -58,6 +58,7 @@
 //
 //	.lock                           locked while networks or endpoints are changed
 //	.guarded.json                   the interfaces above
+//	.tables                         empty: the nftables tables were made
 //	<name>/network.json             a network
 //	<name>/endpoints/<id>.json      what is attached to it
 //	.tmp/                           networks half made or half deleted

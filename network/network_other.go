@@ -53,6 +53,9 @@ func (s *Store) Prune(context.Context, *PruneOptions) ([]Network, error) {
 // Check returns errors.ErrUnsupported on this system.
 func (s *Store) Check(context.Context) error { return errors.ErrUnsupported }
 
+// Release returns errors.ErrUnsupported on this system.
+func (s *Store) Release(context.Context, string) error { return errors.ErrUnsupported }
+
 // Repair returns errors.ErrUnsupported on this system.
 func (s *Store) Repair(context.Context) error { return errors.ErrUnsupported }
 

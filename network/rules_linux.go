@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/google/nftables"
@@ -103,6 +104,22 @@ func (r *rules) change(s *Store, edits []edit) error {
 	}
 	if after := r.generation(); len(edits) == 0 && after == before || after == before+1 {
 		r.last = after
+	}
+	return nil
+}
+
+// drop deletes both tables with all that is in them, in one transaction, whether they are there or not.
+func (r *rules) drop() error {
+	r.last = 0
+	err := r.transact(func(conn *nftables.Conn) error {
+		for _, t := range r.tables() {
+			conn.AddTable(t.table) // one that is not there cannot be deleted
+			conn.DelTable(t.table)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("delete nftables tables: %w", explain(err, "nf_tables"))
 	}
 	return nil
 }
@@ -208,6 +225,9 @@ func (r *rules) restore(s *Store) error {
 		return err
 	}
 	edits = append(edits, additions(elements)...)
+	if err := os.WriteFile(s.path(tablesName), nil, 0o600); err != nil {
+		return err
+	}
 	err = r.transact(func(conn *nftables.Conn) error {
 		for _, t := range r.tables() {
 			if err := r.make(conn, &t); err != nil {

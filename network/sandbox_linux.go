@@ -246,27 +246,7 @@ func (x *index) of(sandbox string) *Endpoint {
 }
 
 // Endpoints returns what is attached to the sandbox, by whomever, in the order of attaching.
-func (b *Sandbox) Endpoints() ([]Endpoint, error) {
-	names, err := b.s.docs.Names()
-	if err != nil {
-		return nil, err
-	}
-	var all []Endpoint
-	for _, name := range names {
-		x, err := b.s.index(name)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("network %s: %w", name, err)
-		}
-		if e := x.of(b.o.ID); e != nil {
-			all = append(all, *e)
-		}
-	}
-	slices.SortStableFunc(all, func(a, b Endpoint) int { return a.Created.Compare(b.Created) })
-	return all, nil
-}
+func (b *Sandbox) Endpoints() ([]Endpoint, error) { return b.s.endpointsOf(b.o.ID) }
 
 // Forget gives back what this value holds, and leaves attached what is, by whomever: for a sandbox that another process
 // serves. Ports that this value published are published no more.

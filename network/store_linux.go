@@ -104,13 +104,16 @@ func Open(dir string, o *Options) (*Store, error) {
 }
 
 // Close gives back what the store holds of the machine. Networks and what is attached stay as they are, but nothing can be
-// changed by this value or its sandboxes any more: close those before.
+// changed by this value or its sandboxes any more: close those before. Where nothing is attached the nftables tables go.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
 	s.closed = true
 	s.closeParameters()
-	err := s.closeAuditor()
+	err := errors.Join(s.closeAuditor(), s.leave())
 	if s.host != nil {
 		err = errors.Join(err, s.host.close())
 		s.host = nil
