@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,4 +117,32 @@ func TestNetworksKilled(t *testing.T) {
 		require.Equal(t, []string{"lo"}, names)
 		return nil
 	}))
+}
+
+// TestNetworksReleased: who notices that a container has ended that nobody served takes its networks back at once.
+func TestNetworksReleased(t *testing.T) {
+	e := newEngine(t)
+	require.NoError(t, onHost(e, func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644) }))
+	taken := []network.Port{{Host: 8080, Container: 80}}
+	c := detached(t, e, &Config{Ports: taken}, "cat /nosuch; exec sleep 600")
+	require.False(t, c.State.Supervised)
+	all, err := e.Networks().Endpoints(defaultNetwork)
+	require.NoError(t, err)
+	require.Len(t, all, 1)
+	require.NoError(t, e.Kill(t.Context(), c.ID, syscall.SIGKILL))
+	_, err = e.WaitFor(t.Context(), c.ID)
+	require.NoError(t, err)
+	all, err = e.Networks().Endpoints(defaultNetwork)
+	require.NoError(t, err)
+	require.Empty(t, all)
+	require.NoError(t, e.Networks().Check(t.Context()))
+	require.NoError(t, onHost(e, func() error {
+		links, err := netlink.LinkList()
+		require.NoError(t, err)
+		require.Len(t, links, 1, "loopback")
+		return nil
+	}))
+	reserved, err := e.Networks().Reserve(taken)
+	require.NoError(t, err)
+	reserved.Close()
 }

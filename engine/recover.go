@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/caisson-engine/caisson/internal/durable"
@@ -106,11 +107,8 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 	if err := e.killInit(c); err != nil {
 		e.log.Warn("left-over process", "id", c.ID, "pid", c.State.Pid, "error", err)
 	}
-	c.Endpoints = nil // the next Open of the networks takes them back
-	if c.State.Supervised {
-		if err := e.letGo(ctx, c.ID); err != nil {
-			e.log.Warn("networks", "id", c.ID, "error", err)
-		}
+	if err := e.releaseNetworks(ctx, c); err != nil {
+		e.log.Warn("networks", "id", c.ID, "error", err) // the next Open takes back what is left
 	}
 	state := State{
 		Status: Exited, ExitCode: 137, Started: c.State.Started, Finished: time.Now().UTC(),
@@ -144,6 +142,18 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 		e.deleteLater(left)
 	}
 	return nil
+}
+
+// releaseNetworks takes back what a container that has ended is attached to: by who serves it, if there is one.
+func (e *Engine) releaseNetworks(ctx context.Context, c *Container) (err error) {
+	c.Endpoints = nil
+	if c.State.Supervised {
+		err = e.letGo(ctx, c.ID)
+	}
+	if c.sharesNetwork() {
+		return err
+	}
+	return errors.Join(err, e.networks.Release(ctx, c.ID))
 }
 
 // killInit kills the container's first process if it still lives: the guardian has most likely done so.
@@ -189,11 +199,11 @@ func removeCgroups(dirs []string) {
 	}
 	slices.SortFunc(dirs, func(a, b string) int { return len(b) - len(a) })
 	for _, dir := range dirs {
-		for range 20 {
-			if err := os.Remove(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+		for range 400 {
+			if err := os.Remove(dir); err == nil || !errors.Is(err, syscall.EBUSY) {
 				break
 			}
-			time.Sleep(5 * time.Millisecond) // its last process is being reaped
+			time.Sleep(5 * time.Millisecond) // its last process is ending, which takes a while on a busy machine
 		}
 	}
 }
