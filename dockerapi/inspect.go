@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/moby/moby/api/types/container"
@@ -61,9 +62,13 @@ func (s *Server) inspectContainer(w http.ResponseWriter, r *http.Request) error 
 // inspect translates what is known of a container.
 func (s *Server) inspect(c *engine.Container) *inspection {
 	dir := filepath.Join(s.Engine.Root(), "containers", c.ID)
+	etc := dir
+	if id, ok := strings.CutPrefix(c.Config.Network, "container:"); ok {
+		etc = filepath.Join(s.Engine.Root(), "containers", id)
+	}
 	i := &container.InspectResponse{
 		ID: c.ID, Created: c.Created.Format(time.RFC3339Nano), Image: c.ImageID.String(), Name: "/" + c.Name, RestartCount: c.RestartCount,
-		ResolvConfPath: filepath.Join(dir, "resolv.conf"), HostnamePath: filepath.Join(dir, "hostname"), HostsPath: filepath.Join(dir, "hosts"),
+		ResolvConfPath: filepath.Join(etc, "resolv.conf"), HostnamePath: filepath.Join(etc, "hostname"), HostsPath: filepath.Join(etc, "hosts"),
 		Driver: "overlay", Platform: "linux", MountLabel: c.Config.MountLabel, ProcessLabel: c.Config.SELinux, AppArmorProfile: c.Config.AppArmor,
 		ExecIDs: s.execs.of(c.ID), HostConfig: hostConfigOf(c), Config: configOfContainer(c), State: stateOf(&c.State), Args: []string{},
 		GraphDriver: &storage.DriverData{Name: "overlay", Data: map[string]string{"UpperDir": filepath.Join(dir, "upper"), "WorkDir": filepath.Join(dir, "work")}},

@@ -50,7 +50,7 @@ func (c closer) Close() error { return c() }
 // build translates the record into a container in r.root.
 func (r *Run) build(ctx context.Context) (*container.Container, error) {
 	return r.record.build(r.root, &sources{
-		etc:    r.e.path(r.record.ID),
+		etc:    r.e.etcOf(r.record),
 		parent: r.e.cgroupParent(),
 		volume: func(m *Mount) (volume.Volume, error) { return r.useVolume(ctx, m) },
 		image:  func(m *Mount) (*namespace.Root, error) { return r.useImage(ctx, m) },

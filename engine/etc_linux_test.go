@@ -140,3 +140,42 @@ func TestEtcOfHostileImage(t *testing.T) {
 	_, err := e.Run(t.Context(), &Config{Image: image, Command: cat, AutoRemove: true}, &StartOptions{Stdout: io.Discard})
 	require.ErrorContains(t, err, "/etc/hosts")
 }
+
+// TestEtcOfSharedNetwork: a container that shares another one's network has that one's name and files, which follow what it is connected
+// to, and so has one that shares the network of the second.
+func TestEtcOfSharedNetwork(t *testing.T) {
+	e := newEngine(t)
+	image := pullBusybox(t, e)
+	first := detached(t, e, &Config{Image: image, Name: "first", Hostname: "box"}, "exec sleep 600")
+	second := detached(t, e, &Config{Image: image, Name: "second", Network: "container:first"}, "exec sleep 600")
+	third := detached(t, e, &Config{Image: image, Name: "third", Network: "container:second"}, "exec sleep 600")
+	_, err := e.CreateNetwork(t.Context(), "late", nil)
+	require.NoError(t, err)
+	etc := func(c *Container, name string) string {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/etc/%s", mustInspect(t, e, c).State.Pid, name))
+		require.NoError(t, err)
+		return string(b)
+	}
+	same := func() {
+		t.Helper()
+		for _, name := range []string{"hosts", "hostname", "resolv.conf"} {
+			require.Equal(t, etc(first, name), etc(second, name))
+			require.Equal(t, etc(first, name), etc(third, name))
+		}
+	}
+	same()
+	require.Contains(t, etc(second, "hosts"), "172.17.0.2\tbox\n")
+	require.NoError(t, e.Connect(t.Context(), "first", &Connection{Network: "late"}))
+	same()
+	require.Contains(t, etc(third, "hosts"), "172.18.0.2\tbox\n")
+	require.NoError(t, e.Disconnect(t.Context(), "first", "bridge"))
+	same()
+	require.NotContains(t, etc(third, "hosts"), "172.17.0.2")
+	require.Equal(t, "box", second.Hostname)
+	require.Contains(t, mustInspect(t, e, third).Env, "HOSTNAME=box")
+	for _, c := range []*Container{third, second, first} {
+		require.NoError(t, e.Remove(t.Context(), c.ID, &RemoveOptions{Force: true}))
+	}
+	_, err = e.Create(t.Context(), &Config{Image: image, Network: "container:first"})
+	require.ErrorContains(t, err, "No such container")
+}

@@ -51,7 +51,12 @@ func (e *Engine) prepareNetwork(ctx context.Context, c *Container, exposed map[s
 			if err != nil {
 				return err
 			}
+			other, err := e.load(ctx, id)
+			if err != nil {
+				return err
+			}
 			cfg.Network = "container:" + id
+			c.Hostname = other.Hostname // the same machine to others
 			if cfg.Hostname != "" || len(cfg.DNS)+len(cfg.ExtraHosts) > 0 {
 				return invalid("conflicting options: hostname, dns or extra hosts and the network mode %s", mode)
 			}
@@ -166,13 +171,6 @@ func (r *Run) joinNetwork(ctx context.Context, to *namespace.Namespace) error {
 	}
 	_ = p.Release()
 	to.Join = ns
-	// The same machine to others, so the same files.
-	for _, name := range []string{"hosts", "resolv.conf", "hostname"} {
-		text := hostFile(r.e.path(other.ID, name), "")
-		if err := writePlain(r.e.path(r.record.ID, name), text); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 

@@ -120,6 +120,27 @@ func (rec *Container) extraHosts() string {
 	return b.String()
 }
 
+// etcOf is the folder of the files that are bound into a container's /etc: those of the container whose network it shares, which follow
+// what that one is connected to.
+func (e *Engine) etcOf(rec *Container) string {
+	id := rec.ID
+	for range maxSharers {
+		next, ok := strings.CutPrefix(rec.Config.Network, "container:")
+		if !ok {
+			break
+		}
+		id = next
+		var err error
+		if rec, err = readRecord(e.path(id)); err != nil {
+			break // it is gone: the start says so
+		}
+	}
+	return e.path(id)
+}
+
+// maxSharers bounds how far etcOf goes: each container was made after the one whose network it shares.
+const maxSharers = 100
+
 // writeHosts writes the file anew in its place: it is bound into the container already.
 func (rec *Container) writeHosts(dir string) error {
 	return writePlain(filepath.Join(dir, "hosts"), rec.hosts())
