@@ -86,7 +86,7 @@ func addConfig(c *engine.Config, from *container.Config) error {
 // addHostConfig translates what is the host's, but for what has a function of its own.
 func addHostConfig(c *engine.Config, h *container.HostConfig) error {
 	if err := refuse("HostConfig", map[string]bool{
-		"Annotations": len(h.Annotations) > 0, "Cgroup": h.Cgroup != "", "Links": len(h.Links) > 0, "StorageOpt": len(h.StorageOpt) > 0,
+		"Annotations": len(h.Annotations) > 0, "Cgroup": h.Cgroup != "", "StorageOpt": len(h.StorageOpt) > 0,
 		"Umask": h.Umask != nil, "Isolation": !h.Isolation.IsDefault(), "LogConfig.Config": len(h.LogConfig.Config) > 0,
 		"LogConfig.Type: " + h.LogConfig.Type: h.LogConfig.Type != "" && h.LogConfig.Type != "json-file",
 		"Runtime: " + h.Runtime:               h.Runtime != "" && h.Runtime != runtimeName,
@@ -96,6 +96,7 @@ func addHostConfig(c *engine.Config, h *container.HostConfig) error {
 	}
 	c.RestartPolicy = engine.RestartPolicy{Name: string(h.RestartPolicy.Name), MaximumRetryCount: h.RestartPolicy.MaximumRetryCount}
 	c.AutoRemove, c.VolumesFrom, c.Groups = h.AutoRemove, h.VolumesFrom, h.GroupAdd
+	c.Links = h.Links
 	c.DNS, c.DNSSearch, c.DNSOptions, c.ExtraHosts = h.DNS, h.DNSSearch, h.DNSOptions, h.ExtraHosts
 	c.PublishAll, c.ReadOnlyRoot, c.ShmSize, c.Sysctls = h.PublishAllPorts, h.ReadonlyRootfs, h.ShmSize, h.Sysctls
 	c.Init = h.Init != nil && *h.Init
@@ -291,7 +292,7 @@ func (s *Server) addNetworks(c *engine.Config, b *createBody, h *container.HostC
 	}
 	if alone {
 		for name := range given {
-			if name != "bridge" || given[name] != nil && (len(given[name].Aliases) > 0 || given[name].IPAMConfig != nil) {
+			if name != "bridge" || given[name] != nil && (len(given[name].Aliases)+len(given[name].Links) > 0 || given[name].IPAMConfig != nil) {
 				return badRequest("conflicting options: network %s and the network mode %s", name, mode)
 			}
 		}
@@ -338,11 +339,11 @@ func connectionOf(name string, e *apinetwork.EndpointSettings) (*engine.Connecti
 	}
 	ipam := e.IPAMConfig
 	if err := refuse("EndpointSettings", map[string]bool{
-		"Links": len(e.Links) > 0, "DriverOpts": len(e.DriverOpts) > 0, "IPAMConfig.LinkLocalIPs": ipam != nil && len(ipam.LinkLocalIPs) > 0,
+		"DriverOpts": len(e.DriverOpts) > 0, "IPAMConfig.LinkLocalIPs": ipam != nil && len(ipam.LinkLocalIPs) > 0,
 	}); err != nil {
 		return nil, err
 	}
-	at.Aliases, at.GatewayPriority = e.Aliases, e.GwPriority
+	at.Aliases, at.Links, at.GatewayPriority = e.Aliases, e.Links, e.GwPriority
 	if ipam != nil {
 		at.IPv4, at.IPv6 = ipam.IPv4Address, ipam.IPv6Address
 	}

@@ -216,7 +216,7 @@ func TestConfigBack(t *testing.T) {
 	}
 	c, err := s.configOf(&createBody{CreateRequest: container.CreateRequest{Config: cfg, HostConfig: h}})
 	require.NoError(t, err)
-	made := &engine.Container{Config: *c, Hostname: c.Hostname, User: c.User, Env: c.Env, Dir: c.Dir, Labels: c.Labels}
-	require.Equal(t, h, hostConfigOf(made))
+	made := &engine.Container{Config: *c, Hostname: c.Hostname, User: c.User, Env: c.Env, Dir: c.Dir, Labels: c.Labels, Exposed: c.Expose}
+	require.Equal(t, h, s.hostConfigOf(made))
 	require.Equal(t, cfg, configOfContainer(made))
 }

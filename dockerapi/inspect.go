@@ -70,7 +70,7 @@ func (s *Server) inspect(c *engine.Container) *inspection {
 		ID: c.ID, Created: c.Created.Format(time.RFC3339Nano), Image: c.ImageID.String(), Name: "/" + c.Name, RestartCount: c.RestartCount,
 		ResolvConfPath: filepath.Join(etc, "resolv.conf"), HostnamePath: filepath.Join(etc, "hostname"), HostsPath: filepath.Join(etc, "hosts"),
 		Driver: "overlay", Platform: "linux", MountLabel: c.Config.MountLabel, ProcessLabel: c.Config.SELinux, AppArmorProfile: c.Config.AppArmor,
-		ExecIDs: s.execs.of(c.ID), HostConfig: hostConfigOf(c), Config: configOfContainer(c), State: stateOf(&c.State), Args: []string{},
+		ExecIDs: s.execs.of(c.ID), HostConfig: s.hostConfigOf(c), Config: configOfContainer(c), State: stateOf(&c.State), Args: []string{},
 		GraphDriver: &storage.DriverData{Name: "overlay", Data: map[string]string{"UpperDir": filepath.Join(dir, "upper"), "WorkDir": filepath.Join(dir, "work")}},
 	}
 	if len(c.Args) > 0 {
@@ -119,7 +119,7 @@ func (s *Server) endpoints(c *engine.Container) map[string]*apinetwork.EndpointS
 	all := make(map[string]*apinetwork.EndpointSettings)
 	for i := range c.Networks {
 		at := &c.Networks[i]
-		e := &apinetwork.EndpointSettings{Aliases: at.Aliases, GwPriority: at.GatewayPriority, DNSNames: append([]string{c.Name, c.ShortID()}, at.Aliases...)}
+		e := &apinetwork.EndpointSettings{Aliases: at.Aliases, Links: at.Links, GwPriority: at.GatewayPriority, DNSNames: append([]string{c.Name, c.ShortID()}, at.Aliases...)}
 		if at.IPv4.IsValid() || at.IPv6.IsValid() {
 			e.IPAMConfig = &apinetwork.EndpointIPAMConfig{IPv4Address: at.IPv4, IPv6Address: at.IPv6}
 		}
@@ -162,9 +162,6 @@ func fillEndpoint(e *apinetwork.EndpointSettings, end *network.Endpoint, n *netw
 
 // published are the ports that are bound, each address of the host that they are bound at by itself.
 func published(c *engine.Container) (all []network.Port) {
-	if c.State.Status != engine.Running {
-		return nil
-	}
 	for i := range c.Endpoints {
 		for _, p := range c.Endpoints[i].Ports {
 			p.Protocol = cmp.Or(p.Protocol, "tcp")
@@ -183,7 +180,10 @@ func published(c *engine.Container) (all []network.Port) {
 
 func portMap(c *engine.Container) apinetwork.PortMap {
 	all := make(apinetwork.PortMap)
-	for _, spec := range c.Config.Expose {
+	if c.State.Status != engine.Running {
+		return all
+	}
+	for _, spec := range c.Exposed {
 		if p, err := apinetwork.ParsePort(spec); err == nil {
 			all[p] = nil
 		}

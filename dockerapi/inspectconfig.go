@@ -34,7 +34,7 @@ func configOfContainer(c *engine.Container) *container.Config {
 	if to.Labels == nil {
 		to.Labels = map[string]string{}
 	}
-	for _, spec := range cfg.Expose {
+	for _, spec := range c.Exposed {
 		if p, err := apinetwork.ParsePort(spec); err == nil {
 			if to.ExposedPorts == nil {
 				to.ExposedPorts = make(apinetwork.PortSet)
@@ -51,7 +51,7 @@ func configOfContainer(c *engine.Container) *container.Config {
 }
 
 // hostConfigOf is the reverse of configOf.
-func hostConfigOf(c *engine.Container) *container.HostConfig {
+func (s *Server) hostConfigOf(c *engine.Container) *container.HostConfig {
 	cfg := &c.Config
 	h := &container.HostConfig{
 		LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{}}, NetworkMode: container.NetworkMode(cfg.Network),
@@ -89,6 +89,7 @@ func hostConfigOf(c *engine.Container) *container.HostConfig {
 	for i := range cfg.Mounts {
 		addMountTo(h, &cfg.Mounts[i])
 	}
+	h.Links = s.linksOf(c)
 	h.Resources = resourcesOf(cfg)
 	return h
 }

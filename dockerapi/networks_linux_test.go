@@ -75,7 +75,7 @@ func TestDockerNetworks(t *testing.T) {
 	run, err := p.e.Start(t.Context(), web.ID, &engine.StartOptions{Detach: true})
 	require.NoError(t, err)
 	require.NoError(t, run.Leave())
-	require.Contains(t, p.fails(1, "network", "connect", "--link", "x:y", "front", "web"), "not implemented: EndpointSettings.Links")
+	require.Contains(t, p.fails(1, "network", "connect", "--link", "x:a/..", "front", "web"), "bad format for links: x:a/..")
 	require.Contains(t, p.fails(1, "network", "connect", "--ip", "10.77.0.129", "front", "web"), "is reserved")
 	p.docker("network", "connect", "--ip", "10.77.0.20", "--alias", "www", id[:12], "web")
 	require.Contains(t, p.fails(1, "network", "connect", "front", "web"), "endpoint with name web already exists in network front")

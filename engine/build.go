@@ -84,7 +84,7 @@ func (rec *Container) build(root *namespace.Root, s *sources) (*container.Contai
 func (rec *Container) container(root *namespace.Root) (*container.Container, error) {
 	cfg := &rec.Config
 	c := container.New(root, rec.Args...)
-	c.Env, c.Dir, c.User, c.Groups = rec.Env, rec.Dir, rec.User, cfg.Groups
+	c.Env, c.Dir, c.User, c.Groups = slices.Concat(rec.LinkEnv, rec.Env), rec.Dir, rec.User, cfg.Groups
 	c.TTY, c.StopSignal = cfg.TTY, syscall.Signal(rec.StopSignal)
 	c.Hostname, c.ReadOnlyRoot, c.ShmSize = rec.Hostname, cfg.ReadOnlyRoot, cfg.ShmSize
 	c.Namespaces.Network.Host = cfg.Network == "host"

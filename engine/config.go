@@ -62,7 +62,11 @@ type Config struct {
 	// Networks are what the container is connected to, in place of the network that Network names, with the settings of
 	// each.
 	Networks []Connection `json:",omitempty"`
-	// Ports are published on the host, by the first of the networks. See [network.ParsePorts].
+	// Links are containers that this one calls by another name besides theirs, "container:alias", or by theirs, "container": see
+	// [Connection].Links. They must be there, and hold on all networks that both are on. On the network "bridge" the command is told of those
+	// that run by its environment, as Docker tells it: ALIAS_PORT and so on.
+	Links []string `json:",omitempty"`
+	// Ports are published on the host, by the first of the networks that publishes any: no internal one. See [network.ParsePorts].
 	Ports []network.Port `json:",omitempty"`
 	// Expose are ports, "80" or "53/udp", that PublishAll publishes besides those that the image exposes, on free ports of
 	// the host.

@@ -39,8 +39,12 @@ type Container struct {
 	User       string
 	Hostname   string
 	StopSignal int
-	Labels     map[string]string `json:",omitempty"`
-	Mounts     []Mount           `json:",omitempty"`
+	// Exposed are the ports that the image or Config exposes or publishes: "80/tcp".
+	Exposed []string `json:",omitempty"`
+	// LinkEnv is what its Links added to Env at its last start.
+	LinkEnv []string          `json:",omitempty"`
+	Labels  map[string]string `json:",omitempty"`
+	Mounts  []Mount           `json:",omitempty"`
 	// AnonymousVolumes were made for this container and go with it.
 	AnonymousVolumes []string `json:",omitempty"`
 	// UIDMappings and GIDMappings are those of its user namespace, if it has one of its own: see [Isolation].UserMode.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -25,6 +26,8 @@ type Connection struct {
 	Network string
 	// Aliases are names that the container has there besides its own and the first twelve digits of its ID.
 	Aliases []string `json:",omitempty"`
+	// Links are names that this container alone calls others on the network by, "name:alias". They need not be there yet.
+	Links []string `json:",omitempty"`
 	// IPv4 and IPv6 are addresses of the network's subnets. The zero value means any that is free.
 	IPv4 netip.Addr `json:",omitzero"`
 	IPv6 netip.Addr `json:",omitzero"`
@@ -41,10 +44,16 @@ func (e *Engine) prepareNetwork(ctx context.Context, c *Container, exposed map[s
 	if mode == "default" {
 		mode = defaultNetwork
 	}
+	if err := e.resolveLinks(cfg); err != nil {
+		return err
+	}
+	if err := c.expose(exposed); err != nil {
+		return err
+	}
 	other := mode == "none" || mode == "host" || strings.HasPrefix(mode, "container:")
 	if other {
-		if len(cfg.Networks) > 0 || len(cfg.Ports) > 0 || cfg.PublishAll {
-			return invalid("conflicting options: networks or published ports and the network mode %s", mode)
+		if len(cfg.Networks) > 0 || len(cfg.Ports) > 0 || cfg.PublishAll || len(cfg.Links) > 0 {
+			return invalid("conflicting options: networks, published ports or links and the network mode %s", mode)
 		}
 		if ref, ok := strings.CutPrefix(mode, "container:"); ok {
 			id, err := e.resolve(ref)
@@ -79,13 +88,20 @@ func (e *Engine) prepareNetwork(ctx context.Context, c *Container, exposed map[s
 			}
 			c.Networks[i].Network = n.Name
 		}
-		if _, err := at.mac(); err != nil {
+		if err := at.check(); err != nil {
 			return err
 		}
 	}
 	cfg.Network = c.Networks[0].Network
-	var err error
-	c.Ports, err = c.ports(exposed)
+	return nil
+}
+
+// check refuses what is not written as it should be.
+func (at *Connection) check() error {
+	_, err := at.mac()
+	if err == nil {
+		_, err = linksOf(at.Links)
+	}
 	return err
 }
 
@@ -100,38 +116,46 @@ func (at *Connection) mac() (net.HardwareAddr, error) {
 	return mac, nil
 }
 
-// ports are those that are asked for, and with PublishAll those that are exposed.
-func (c *Container) ports(exposed map[string]struct{}) ([]network.Port, error) {
-	all := slices.Clone(c.Config.Ports)
-	if !c.Config.PublishAll {
-		return all, nil
-	}
-	specs := slices.Clone(c.Config.Expose)
-	for spec := range exposed {
-		specs = append(specs, spec)
-	}
-	slices.Sort(specs)
-	for _, spec := range slices.Compact(specs) {
-		if strings.Contains(spec, ":") {
-			return nil, invalid("invalid exposed port: %s", spec)
-		}
+// expose works out the ports that a container exposes, and those that are published: what is asked for, and with PublishAll all that are
+// exposed.
+func (c *Container) expose(image map[string]struct{}) error {
+	var exposed []network.Port
+	for _, spec := range slices.Concat(c.Config.Expose, slices.Collect(maps.Keys(image))) {
 		ports, err := network.ParsePorts(spec)
-		if err != nil {
-			return nil, invalid("invalid exposed port: %v", err)
-		}
-		for _, p := range ports {
-			same := func(o network.Port) bool { return o.Container == p.Container && o.Protocol == p.Protocol }
-			if !slices.ContainsFunc(all, same) {
-				all = append(all, p)
-			}
+		if err == nil && !strings.Contains(spec, ":") {
+			exposed = append(exposed, ports...)
+		} else if _, images := image[spec]; !images || c.Config.PublishAll {
+			return invalid("invalid exposed port: %s", spec)
 		}
 	}
-	return all, nil
+	c.Ports = slices.Clone(c.Config.Ports)
+	exposed = append(exposed, c.Ports...)
+	slices.SortFunc(exposed, func(a, b network.Port) int {
+		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Protocol, b.Protocol))
+	})
+	for _, p := range exposed {
+		text := fmt.Sprintf("%d/%s", p.Container, cmp.Or(p.Protocol, "tcp"))
+		if slices.Contains(c.Exposed, text) {
+			continue
+		}
+		c.Exposed = append(c.Exposed, text)
+		same := func(o network.Port) bool {
+			return o.Container == p.Container && cmp.Or(o.Protocol, "tcp") == cmp.Or(p.Protocol, "tcp")
+		}
+		if c.Config.PublishAll && !slices.ContainsFunc(c.Config.Ports, same) {
+			c.Ports = append(c.Ports, p)
+		}
+	}
+	return nil
 }
 
 // options translates a connection. The first one publishes the ports.
 func (c *Container) options(at *Connection) (*network.EndpointOptions, error) {
 	mac, err := at.mac()
+	if err != nil {
+		return nil, err
+	}
+	links, err := linksOf(slices.Concat(c.Config.Links, at.Links))
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +166,7 @@ func (c *Container) options(at *Connection) (*network.EndpointOptions, error) {
 		}
 	}
 	return &network.EndpointOptions{
-		Names: names, IPv4: at.IPv4, IPv6: at.IPv6, MAC: mac, GatewayPriority: at.GatewayPriority,
+		Names: names, Links: links, IPv4: at.IPv4, IPv6: at.IPv6, MAC: mac, GatewayPriority: at.GatewayPriority,
 		Egress: c.Config.Egress,
 	}, nil
 }
@@ -184,7 +208,7 @@ func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error 
 	if err != nil {
 		return err
 	}
-	if _, err := at.mac(); err != nil {
+	if err := at.check(); err != nil {
 		return err
 	}
 	named := *at

@@ -50,7 +50,7 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 		}
 	}
 	e := &Endpoint{
-		ID: randomID(16), Network: n.Name, Sandbox: b.o.ID, Names: slices.Clone(o.Names), Ports: r.list(),
+		ID: randomID(16), Network: n.Name, Sandbox: b.o.ID, Names: slices.Clone(o.Names), Links: linked(o.Links), Ports: r.list(),
 		GatewayPriority: o.GatewayPriority, Created: time.Now().UTC().Round(0), Owner: b.owner, Host: s.hostNS(),
 	}
 	for _, policy := range []*Egress{n.Egress, o.Egress} {

@@ -18,6 +18,8 @@ type Endpoint struct {
 	Sandbox string `json:"sandbox"`
 	// Names are what the resolvers of other sandboxes on the network know it by. The first one is given for its addresses.
 	Names []string `json:"names,omitempty"`
+	// Links are those of its EndpointOptions, in small letters.
+	Links map[string]string `json:"links,omitempty"`
 	// Interface is its name in the sandbox, "eth0".
 	Interface string `json:"interface"`
 	// HostInterface is the other end's name, on the bridge. Macvlan and ipvlan have none.
@@ -53,6 +55,9 @@ type owner struct {
 type EndpointOptions struct {
 	// Names are what the sandbox is called on the network: its container's name, aliases. At most 64 of at most 253 bytes.
 	Names []string
+	// Links are what this sandbox alone calls others on the network: each goes before the names of the network, and stands for the name
+	// that it leads to. At most 64.
+	Links map[string]string
 	// IPv4 and IPv6 are addresses of the network's subnets. The zero value means any that is free.
 	IPv4, IPv6 netip.Addr
 	// MAC is a unicast hardware address of 6 bytes. Nil means one made of the address.
@@ -77,16 +82,16 @@ const (
 )
 
 func (o *EndpointOptions) check(n *Network) error {
-	if len(o.Names) > maxNames {
-		return invalid("Names", "%d are more than %d", len(o.Names), maxNames)
+	if err := checkHostNames("Names", o.Names); err != nil {
+		return err
 	}
-	for _, name := range o.Names {
-		if name == "" || len(name) > maxHostName {
-			return invalid("Names", "%q is not of 1 to %d bytes", name, maxHostName)
+	for alias, name := range o.Links {
+		if err := checkHostNames("Links", []string{alias, name}); err != nil {
+			return err
 		}
-		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return invalid("Names", "%q has a character that no host's name has", name)
-		}
+	}
+	if len(o.Links) > maxNames {
+		return invalid("Links", "%d are more than %d", len(o.Links), maxNames)
 	}
 	for option, a := range map[string]netip.Addr{"IPv4": o.IPv4, "IPv6": o.IPv6} {
 		if !a.IsValid() {
@@ -133,6 +138,33 @@ func (o *EndpointOptions) check(n *Network) error {
 		}
 	}
 	return nil
+}
+
+func checkHostNames(option string, names []string) error {
+	if len(names) > maxNames {
+		return invalid(option, "%d are more than %d", len(names), maxNames)
+	}
+	for _, name := range names {
+		if name == "" || len(name) > maxHostName {
+			return invalid(option, "%q is not of 1 to %d bytes", name, maxHostName)
+		}
+		if strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return invalid(option, "%q has a character that no host's name has", name)
+		}
+	}
+	return nil
+}
+
+// linked is what an endpoint's Links lead to.
+func linked(links map[string]string) map[string]string {
+	if len(links) == 0 {
+		return nil
+	}
+	all := make(map[string]string, len(links))
+	for alias, name := range links {
+		all[strings.ToLower(alias)] = strings.ToLower(name)
+	}
+	return all
 }
 
 // macOf makes a hardware address of an address, so that neighbours' caches hold when an address is given out again.

@@ -82,9 +82,13 @@ const maxAnswers = 16
 
 // endpoints returns those of a name, or of name.network.
 func (v *view) endpoints(name string) (all []*Endpoint) {
-	for _, n := range v.networks {
+	for i, n := range v.networks {
 		x, err := v.s.index(n.Name)
 		if err != nil {
+			continue
+		}
+		if to, ok := v.own[i].Links[name]; ok {
+			all = append(all, x.named(to)...)
 			continue
 		}
 		all = append(all, x.named(name)...)

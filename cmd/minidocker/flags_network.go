@@ -42,6 +42,7 @@ func (n *networkFlags) add(f *pflag.FlagSet, c *engine.Config) {
 	f.StringArrayVar(&n.egress, "egress", nil,
 		`Allow connections to this and nothing else: a name, "*.name", address, prefix or name=prefix, then [:port[-port]][/protocol]; "none" for nothing at all`)
 	f.StringVar(&n.egressLog, "egress-log", "", "Append what the container tried to connect to to the file, as lines of JSON")
+	f.StringArrayVar(&c.Links, "link", nil, "Add link to another container")
 	f.StringArrayVar(&n.extraHosts, "add-host", nil, "Add a custom host-to-IP mapping (host:ip)")
 }
 
