@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/caisson-engine/caisson/network"
@@ -77,8 +78,20 @@ func (rec *Container) sandboxOptions() *network.SandboxOptions {
 	return o
 }
 
-// attach attaches a process's network namespace to the container's networks, the first of which publishes the ports. With an error
-// nothing is attached, and no port is bound.
+// publisher is the index of the network that publishes a container's ports: the first that can, or else the first, whose error is the
+// container's.
+func (e *Engine) publisher(ctx context.Context, rec *Container) int {
+	return max(0, slices.IndexFunc(rec.Networks, func(at Connection) bool {
+		if len(rec.Ports) == 0 || len(rec.Networks) == 1 {
+			return true
+		}
+		n, err := e.network(ctx, at.Network)
+		return err == nil && n.Driver == network.Bridge && !n.Internal
+	}))
+}
+
+// attach attaches a process's network namespace to the container's networks, one of which publishes the ports. With an error nothing is
+// attached, and no port is bound.
 func (e *Engine) attach(ctx context.Context, rec *Container, pid int, o *network.SandboxOptions, reserved *network.Reservation,
 ) (_ *network.Sandbox, all []network.Endpoint, err error) {
 	box, err := e.networks.Sandbox(pid, o)
@@ -92,13 +105,14 @@ func (e *Engine) attach(ctx context.Context, rec *Container, pid int, o *network
 			err = errors.Join(err, box.Close())
 		}
 	}()
+	publisher := e.publisher(ctx, rec)
 	for i := range rec.Networks {
 		at := &rec.Networks[i]
 		options, err := rec.options(at)
 		if err != nil {
 			return nil, nil, err
 		}
-		if i == 0 {
+		if i == publisher {
 			options.Reserved, reserved = reserved, nil
 		}
 		if _, err := e.network(ctx, at.Network); err != nil {

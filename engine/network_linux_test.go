@@ -78,13 +78,14 @@ func TestNetworks(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrExist)
 	r, end := running(t, e, Config{
 		Image: image, Name: "server", Command: sh("httpd -p 80 -h /etc; cat"),
-		Networks: []Connection{{Network: "front", Aliases: []string{"web"}, IPv4: netip.MustParseAddr("172.18.0.10")}, {Network: "back"}},
+		Networks: []Connection{{Network: "back"}, {Network: "front", Aliases: []string{"web"}, IPv4: netip.MustParseAddr("172.18.0.10")}},
 		Ports:    []network.Port{{Container: 80, Address: netip.MustParseAddr("127.0.0.1")}},
 	})
 	c, err := e.Inspect(t.Context(), "server")
 	require.NoError(t, err)
 	require.Len(t, c.Endpoints, 2)
-	require.NotZero(t, c.Endpoints[0].Ports[0].Host)
+	require.Empty(t, c.Endpoints[0].Ports, "an internal network publishes none")
+	require.NotZero(t, c.Endpoints[1].Ports[0].Host)
 	require.ErrorIs(t, e.RemoveNetwork(t.Context(), "back"), fs.ErrExist)
 	for _, name := range []string{"server", "web", c.ShortID(), "web.front", "172.18.0.10"} {
 		text = outputOf(t, e, Config{Image: image, Network: "front", Command: []string{"busybox", "wget", "-q", "-O-", "http://" + name + "/hostname"}})
@@ -121,7 +122,7 @@ func TestNetworks(t *testing.T) {
 	defer func() { require.Equal(t, []string{"front", "bridge"}, networksOf()) }() // when it has ended
 
 	// A port that is taken is an error before anything starts, and a container can then be started with another.
-	taken, err := e.Create(t.Context(), &Config{Image: image, Ports: c.Endpoints[0].Ports, Command: sh("touch /started")})
+	taken, err := e.Create(t.Context(), &Config{Image: image, Ports: c.Endpoints[1].Ports, Command: sh("touch /started")})
 	require.NoError(t, err)
 	_, err = e.Start(t.Context(), taken.ID, nil)
 	require.ErrorIs(t, err, fs.ErrExist)
