@@ -141,11 +141,7 @@ func startError(err error) error {
 
 // timeout reads the parameter "t", in seconds, of stop and restart.
 func (q query) timeout(c *engine.Container) (time.Duration, error) {
-	usual := int(engine.StopTimeout / time.Second)
-	if t := c.Config.StopTimeout; t != nil {
-		usual = *t
-	}
-	n, err := q.int("t", usual)
+	n, err := q.int("t", int(c.StopDelay()/time.Second))
 	return time.Duration(min(max(n, -1), 1<<30)) * time.Second, err
 }
 

@@ -186,6 +186,14 @@ func (e *Engine) Log(ctx context.Context, ref string) (*namespace.LogReader, err
 	return container.OpenLog(e.keepDir(c.ID))
 }
 
+// StopDelay is for how long who stops the container is to wait before it is killed, if they choose nothing: less than zero is for ever.
+func (c *Container) StopDelay() time.Duration {
+	if t := c.Config.StopTimeout; t != nil {
+		return time.Duration(*t) * time.Second
+	}
+	return StopTimeout
+}
+
 // StopTimeout is how long Stop waits before it kills, if it is told nothing else.
 const StopTimeout = 10 * time.Second
 

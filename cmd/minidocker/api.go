@@ -23,8 +23,8 @@ type api struct {
 
 func (a *app) api(e *engine.Engine) *api { return &api{a.ctx, &dockerapi.Server{Engine: e}} }
 
-// open calls an endpoint and returns the answer's body, while it comes.
-func (c *api) open(method, path string, q url.Values) (io.ReadCloser, error) {
+// open calls an endpoint and returns the answer, which its caller closes.
+func (c *api) open(method, path string, q url.Values) (*reply, error) {
 	ctx, cancel := context.WithCancel(c.ctx)
 	r, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path+"?"+q.Encode(), http.NoBody)
 	if err != nil {
@@ -32,12 +32,14 @@ func (c *api) open(method, path string, q url.Values) (io.ReadCloser, error) {
 		return nil, err
 	}
 	w := newAnswer()
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		c.handler.ServeHTTP(w, r)
 		w.WriteHeader(http.StatusOK) // if it has sent nothing
 		_ = w.body.Close()
 	}()
-	body := &answerBody{w.reader, cancel}
+	body := &reply{w.reader, w.header, cancel, done}
 	if code := <-w.code; code >= http.StatusBadRequest {
 		defer body.Close()
 		return nil, apiError(code, body)
@@ -108,15 +110,19 @@ func (a *answer) Write(b []byte) (int, error) {
 	return a.body.Write(b)
 }
 
-// An answerBody ends the call when it is closed.
-type answerBody struct {
+// A reply is an answer as it comes. Closing it ends the call.
+type reply struct {
 	*io.PipeReader
+	header http.Header
 	cancel context.CancelFunc
+	done   chan struct{}
 }
 
-func (b *answerBody) Close() error {
+func (b *reply) Close() error {
 	b.cancel()
-	return b.PipeReader.Close()
+	err := b.PipeReader.Close()
+	<-b.done
+	return err
 }
 
 // filterQuery turns --filter's "key=value" into the parameter of the API.

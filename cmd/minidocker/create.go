@@ -28,7 +28,7 @@ func (a *app) createCommand() *cobra.Command {
 				if err := a.provide(e, r); err != nil {
 					return err
 				}
-				made, err := e.Create(a.ctx, &r.config)
+				made, err := a.create(e, r)
 				if err != nil {
 					return err
 				}

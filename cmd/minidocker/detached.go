@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/namespace"
@@ -29,15 +30,28 @@ func (a *app) eachCommand(use, short string, f func(*engine.Engine, string) erro
 }
 
 func (a *app) stopCommand() *cobra.Command {
-	timeout := 0
-	c := a.eachCommand("stop [OPTIONS]", "Stop one or more running containers", func(e *engine.Engine, name string) error {
-		if err := e.Stop(a.ctx, name, time.Duration(timeout)*time.Second); err != nil {
-			return err
+	return a.stoppingCommand("stop [OPTIONS]", "Stop one or more running containers", (*engine.Engine).Stop)
+}
+
+// stoppingCommand is a command that stops containers, and waits for that as long as it is told, or as each of them was created with.
+func (a *app) stoppingCommand(use, short string, stop func(*engine.Engine, context.Context, string, time.Duration) error) *cobra.Command {
+	var seconds int
+	var c *cobra.Command
+	c = a.namingCommand(use, short, func(e *engine.Engine, name string) error {
+		timeout := time.Duration(seconds) * time.Second
+		if !c.Flags().Changed("time") {
+			of, err := e.Inspect(a.ctx, name)
+			if err != nil {
+				return err
+			}
+			timeout = of.StopDelay()
 		}
-		say(a.stdout, "%s", name)
-		return nil
+		return stop(e, a.ctx, name, timeout)
 	})
-	c.Flags().IntVarP(&timeout, "time", "t", int(engine.StopTimeout/time.Second), "Seconds to wait before killing the container")
+	c.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		return pflag.NormalizedName(strings.Replace(name, "timeout", "time", 1)) // Docker has both
+	})
+	c.Flags().IntVarP(&seconds, "time", "t", 0, "Seconds to wait before killing the container, -1 for ever (default 10, or its own)")
 	return c
 }
 
@@ -93,7 +107,8 @@ func (a *app) namingCommand(use, short string, f func(*engine.Engine, string) er
 
 type execFlags struct {
 	interactive, tty bool
-	env              []string
+	privileged       bool
+	env, envFiles    []string
 	dir, user        string
 }
 
@@ -111,6 +126,8 @@ func (a *app) execCommand() *cobra.Command {
 	f.BoolVarP(&x.interactive, "interactive", "i", false, "Keep STDIN open")
 	f.BoolVarP(&x.tty, "tty", "t", false, "Allocate a pseudo-TTY")
 	f.StringArrayVarP(&x.env, "env", "e", nil, "Set environment variables")
+	f.StringArrayVar(&x.envFiles, "env-file", nil, "Read in a file of environment variables")
+	f.BoolVar(&x.privileged, "privileged", false, "Give all capabilities to the command")
 	f.StringVarP(&x.dir, "workdir", "w", "", "Working directory inside the container")
 	f.StringVarP(&x.user, "user", "u", "", "Username or UID (format: <name|uid>[:<group|gid>])")
 	return c
@@ -131,11 +148,14 @@ func (a *app) exec(e *engine.Engine, x *execFlags, args []string) error {
 		return err
 	}
 	p.Stdin, p.Stdout, p.Stderr, p.TTY, p.TTYSize = o.Stdin, o.Stdout, o.Stderr, x.tty, o.TTYSize
-	for _, v := range x.env {
-		v, err := variable(v)
-		if err != nil {
-			return err
-		}
+	if x.privileged {
+		p.CapAdd, p.CapDrop = []string{"ALL"}, nil
+	}
+	variables, err := environment(x.envFiles, x.env)
+	if err != nil {
+		return err
+	}
+	for _, v := range variables {
 		if strings.Contains(v, "=") {
 			p.Env = append(p.Env, v)
 		}
@@ -213,8 +233,7 @@ func (a *app) attachRun(r *engine.Run, log *namespace.LogReader, stdin bool) err
 	}
 	a.forward(r)
 	defer a.signals.to(nil)
-	p := &logPrinter{app: a}
-	if err := p.print(func() (*namespace.Frame, error) { return log.Follow(context.WithoutCancel(a.ctx)) }); err != nil {
+	if err := a.printFrames(func() (*namespace.Frame, error) { return log.Follow(context.WithoutCancel(a.ctx)) }); err != nil {
 		return err
 	}
 	return r.Wait(context.WithoutCancel(a.ctx))

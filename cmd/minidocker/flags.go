@@ -23,6 +23,9 @@ type runFlags struct {
 	memory, swap, reservation, shm string
 	security, ulimits, sysctls     []string
 	oomScoreAdj                    int
+	cidfile                        string
+	labelFiles                     []string
+	stopTimeout                    int
 	network                        networkFlags
 	flags                          *pflag.FlagSet
 	resources                      resourceFlags
@@ -51,12 +54,15 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVarP(&r.env, "env", "e", nil, "Set environment variables")
 	f.StringArrayVar(&r.envFiles, "env-file", nil, "Read in a file of environment variables")
 	f.StringArrayVarP(&r.labels, "label", "l", nil, "Set meta data on the container")
+	f.StringArrayVar(&r.labelFiles, "label-file", nil, "Read in a line delimited file of labels")
+	f.StringVar(&r.cidfile, "cidfile", "", "Write the container ID to the file")
 	f.StringVarP(&c.Dir, "workdir", "w", "", "Working directory inside the container")
 	f.StringVarP(&c.User, "user", "u", "", "Username or UID (format: <name|uid>[:<group|gid>])")
 	f.StringArrayVar(&c.Groups, "group-add", nil, "Add additional groups to join")
 	f.StringVar(&r.entrypoint, "entrypoint", "", "Overwrite the default ENTRYPOINT of the image")
 	f.StringVarP(&c.Hostname, "hostname", "h", "", "Container host name")
 	f.StringVar(&c.StopSignal, "stop-signal", "", "Signal to stop the container")
+	f.IntVar(&r.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container: -1 for none")
 	r.network.add(f, c)
 
 	f.StringArrayVarP(&r.volumes, "volume", "v", nil, "Bind mount a volume")

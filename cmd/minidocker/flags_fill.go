@@ -37,6 +37,9 @@ func (r *runFlags) fill() error {
 	if r.flags.Changed("oom-score-adj") {
 		c.OOMScoreAdj = &r.oomScoreAdj
 	}
+	if r.flags.Changed("stop-timeout") {
+		c.StopTimeout = &r.stopTimeout
+	}
 	for _, fill := range []func() error{r.fillEnv, r.fillPairs, r.fillSizes, r.fillMounts, r.fillSecurity, r.fillResources, r.fillIsolation} {
 		if err := fill(); err != nil {
 			return err
@@ -47,23 +50,23 @@ func (r *runFlags) fill() error {
 
 // fillEnv reads the environment: files first, then -e. A name without a value takes over that of this program, if it has
 // one.
-func (r *runFlags) fillEnv() error {
-	var all []string
-	for _, name := range r.envFiles {
-		lines, err := readEnvFile(name)
-		if err != nil {
-			return err
-		}
-		all = append(all, lines...)
+func (r *runFlags) fillEnv() (err error) {
+	r.config.Env, err = environment(r.envFiles, r.env)
+	return err
+}
+
+func environment(files, variables []string) ([]string, error) {
+	all, err := readLists(files, "env")
+	if err != nil {
+		return nil, err
 	}
-	for _, v := range append(all, r.env...) {
-		v, err := variable(v)
-		if err != nil {
-			return err
+	all = append(all, variables...)
+	for i := range all {
+		if all[i], err = variable(all[i]); err != nil {
+			return nil, err
 		}
-		r.config.Env = append(r.config.Env, v)
 	}
-	return nil
+	return all, nil
 }
 
 // variable gives a variable that is only named the value that it has here.
@@ -80,7 +83,19 @@ func variable(v string) (string, error) {
 	return v, nil
 }
 
-func readEnvFile(name string) ([]string, error) {
+// readLists reads files of variables or labels, one a line, with comments.
+func readLists(files []string, kind string) (all []string, err error) {
+	for _, name := range files {
+		lines, err := readList(name, kind)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, lines...)
+	}
+	return all, nil
+}
+
+func readList(name, kind string) ([]string, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
@@ -96,8 +111,7 @@ func readEnvFile(name string) ([]string, error) {
 		}
 		variable, _, _ := strings.Cut(line, "=")
 		if variable == "" || strings.ContainsAny(variable, " \t") {
-			return nil, fmt.Errorf("invalid env file (%s): variable '%s' on line %d contains whitespaces or is empty", name,
-				variable, n)
+			return nil, fmt.Errorf("invalid %s file (%s): variable '%s' on line %d contains whitespaces or is empty", kind, name, variable, n)
 		}
 		lines = append(lines, line)
 	}
@@ -105,7 +119,11 @@ func readEnvFile(name string) ([]string, error) {
 }
 
 func (r *runFlags) fillPairs() error {
-	for _, l := range r.labels {
+	labels, err := readLists(r.labelFiles, "label")
+	if err != nil {
+		return err
+	}
+	for _, l := range append(labels, r.labels...) {
 		name, value, _ := strings.Cut(l, "=")
 		if name == "" {
 			return fmt.Errorf("invalid label format: %q", l)

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"net/http"
+	"net/url"
 	"strconv"
 
+	"github.com/moby/moby/api/types"
 	"github.com/spf13/cobra"
 
 	"github.com/caisson-engine/caisson/engine"
@@ -14,32 +17,31 @@ import (
 )
 
 func (a *app) logsCommand() *cobra.Command {
-	p := &logPrinter{app: a}
-	follow, tail := false, ""
+	var follow, times bool
+	var tail, since, until string
 	c := &cobra.Command{
 		Use:                   "logs [OPTIONS] CONTAINER",
 		Short:                 "Fetch the logs of a container since its last start",
 		Args:                  cobra.ExactArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			last, err := tailLines(tail)
-			if err != nil {
-				return err
+			if _, err := strconv.Atoi(tail); err != nil && tail != "all" {
+				return fmt.Errorf("--tail %q: neither a number nor \"all\"", tail)
+			}
+			q := url.Values{"stdout": {"1"}, "stderr": {"1"}, "tail": {tail}, "since": {since}, "until": {until}}
+			if follow {
+				q.Set("follow", "1")
+			}
+			if times {
+				q.Set("timestamps", "1")
 			}
 			return a.withEngine(func(e *engine.Engine) error {
-				log, err := e.Log(a.ctx, args[0])
+				body, err := a.api(e).open(http.MethodGet, "/containers/"+url.PathEscape(args[0])+"/logs", q)
 				if err != nil {
 					return err
 				}
-				defer log.Close()
-				if last >= 0 {
-					err = p.tail(log, last)
-				} else {
-					err = p.print(log.Next)
-				}
-				if follow && err == nil {
-					err = p.print(func() (*namespace.Frame, error) { return log.Follow(a.ctx) })
-				}
+				defer body.Close()
+				err = a.split(body)
 				if a.ctx.Err() != nil {
 					return a.stopped()
 				}
@@ -48,32 +50,39 @@ func (a *app) logsCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "Follow log output")
-	c.Flags().BoolVarP(&p.times, "timestamps", "t", false, "Show timestamps")
+	c.Flags().BoolVarP(&times, "timestamps", "t", false, "Show timestamps")
 	c.Flags().StringVarP(&tail, "tail", "n", "all", "Number of lines to show from the end of the logs")
+	c.Flags().StringVar(&since, "since", "", "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)")
+	c.Flags().StringVar(&until, "until", "", "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)")
 	return c
 }
 
-// tailLines is how many lines --tail asks for, -1 for all. Less than none is all, as with Docker.
-func tailLines(tail string) (int, error) {
-	if tail == "all" {
-		return -1, nil
+// split copies what a container has printed to the streams that it printed it to. The output of a terminal comes as it is.
+func (a *app) split(body *reply) error {
+	if body.header.Get("Content-Type") != types.MediaTypeMultiplexedStream {
+		_, err := io.Copy(a.stdout, body)
+		return err
 	}
-	n, err := strconv.Atoi(tail)
-	if err != nil {
-		return 0, fmt.Errorf("--tail %q: neither a number nor \"all\"", tail)
+	var head [8]byte
+	for {
+		if _, err := io.ReadFull(body, head[:]); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		w := a.stdout
+		if head[0] == 2 {
+			w = a.stderr
+		}
+		if _, err := io.CopyN(w, body, int64(binary.BigEndian.Uint32(head[4:]))); err != nil {
+			return err
+		}
 	}
-	return max(n, -1), nil
 }
 
-// A logPrinter prints frames to the stream that they come from.
-type logPrinter struct {
-	*app
-	times bool
-	begun [3]bool // by stream: something of the line at hand is printed
-}
-
-// print prints what next gives until that ends.
-func (p *logPrinter) print(next func() (*namespace.Frame, error)) error {
+// printFrames prints what next gives, to the stream that it comes from, until that ends.
+func (a *app) printFrames(next func() (*namespace.Frame, error)) error {
 	for {
 		f, err := next()
 		if errors.Is(err, io.EOF) {
@@ -82,92 +91,12 @@ func (p *logPrinter) print(next func() (*namespace.Frame, error)) error {
 		if err != nil {
 			return err
 		}
-		if err := p.frame(f); err != nil {
+		w := a.stdout
+		if f.Stream == namespace.Stderr {
+			w = a.stderr
+		}
+		if _, err := w.Write(f.Data); err != nil {
 			return err
 		}
 	}
-}
-
-func (p *logPrinter) frame(f *namespace.Frame) error {
-	w := p.stdout
-	if f.Stream == namespace.Stderr {
-		w = p.stderr
-	}
-	if !p.times {
-		_, err := w.Write(f.Data)
-		return err
-	}
-	for line := range lines(f.Data) {
-		if begun := &p.begun[f.Stream&1]; !*begun {
-			if _, err := io.WriteString(w, f.Time.UTC().Format(engine.LogTime)+" "); err != nil {
-				return err
-			}
-			*begun = true
-		}
-		if _, err := w.Write(line); err != nil {
-			return err
-		}
-		if line[len(line)-1] == '\n' {
-			p.begun[f.Stream&1] = false
-		}
-	}
-	return nil
-}
-
-// lines cuts b after every newline.
-func lines(b []byte) func(yield func([]byte) bool) {
-	return func(yield func([]byte) bool) {
-		for len(b) > 0 {
-			n := len(b)
-			for i, c := range b {
-				if c == '\n' {
-					n = i + 1
-					break
-				}
-			}
-			if !yield(b[:n]) {
-				return
-			}
-			b = b[n:]
-		}
-	}
-}
-
-// tail prints the last n lines.
-func (p *logPrinter) tail(log *namespace.LogReader, n int) error {
-	var last []*namespace.Frame   // a line each
-	var begun [2]*namespace.Frame // by stream: a line that was not written at once
-	err := func() error {
-		for {
-			f, err := log.Next()
-			if err != nil {
-				return err
-			}
-			for line := range lines(f.Data) {
-				l := begun[f.Stream&1]
-				if l != nil {
-					l.Data = slices.Concat(l.Data, line)
-				} else {
-					l = &namespace.Frame{Stream: f.Stream, Time: f.Time, Data: line}
-					last = append(last, l)
-				}
-				begun[f.Stream&1] = l
-				if line[len(line)-1] == '\n' {
-					begun[f.Stream&1] = nil
-				}
-				if len(last) > n {
-					last = last[1:]
-				}
-			}
-		}
-	}()
-	if !errors.Is(err, io.EOF) {
-		return err
-	}
-	for _, f := range last {
-		if err := p.frame(f); err != nil {
-			return err
-		}
-	}
-	return nil
 }

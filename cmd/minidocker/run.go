@@ -79,7 +79,7 @@ func (a *app) run(r *runFlags) error {
 			return err
 		}
 		r.config.OpenStdin, r.config.StdinOnce = r.interactive, r.interactive && !r.detach
-		c, err := e.Create(a.ctx, &r.config)
+		c, err := a.create(e, r)
 		if err != nil {
 			return err
 		}

@@ -20,12 +20,7 @@ func (a *app) renameCommand() *cobra.Command {
 }
 
 func (a *app) restartCommand() *cobra.Command {
-	timeout := 0
-	c := a.namingCommand("restart [OPTIONS]", "Restart one or more containers", func(e *engine.Engine, name string) error {
-		return e.Restart(a.ctx, name, time.Duration(timeout)*time.Second)
-	})
-	c.Flags().IntVarP(&timeout, "time", "t", int(engine.StopTimeout/time.Second), "Seconds to wait before killing the container")
-	return c
+	return a.stoppingCommand("restart [OPTIONS]", "Restart one or more containers", (*engine.Engine).Restart)
 }
 
 // updateFlags are the flags of update.
