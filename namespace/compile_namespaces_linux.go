@@ -23,6 +23,9 @@ func (c *compiler) join() {
 			c.call("setns", unix.SYS_SETNS, fd, flags(x.flag, cloneNames)).about(x.name + " namespace")
 		}
 	}
+	if p := c.l.Prepared; p.hasNetwork() {
+		c.call("setns", unix.SYS_SETNS, c.file("network namespace", p.takeNetwork), flags(unix.CLONE_NEWNET, cloneNames)).about("network namespace")
+	}
 	if l := c.l; l.Root == nil && n.Cgroup.isNew() && !c.user.own {
 		c.call("unshare", unix.SYS_UNSHARE, flags(unix.CLONE_NEWCGROUP, cloneNames))
 	}
@@ -39,16 +42,21 @@ func (c *compiler) hostname() {
 
 // loopback sets lo up in a new network namespace.
 func (c *compiler) loopback() {
-	if !c.l.Namespaces.Network.isNew() {
+	if !c.l.Namespaces.Network.isNew() || c.l.Prepared.hasNetwork() {
 		return
 	}
-	var req [40]byte // struct ifreq
-	copy(req[:], "lo")
-	binary.NativeEndian.PutUint16(req[16:], unix.IFF_UP)
+	req := loopbackUp()
 	s := c.variable("sock", 8)
 	c.call("socket", unix.SYS_SOCKET, num(unix.AF_UNIX), num(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), num(0)).to(s)
 	c.call("ioctl", unix.SYS_IOCTL, s, flags(unix.SIOCSIFFLAGS, ioctlNames), c.bytes(req[:], "{lo, IFF_UP}")).about("lo")
 	c.close(s)
+}
+
+// loopbackUp is the struct ifreq by which lo is set up.
+func loopbackUp() (req [40]byte) {
+	copy(req[:], "lo")
+	binary.NativeEndian.PutUint16(req[16:], unix.IFF_UP)
+	return req
 }
 
 // sysctls are written through the container's own proc, before it becomes read-only.

@@ -57,6 +57,9 @@ type Launch struct {
 	RootIDMap *IDMap
 	// TimeOffsets, if they are not nil, give the process a new time namespace (Linux ≥ 5.6).
 	TimeOffsets *TimeOffsets
+	// Prepared, if it is not nil and has a network namespace, gives that to the process, whose is to be new. It serves one start,
+	// not one with Keep nor in another user namespace.
+	Prepared *Prepared
 	// Hostname and Domainname are set in a UTS namespace that is new or joined. Empty leaves the host's. At most 64 bytes each.
 	Hostname, Domainname string
 	// Sysctls are written below /proc/sys in the new namespaces, in the order given.

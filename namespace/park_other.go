@@ -7,9 +7,6 @@ import "context"
 // Park returns an error that satisfies errors.ErrUnsupported: the system is not Linux.
 func (l *Launch) Park(context.Context, string) (*Process, error) { return nil, unsupported("park") }
 
-// Prepare does nothing: the system is not Linux.
-func Prepare() {}
-
 // JoinCgroups returns an error that satisfies errors.ErrUnsupported.
 func (p *Process) JoinCgroups() error { return unsupported("start") }
 

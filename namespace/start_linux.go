@@ -291,7 +291,7 @@ func (s *starter) spawn() (pid, pidfd int, err error) {
 	}{
 		{n.PID, unix.CLONE_NEWPID}, {n.UTS, unix.CLONE_NEWUTS}, {n.IPC, unix.CLONE_NEWIPC}, {n.Network, unix.CLONE_NEWNET},
 	} {
-		if x.ns.isNew() && !mode.own {
+		if x.ns.isNew() && !mode.own && !(x.flag == unix.CLONE_NEWNET && s.l.Prepared.hasNetwork()) {
 			attr.Sys.Cloneflags |= x.flag
 		}
 	}

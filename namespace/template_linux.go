@@ -38,10 +38,6 @@ func userTemplateNamespace() (int, error) {
 	return onceTemplate(&userTemplate.fd, true)
 }
 
-// Prepare makes what a program's first start makes for all, but for those in user namespaces: it takes as long as the checks of a
-// configuration do, and may be done beside them. What it cannot make, the start says.
-func Prepare() { _, _ = templateNamespace() }
-
 func onceTemplate(fd *int, user bool) (int, error) {
 	if *fd != 0 {
 		return *fd, nil

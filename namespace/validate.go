@@ -76,6 +76,9 @@ func (l *Launch) validate() error {
 	if err := l.validateKeep(); err != nil {
 		return err
 	}
+	if err := l.validatePrepared(); err != nil {
+		return err
+	}
 	if err := l.validatePause(); err != nil {
 		return err
 	}
@@ -99,6 +102,17 @@ func (l *Launch) validateCgroups() error {
 		if !path.IsAbs(p) || strings.IndexByte(p, 0) >= 0 {
 			return bad("CgroupPaths", "%q is not an absolute path", p)
 		}
+	}
+	return nil
+}
+
+func (l *Launch) validatePrepared() error {
+	switch n := &l.Namespaces; {
+	case !l.Prepared.hasNetwork():
+	case l.Keep != nil || l.newUser() || n.User.Join != nil:
+		return bad("Prepared", "a network namespace that is made before goes without Keep and a user namespace")
+	case !n.Network.isNew():
+		return bad("Prepared", "the network namespace is not the process's own")
 	}
 	return nil
 }

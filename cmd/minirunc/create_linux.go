@@ -71,8 +71,10 @@ func (c *command) make(id string, o *createOptions) (_ *container, _ *namespace.
 	if err != nil {
 		return nil, nil, err
 	}
-	if !b.HasNamespace(specs.UserNamespace) && b.HasNamespace(specs.MountNamespace) && namespace.Privileged() {
-		go namespace.Prepare()
+	m := &making{bundle: b, options: o}
+	if b.NewNamespace(specs.MountNamespace) && !b.HasNamespace(specs.UserNamespace) && namespace.Privileged() {
+		m.prepared = namespace.Prepare(b.NewNamespace(specs.NetworkNamespace))
+		defer m.prepared.Close()
 	}
 	if err := o.files.open(b.Spec.Process.Terminal, o); err != nil {
 		return nil, nil, err
@@ -84,7 +86,7 @@ func (c *command) make(id string, o *createOptions) (_ *container, _ *namespace.
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &making{container: k, bundle: b, options: o}
+	m.container = k
 	err = k.noteMounts()
 	var proc *namespace.Process
 	if err == nil {
@@ -102,15 +104,16 @@ func (c *command) make(id string, o *createOptions) (_ *container, _ *namespace.
 // A making is a container that is being created.
 type making struct {
 	*container
-	bundle  *bundle.Bundle
-	options *createOptions
-	rest    *groupRest             // of the control group, which is made while the process is; or nil
-	place   *namespace.Placeholder // in the scope, if systemd makes one
-	scope   *cgroups.Scope
-	pids    int64             // the limit of the number of processes in the scope
-	state   *ocistate.Pending // written, and to be shown
-	devices *bundle.MovedDevices
-	hooked  bool // hooks were run: those of poststop are to be run too
+	bundle   *bundle.Bundle
+	options  *createOptions
+	rest     *groupRest             // of the control group, which is made while the process is; or nil
+	place    *namespace.Placeholder // in the scope, if systemd makes one
+	scope    *cgroups.Scope
+	pids     int64               // the limit of the number of processes in the scope
+	state    *ocistate.Pending   // written, and to be shown
+	prepared *namespace.Prepared // or nil
+	devices  *bundle.MovedDevices
+	hooked   bool // hooks were run: those of poststop are to be run too
 }
 
 func (m *making) run() (proc *namespace.Process, err error) {
@@ -151,7 +154,7 @@ func (m *making) run() (proc *namespace.Process, err error) {
 			return nil, err
 		}
 	}
-	l.Created = m.created
+	l.Created, l.Prepared = m.created, m.prepared
 	if len(m.bundle.Spec.Linux.NetDevices) > 0 {
 		l.BeforeRoot = func(p *namespace.Process) error { return m.beforeRoot(ctx, p) }
 	}

@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) {
 	testenv.Lazy("template namespace", func() error {
 		if namespace.Privileged() {
-			namespace.Prepare()
+			namespace.Prepare(false).Close()
 		}
 		return nil
 	})

@@ -56,6 +56,11 @@ func (b *Bundle) HasNamespace(kind specs.LinuxNamespaceType) bool {
 	return slices.ContainsFunc(b.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
 }
 
+// NewNamespace says whether the container gets a new namespace of the kind.
+func (b *Bundle) NewNamespace(kind specs.LinuxNamespaceType) bool {
+	return slices.ContainsFunc(b.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind && n.Path == "" })
+}
+
 // NamespaceOf returns the field of a kind of namespace, nil if there is no such kind.
 func NamespaceOf(n *namespace.Namespaces, kind specs.LinuxNamespaceType) *namespace.Namespace {
 	switch kind {
