@@ -1,9 +1,11 @@
 package cgroups
 
 import (
+	"strings"
+
 	"errors"
 
-	"github.com/caisson-engine/caisson/internal/pattern"
+	"github.com/caisson-engine/caisson/internal/word"
 )
 
 // A HugepageLimit bounds the memory of a group in huge pages of one size.
@@ -16,7 +18,12 @@ type HugepageLimit struct {
 	Limit int64
 }
 
-var hugepageSize = pattern.Match(`^[1-9][0-9]{0,5}[KMG]B$`)
+// hugepageSize says whether s is a size as the kernel writes it: "2MB".
+func hugepageSize(s string) bool {
+	n := strings.TrimRight(s, "KMGB")
+	unit := s[len(n):]
+	return word.Number(n) && n[0] != '0' && len(n) <= 6 && (unit == "KB" || unit == "MB" || unit == "GB")
+}
 
 func (h HugepageLimit) field() string { return "Hugepages[" + h.Size + "]" }
 

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/caisson-engine/caisson/internal/pattern"
+	"github.com/caisson-engine/caisson/internal/word"
 )
 
 // A ScopeOptions says what scope systemd is to make.
@@ -47,7 +47,7 @@ type Scope struct {
 // ErrNoSystemd is returned when systemd does not run, or is not to be reached. It satisfies errors.ErrUnsupported.
 var ErrNoSystemd error = &sentinel{"systemd cannot be reached over D-Bus", errors.ErrUnsupported}
 
-var unitName = pattern.Match(`^[A-Za-z0-9:_.\\@-]+$`)
+func unitName(s string) bool { return word.Is(s, `:_.\@-`, "") }
 
 // badScope is the error of a field of the options.
 func badScope(field, value, why string) error {

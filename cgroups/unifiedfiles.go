@@ -7,13 +7,21 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caisson-engine/caisson/internal/pattern"
+	"github.com/caisson-engine/caisson/internal/word"
 )
 
 // maxFileValue bounds what is written to a file of Unified: the kernel takes a page at a time.
 const maxFileValue = 4096
 
-var controlFile = pattern.Match(`^[a-z][a-z0-9_]*(\.[A-Za-z0-9_]+)+$`)
+// controlFile says whether s is a controller, in small letters, and what follows it after dots.
+func controlFile(s string) bool {
+	controller, rest, _ := strings.Cut(s, ".")
+	small := controller != "" && 'a' <= controller[0] && controller[0] <= 'z' && controller == strings.ToLower(controller)
+	for part := range strings.SplitSeq(rest, ".") {
+		small = small && word.Is(part, "_", "")
+	}
+	return small && word.Is(controller, "_", "")
+}
 
 // coreFiles are the files of the unified hierarchy itself that limit: the others move or signal processes, or hand
 // controllers down.

@@ -15,7 +15,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/caisson-engine/caisson/cgroups"
-	"github.com/caisson-engine/caisson/internal/pattern"
+	"github.com/caisson-engine/caisson/internal/word"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -141,11 +141,19 @@ func (c *CDI) load(name string, here map[string]bool) error {
 	return nil
 }
 
-var (
-	cdiKind    = pattern.Match(`^[A-Za-z]([A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?$`)
-	cdiName    = pattern.Match(`^[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$`)
-	cdiVersion = pattern.Match(`^(0\.[3-9]|1\.[01])\.[0-9]+$`)
-)
+// cdiKind says whether s is a vendor, a slash and a class.
+func cdiKind(s string) bool {
+	vendor, class, _ := strings.Cut(s, "/")
+	return word.Is(vendor, "", "_.-") && !word.Number(vendor[:1]) && word.Is(class, "", "_-") && !word.Number(class[:1])
+}
+
+func cdiName(s string) bool { return word.Is(s, "", "_.:-") }
+
+// cdiVersion says whether s is from 0.3.0 to 1.1.
+func cdiVersion(s string) bool {
+	i := strings.LastIndexByte(s, '.')
+	return i >= 0 && word.Number(s[i+1:]) && slices.Contains([]string{"0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1.0", "1.1"}, s[:i])
+}
 
 // parseCDI reads a file and checks its names.
 func parseCDI(b []byte) (*cdiFile, error) {

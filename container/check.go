@@ -6,7 +6,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/caisson-engine/caisson/internal/pattern"
+	"github.com/caisson-engine/caisson/internal/word"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -167,7 +167,10 @@ func (c *Container) checkIsolation() error {
 
 func isNew(n namespace.Namespace) bool { return !n.Host && n.Join == nil }
 
-var hostname = pattern.Match(`^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?$`)
+// maxHostname is how long a host's name may be, in bytes.
+const maxHostname = 64
+
+func hostname(s string) bool { return len(s) <= maxHostname && word.Is(s, "_", ".-") }
 
 func (c *Container) checkNames() error {
 	if !isNew(c.Namespaces.UTS) {

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/caisson-engine/caisson/internal/pattern"
+	"github.com/caisson-engine/caisson/internal/word"
 )
 
 // ipcSysctls are the parameters of an IPC namespace, besides fs.mqueue.*.
@@ -13,9 +13,9 @@ var ipcSysctls = []string{
 	"kernel.shmmni", "kernel.shm_rmid_forced",
 }
 
-// sysctlValue has the characters of numbers, lists, addresses and names that parameters of a namespace take. A value that
+// sysctlValue says whether a value has but the characters of numbers, lists, addresses and names that parameters of a namespace take. A value that
 // holds what looks like a second parameter ("1+kernel.core_pattern=|/x", CVE-2022-0811) is not among them.
-var sysctlValue = pattern.Match(`^[A-Za-z0-9 \t_.,:/*-]*$`)
+func sysctlValue(s string) bool { return s == "" || word.Is(s, " \t_.,:/*-", "") }
 
 func (c *Container) checkSysctls() error {
 	for name, value := range c.Sysctls {
