@@ -79,7 +79,13 @@ func (b *Sandbox) listen() (err error) {
 		return err
 	}
 	at := netip.AddrPortFrom(dnsAddr, 0).String()
-	if r.packet, err = net.ListenPacket("udp4", at); err != nil {
+	r.packet, err = net.ListenPacket("udp4", at)
+	if errors.Is(err, unix.EADDRNOTAVAIL) { // the kernel says that lo is up before it has given it its address
+		if err = loopbackAddress(); err == nil {
+			r.packet, err = net.ListenPacket("udp4", at)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if r.stream, err = net.Listen("tcp4", at); err != nil {
@@ -120,6 +126,23 @@ func loopbackUp() error {
 	}
 	if err != nil {
 		return fmt.Errorf("set lo up: %w", err)
+	}
+	return nil
+}
+
+// loopbackAddress waits until the kernel is done with setting lo up, and sees to it that lo has the address that the kernel gives it.
+func loopbackAddress() error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open rtnetlink: %w", err)
+	}
+	defer h.Close()
+	lo, err := h.LinkByName("lo")
+	if err == nil {
+		err = h.AddrReplace(lo, &netlink.Addr{IPNet: ipNet(netip.MustParsePrefix("127.0.0.1/8")), Scope: unix.RT_SCOPE_HOST})
+	}
+	if err != nil {
+		return fmt.Errorf("give lo its address: %w", err)
 	}
 	return nil
 }
