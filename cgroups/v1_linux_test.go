@@ -54,7 +54,7 @@ func TestV1Freeze(t *testing.T) {
 	require.Eventually(t, func() bool {
 		s, err := g.Stats()
 		return err == nil && s.CPU.Usage > after.CPU.Usage
-	}, 5*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 func TestV1KillFrozenAndNested(t *testing.T) {

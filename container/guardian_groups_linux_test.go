@@ -152,8 +152,8 @@ func TestOwnerKilledHoldingGroups(t *testing.T) {
 			require.NotEmpty(t, groupFolders([]string{group}))
 			require.NoError(t, cmd.Process.Kill())
 			_ = cmd.Wait()
-			require.Eventually(t, func() bool { return len(rooted(t, root)) == 0 }, 30*time.Second, 5*time.Millisecond)
-			require.Eventually(t, func() bool { return len(groupFolders([]string{group})) == 0 }, 30*time.Second, 10*time.Millisecond,
+			require.Eventually(t, func() bool { return len(rooted(t, root)) == 0 }, time.Minute, 5*time.Millisecond)
+			require.Eventually(t, func() bool { return len(groupFolders([]string{group})) == 0 }, time.Minute, 10*time.Millisecond,
 				"groups are left: %v", groupFolders([]string{group}))
 		})
 	}

@@ -189,7 +189,7 @@ func TestAdoptFromAnotherGroup(t *testing.T) {
 	require.NoError(t, err)
 	defer outer.Close()
 	defer func() {
-		require.Eventually(t, func() bool { return outer.Remove() == nil }, 10*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return outer.Remove() == nil }, time.Minute, 5*time.Millisecond)
 	}()
 	c := kept(root, dir, "container", "cat")
 	require.NoError(t, c.Adopt(t.Context()))

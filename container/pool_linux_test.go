@@ -59,7 +59,7 @@ func TestPool(t *testing.T) {
 		require.NoError(t, err, "%s", out)
 		require.Equal(t, "1000 1000 [1000 2000 3000] /tmp warm 1\n", string(out))
 		require.Positive(t, c.State.Cgroup.Memory.Peak)
-		require.Eventually(t, func() bool { return len(groupFolders([]string{c.Cgroup})) == 0 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return len(groupFolders([]string{c.Cgroup})) == 0 }, time.Minute, time.Millisecond)
 		require.False(t, seen[c.Cgroup], "each is used once")
 		seen[c.Cgroup] = true
 	}
@@ -214,7 +214,7 @@ func TestPoolReplacesTheDead(t *testing.T) {
 		require.NoError(t, err)
 		defer c.Close()
 		return c.Cgroup != dead
-	}, 30*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 }
 
 // killGroup kills the processes of a group.

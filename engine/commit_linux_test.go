@@ -107,7 +107,7 @@ func TestCommitFreezes(t *testing.T) {
 		}
 		return fi.Size()
 	}
-	require.Eventually(t, func() bool { return size() > 10 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return size() > 10 }, time.Minute, time.Millisecond)
 	if len(r.Container().State.Cgroups) == 0 {
 		testenv.Skip(t, "a freezer")
 	}
@@ -123,9 +123,9 @@ func TestCommitFreezes(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before, fi.Size())
 	require.NoError(t, thaw())
-	require.Eventually(t, func() bool { return size() > before }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return size() > before }, time.Minute, time.Millisecond)
 	before = size()
 	_, err = e.Commit(t.Context(), c.ID, nil)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return size() > before }, 10*time.Second, time.Millisecond, "it goes on")
+	require.Eventually(t, func() bool { return size() > before }, time.Minute, time.Millisecond, "it goes on")
 }

@@ -145,7 +145,7 @@ func TestImageOfContainerInTheMaking(t *testing.T) {
 	require.Eventually(t, func() bool {
 		list, err := os.ReadDir(filepath.Join(e.dir, "images", "leases"))
 		return err == nil && len(list) > 0
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	_, err = e.RemoveImage(t.Context(), "hello-world", nil)
 	require.ErrorIs(t, err, os.ErrExist)
 	require.NoError(t, l.Close())

@@ -90,7 +90,7 @@ func TestNetworksKilled(t *testing.T) {
 				}
 			}
 			return err == nil
-		}, 20*time.Second, 10*time.Millisecond, "%v", &err)
+		}, time.Minute, 10*time.Millisecond, "%v", &err)
 		require.Equal(t, Running, mustInspect(t, next, c).State.Status)
 		require.NoError(t, next.Close())
 	}
@@ -104,7 +104,7 @@ func TestNetworksKilled(t *testing.T) {
 			err = e.Networks().Check(t.Context())
 		}
 		return err == nil
-	}, 20*time.Second, 10*time.Millisecond, "%v", &err)
+	}, time.Minute, 10*time.Millisecond, "%v", &err)
 	_, err = e.PruneNetworks(t.Context(), nil)
 	require.NoError(t, err)
 	require.NoError(t, onHost(e, func() error {

@@ -25,7 +25,7 @@ func TestPowerOff(t *testing.T) {
 			return false
 		}
 		return l.Close() == nil
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	runs := detached(t, before, &Config{Name: "runs", Image: ended.Config.Image},
 		"echo started; [ -e /seen ] && exit 4; touch /seen; exec sleep 1000")
 	require.Eventually(t, func() bool {
@@ -34,7 +34,7 @@ func TestPowerOff(t *testing.T) {
 		defer r.Close()
 		f, err := r.Next()
 		return err == nil && string(f.Data) == "started\n"
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 
 	disk := filepath.Join(t.TempDir(), "disk")
 	out, err := exec.Command("cp", "-a", before.Root(), disk).CombinedOutput()

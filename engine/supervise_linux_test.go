@@ -162,7 +162,7 @@ func testSupervisor(t *testing.T, user bool) {
 		require.Eventually(t, func() bool { // until its server is up
 			text, err := get(e, port)
 			return err == nil && text == "hello\n"
-		}, 30*time.Second, 20*time.Millisecond)
+		}, time.Minute, 20*time.Millisecond)
 		if !user {
 			sees("net", "web", "hello")
 		}
@@ -263,7 +263,7 @@ func TestSupervisorEnds(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(e.path(c.ID))
 		return err != nil && !e.supervisorThere(t.Context())
-	}, 30*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 }
 
 // TestSupervisorRefuses: a container whose networks cannot be made does not start, and nothing is left.

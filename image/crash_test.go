@@ -134,7 +134,7 @@ func TestPullWaitsForKilled(t *testing.T) {
 			}
 		}
 		return false
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	s := openStore(t, dir)
 	waits := make(chan struct{}, 1)
 	done := make(chan error, 1)
@@ -176,7 +176,7 @@ func TestKilledPullKeepsLayers(t *testing.T) {
 		fi, err := os.Stat(filepath.Join(filepath.Dir(found[0]), "fs", "small"))
 		extracted = fi
 		return err == nil
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	time.Sleep(20 * time.Millisecond)
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()

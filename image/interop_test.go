@@ -52,7 +52,7 @@ func newDockerRegistry(t *testing.T) string {
 			_ = resp.Body.Close()
 		}
 		return err == nil && resp.StatusCode == http.StatusOK
-	}, 20*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	return host
 }

@@ -33,7 +33,7 @@ func TestLargeWindowsTakeTurns(t *testing.T) {
 	}()
 	_, err := w.Write(large[:600<<10]) // the turn is taken, and the stream goes on later
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return len(s.decoders.turn) == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.decoders.turn) == 1 }, time.Minute, time.Millisecond)
 
 	for _, stream := range [][]byte{large, later, small} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

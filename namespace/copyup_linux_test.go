@@ -257,7 +257,7 @@ func TestCopyUpFrozen(t *testing.T) {
 	_, err = l.Start(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.NoError(t, os.WriteFile(dir+"/freezer.state", []byte("THAWED"), 0))
-	require.Eventually(t, func() bool { return len(before) == len(descriptors(t)) }, 5*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return len(before) == len(descriptors(t)) }, time.Minute, time.Millisecond,
 		"it ends when it is thawed, and is reaped")
 }
 

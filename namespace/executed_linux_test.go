@@ -130,7 +130,7 @@ func TestStartFrozen(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Less(t, time.Since(begun), 10*time.Second)
 	require.NoError(t, os.WriteFile(dir+"/freezer.state", []byte("THAWED"), 0))
-	require.Eventually(t, func() bool { return len(before) == len(descriptors(t)) }, 5*time.Second, time.Millisecond,
+	require.Eventually(t, func() bool { return len(before) == len(descriptors(t)) }, time.Minute, time.Millisecond,
 		"it ends when it is thawed, and is reaped")
 }
 
@@ -143,7 +143,7 @@ func freezerGroup(t *testing.T) string {
 	}
 	t.Cleanup(func() {
 		_ = os.WriteFile(dir+"/freezer.state", []byte("THAWED"), 0)
-		require.Eventually(t, func() bool { return os.Remove(dir) == nil }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return os.Remove(dir) == nil }, time.Minute, time.Millisecond)
 	})
 	return dir
 }

@@ -80,7 +80,7 @@ func TestHeldLeavesNothing(t *testing.T) {
 
 	h = hold()
 	require.NoError(t, h.Process().Signal(syscall.SIGKILL))
-	require.Eventually(t, func() bool { return !h.Alive() }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return !h.Alive() }, time.Minute, time.Millisecond)
 	_, err = h.Start(t.Context(), defaultLaunch(root, "true"))
 	require.ErrorAs(t, err, &start)
 	require.Equal(t, before, descriptors(t))

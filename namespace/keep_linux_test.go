@@ -120,7 +120,7 @@ func TestKeep(t *testing.T) {
 	require.NoError(t, err)
 	_, err = in.WriteString("one\n")
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return strings.Contains(logText(t, dir, Stdout), "heard one\n") }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(logText(t, dir, Stdout), "heard one\n") }, time.Minute, time.Millisecond)
 	require.NoError(t, in.Close())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()

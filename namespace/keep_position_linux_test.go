@@ -99,7 +99,7 @@ func TestKeepTTYOfSeveral(t *testing.T) {
 		_, err = fmt.Fprintf(tty, "client %d\n", i)
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { return strings.Count(logText(t, dir, Stdout), "heard client") == clients }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Count(logText(t, dir, Stdout), "heard client") == clients }, time.Minute, time.Millisecond)
 	tty, err := p.Input(t.Context())
 	require.NoError(t, err)
 	size, err := unix.IoctlGetWinsize(int(tty.Fd()), unix.TIOCGWINSZ)

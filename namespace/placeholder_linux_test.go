@@ -33,5 +33,5 @@ func TestPlaceholder(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := os.Stat(fmt.Sprintf("/proc/%d", h.Pid()))
 		return os.IsNotExist(err)
-	}, 20*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 }

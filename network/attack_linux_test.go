@@ -145,7 +145,7 @@ func TestAttacks(t *testing.T) {
 		require.Empty(t, routes(host))
 		defenceless(func() {
 			me.raw("eth0", advertisement(e.mac()))
-			require.Eventually(t, func() bool { return routes(mv) != "" && routes(host) != "" }, 2*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return routes(mv) != "" && routes(host) != "" }, time.Minute, 10*time.Millisecond)
 		})
 		host.command("ip", "-6", "route", "flush", "proto", "ra")
 		mv.command("ip", "-6", "route", "flush", "proto", "ra")
@@ -161,7 +161,7 @@ func TestAttacks(t *testing.T) {
 		defenceless(func() {
 			time.Sleep(1100 * time.Millisecond) // the kernel keeps what it has just learned for a second
 			me.raw("eth0", claim(v.mac(), e.mac(), gateway, v.IPv4.Addr()))
-			require.Eventually(t, func() bool { return strings.Contains(at(), e.MAC) }, 2*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return strings.Contains(at(), e.MAC) }, time.Minute, 10*time.Millisecond)
 		})
 		mv.command("ip", "neigh", "flush", "dev", "eth0")
 	})

@@ -243,14 +243,14 @@ func TestNames(t *testing.T) {
 	require.NoError(t, err)
 	attach(t, joined, "back", &EndpointOptions{Names: []string{"inner"}})
 	require.Eventually(t, func() bool { return im.dig("hidden") == "172.18.0.2\n" || im.dig("hidden") == "172.17.0.2\n" },
-		3*viewTime, viewTime/10)
+		time.Minute, viewTime/10)
 	require.Equal(t, "192.0.2.1\n", im.dig("example.org"))
 	all, err := inner.Endpoints()
 	require.NoError(t, err)
 	require.Len(t, all, 2)
 	require.Equal(t, "eth1", all[1].Interface)
 	require.NoError(t, joined.Detach(t.Context(), "back"))
-	require.Eventually(t, func() bool { return im.dig("hidden") == "" }, 3*viewTime, viewTime/10)
+	require.Eventually(t, func() bool { return im.dig("hidden") == "" }, time.Minute, viewTime/10)
 	joined.Forget()
 
 	// A name goes with its container.

@@ -44,7 +44,7 @@ func (j *journal) has(t *testing.T, want Attempt) {
 			}
 		}
 		return false
-	}, 3*time.Second, 20*time.Millisecond, "%+v", want)
+	}, time.Minute, 20*time.Millisecond, "%+v", want)
 }
 
 // nameserver answers questions for A and AAAA by a table of names, as a server on the machine does; CNAMEs are "name>alias".
@@ -310,7 +310,7 @@ func TestEgressOver(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := next.Attach(t.Context(), n.Name, &EndpointOptions{IPv4: at, Egress: &Egress{}})
 		return err == nil
-	}, 5*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	mn.cannotAny("tcp", "10.2.0.2:80")
 	require.NoError(t, next.Detach(t.Context(), n.Name))
 	// Without a list all is reached, and with a flushed table the list is made anew at the next change.

@@ -203,7 +203,7 @@ func TestLeavesTakenBack(t *testing.T) {
 	require.Eventually(t, func() bool { // the kernel deletes what was in a namespace some time after its last process's end
 		require.NoError(t, s.Repair(t.Context()))
 		return s.Check(t.Context()) == nil && len(linksOf(host)) == 3
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	b, _ := newSandbox(t, s, "next")
 	require.Equal(t, 1, attach(t, b, "net", nil).Leaf)
 	require.NoError(t, b.Close())

@@ -164,6 +164,6 @@ func startDebianRegistry(t *testing.T) string {
 			return false
 		}
 		return conn.Close() == nil
-	}, 20*time.Second, 50*time.Millisecond, "docker-registry listens")
+	}, time.Minute, 50*time.Millisecond, "docker-registry listens")
 	return host
 }

@@ -73,7 +73,7 @@ func TestRegistryServeKilled(t *testing.T) {
 			}
 		}()
 		if round == rounds-1 { // on a slow machine the others may end before the first push does
-			require.Eventually(t, pushed.Load, 30*time.Second, time.Millisecond)
+			require.Eventually(t, pushed.Load, time.Minute, time.Millisecond)
 		}
 		time.Sleep(time.Duration(20+30*round) * time.Millisecond)
 		require.NoError(t, c.Process.Kill())

@@ -145,7 +145,7 @@ func TestKilled(t *testing.T) {
 			}
 		}
 		return true
-	}, 5*time.Second, 20*time.Millisecond, "its control groups are gone")
+	}, time.Minute, 20*time.Millisecond, "its control groups are gone")
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	require.NoError(t, err)
 	require.False(t, bytes.Contains(mounts, []byte(h.root)))

@@ -232,7 +232,7 @@ func TestRunForwardsSignals(t *testing.T) {
 	require.NoError(t, d.Start())
 	require.Eventually(t, func() bool {
 		return strings.Contains(func() string { s := m.do("state", "c"); s.run(); return s.stdout.String() }(), `"running"`)
-	}, 10*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	ended := make(chan struct{})
 	go func() {
 		_ = d.Wait()
@@ -310,7 +310,7 @@ func TestStartDead(t *testing.T) {
 	m.write()
 	m.ok("create", "c")
 	m.ok("kill", "c", "KILL")
-	require.Eventually(t, func() bool { return strings.Contains(m.ok("state", "c"), `"stopped"`) }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(m.ok("state", "c"), `"stopped"`) }, time.Minute, 10*time.Millisecond)
 	m.fails(1, errStopped.Error(), "start", "c")
 	m.ok("delete", "c")
 	require.Empty(t, m.left())
@@ -476,7 +476,7 @@ func TestHookFailsAtStart(t *testing.T) {
 		m.write()
 		m.ok("create", "c")
 		m.fails(1, "hooks."+kind+"[0]", "start", "c")
-		require.Eventually(t, func() bool { return strings.Contains(m.ok("state", "c"), `"stopped"`) }, 5*time.Second, 10*time.Millisecond)
+		require.Eventually(t, func() bool { return strings.Contains(m.ok("state", "c"), `"stopped"`) }, time.Minute, 10*time.Millisecond)
 		m.ok("delete", "c")
 		m.fails(1, "hooks."+kind+"[0]", "run", "c")
 		require.Empty(t, m.left())

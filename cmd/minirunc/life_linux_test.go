@@ -147,7 +147,7 @@ func TestLifeByCommands(t *testing.T) {
 	require.Equal(t, 1, l.run(t, "start", "c1").code)
 	require.Equal(t, fmt.Sprintf("[%d]\n", s.Pid), l.ok(t, "ps", "--format", "json", "c1"))
 	l.ok(t, "kill", "c1", "KILL")
-	require.Eventually(t, func() bool { return l.state(t, "c1").Status == specs.StateStopped }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return l.state(t, "c1").Status == specs.StateStopped }, time.Minute, time.Millisecond)
 	r = l.run(t, "start", "c1")
 	require.Contains(t, r.stderr, "cannot start a container that has stopped")
 	l.ok(t, "delete", "c1")

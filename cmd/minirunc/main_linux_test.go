@@ -175,5 +175,5 @@ func (f *fake) status(t testing.TB) string {
 // gone waits until the container has stopped.
 func (f *fake) gone(t testing.TB) {
 	t.Helper()
-	require.Eventually(t, func() bool { return f.status(t) == "stopped" }, 10*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return f.status(t) == "stopped" }, time.Minute, 5*time.Millisecond)
 }

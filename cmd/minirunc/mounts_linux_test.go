@@ -41,7 +41,7 @@ func TestOtherMountNamespace(t *testing.T) {
 	require.NoError(t, other.Start())
 	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()
 	path := fmt.Sprintf("/proc/%d/ns/mnt", other.Process.Pid)
-	require.Eventually(t, func() bool { ns, _ := os.Readlink(path); return ns != host }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { ns, _ := os.Readlink(path); return ns != host }, time.Minute, time.Millisecond)
 	m.spec.Linux.Namespaces = append(m.spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.MountNamespace, Path: path})
 	m.spec.Process.Args = []string{"probe", "sleep"}
 	m.write()

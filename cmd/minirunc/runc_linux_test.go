@@ -147,7 +147,7 @@ func TestSameErrorsAsRunc(t *testing.T) {
 	for _, run := range []func(...string) result{peer, func(args ...string) result { return runc(t, l.root, args...) }} {
 		require.Eventually(t, func() bool {
 			return strings.Contains(run("state", "x").stdout, `"stopped"`)
-		}, 10*time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
 	}
 	for _, args := range [][]string{
 		{"kill", "x"}, {"kill", "--all", "x"}, {"pause", "x"}, {"resume", "x"}, {"start", "x"}, {"update", "--pids-limit", "10", "x"},
@@ -186,7 +186,7 @@ func TestRuncReads(t *testing.T) {
 	require.Contains(t, peer("ps", "ours").stdout, fmt.Sprint(l.state(t, "ours").Pid))
 	r := peer("kill", "ours", "KILL")
 	require.Zero(t, r.code, r.stderr)
-	require.Eventually(t, func() bool { return l.state(t, "ours").Status == specs.StateStopped }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return l.state(t, "ours").Status == specs.StateStopped }, time.Minute, time.Millisecond)
 	both("ours", specs.StateStopped)
 	l.ok(t, "delete", "ours")
 

@@ -159,6 +159,6 @@ func TestContainedHookTimeoutEndsAll(t *testing.T) {
 	k, err := (&command{root: m.root}).open("c")
 	require.NoError(t, err)
 	require.NoError(t, k.Wait(t.Context()))
-	require.Eventually(t, func() bool { return m.ok("ps", "--format", "json", "c") == "[]\n" }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return m.ok("ps", "--format", "json", "c") == "[]\n" }, time.Minute, 20*time.Millisecond)
 	m.ok("delete", "c")
 }

@@ -155,7 +155,7 @@ func TestPs(t *testing.T) {
 	require.Eventually(t, func() bool {
 		require.NoError(t, json.Unmarshal([]byte(f.ok(t, "ps", "--format", "json", "c1")), &pids))
 		return len(pids) == 3
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	require.Contains(t, pids, f.cmd.Process.Pid)
 	testenv.RequireCommand(t, "ps")
 	lines := strings.Split(strings.TrimSpace(f.ok(t, "ps", "c1")), "\n")
@@ -195,7 +195,7 @@ func TestKillShared(t *testing.T) {
 	for _, by := range []string{"kill", "delete", "end"} {
 		t.Run(by, func(t *testing.T) {
 			f := newFake(t, false, "sh", "-c", "sleep 100 & sleep 100 & wait")
-			require.Eventually(t, func() bool { return len(f.pids(t)) == 3 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return len(f.pids(t)) == 3 }, time.Minute, time.Millisecond)
 			pids := f.pids(t)
 			switch by {
 			case "kill":
@@ -210,7 +210,7 @@ func TestKillShared(t *testing.T) {
 				f.ok(t, "delete", "c1")
 			}
 			for _, pid := range pids {
-				require.Eventually(t, func() bool { return dead(pid) }, 5*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { return dead(pid) }, time.Minute, time.Millisecond)
 			}
 		})
 	}
@@ -247,7 +247,7 @@ func TestDeleteCreated(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(f.root, "c1", ocistate.FIFO), nil, 0o600))
 	require.Equal(t, "created", f.status(t))
 	f.ok(t, "delete", "c1")
-	require.Eventually(t, func() bool { return dead(f.InitProcessPid) }, time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return dead(f.InitProcessPid) }, time.Minute, time.Millisecond)
 }
 
 // TestOtherPid: a process that has got the container's number, or was there before a reboot, is left alone.
@@ -298,7 +298,7 @@ func TestPause(t *testing.T) {
 	if v1 := f.CgroupPaths["freezer"]; v1 != "" {
 		file := filepath.Join(v1, "freezer.state")
 		require.NoError(t, os.WriteFile(file, []byte("FROZEN"), 0))
-		require.Eventually(t, func() bool { return f.status(t) == "paused" }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return f.status(t) == "paused" }, time.Minute, time.Millisecond)
 		f.ok(t, "resume", "c1")
 		require.Equal(t, "running", f.status(t))
 		require.NoError(t, os.WriteFile(file, []byte("FROZEN"), 0))
@@ -392,7 +392,7 @@ func TestEventsStats(t *testing.T) {
 		d.DisallowUnknownFields()
 		require.NoError(t, d.Decode(&e))
 		return e.Data.CPU.Usage.Total > 0
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	require.Equal(t, "stats", e.Type)
 	require.Equal(t, "c1", e.ID)
 	require.Equal(t, uint64(64<<20), e.Data.Memory.Usage.Limit)
