@@ -3,6 +3,7 @@ package container_test
 import (
 	"bytes"
 	"io"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -65,6 +66,32 @@ func TestCommandEndsWithTheContainer(t *testing.T) {
 	require.ErrorAs(t, c.Command("id").Run(t.Context()), &start)
 	require.Error(t, container.New(nil).Command("id").Run(t.Context()))
 	require.Error(t, (&container.Process{Args: []string{"id"}}).Run(t.Context()))
+}
+
+// TestCommandKillGroup: what the command has started goes with it, in a user namespace, too.
+func TestCommandKillGroup(t *testing.T) {
+	for name, maps := range map[string][]container.IDMapping{"host": nil, "mapped": idMaps} {
+		t.Run(name, func(t *testing.T) {
+			c := newContainer(t, "trap")
+			c.UIDMappings, c.GIDMappings = maps, maps
+			ready(t, c)
+			require.ErrorContains(t, c.KillGroup(), "it is the container's own")
+			p := c.Command("linger", "1h", "stay")
+			require.ErrorContains(t, p.KillGroup(), "not started")
+			out, err := p.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, p.Start(t.Context()))
+			_, err = io.ReadFull(out, make([]byte, len("left\n")))
+			require.NoError(t, err)
+			require.NoError(t, p.KillGroup())
+			_, err = io.ReadAll(out) // which the child holds open while it lives
+			require.NoError(t, err)
+			var exit *container.ExitError
+			require.ErrorAs(t, p.Wait(t.Context()), &exit)
+			require.Equal(t, syscall.SIGKILL, exit.Signal)
+			require.ErrorIs(t, p.KillGroup(), os.ErrProcessDone)
+		})
+	}
 }
 
 func TestCommandStop(t *testing.T) {

@@ -167,7 +167,7 @@ func tty([]string) int {
 	return 0
 }
 
-// linger starts a child that keeps the output open for the duration, and ends.
+// linger starts a child that keeps the output open for the duration, and ends, unless there is one more argument.
 func linger(args []string) int {
 	p, err := os.StartProcess("/bin/sleep", []string{"sleep", args[1]},
 		&os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}, Env: []string{}})
@@ -177,6 +177,9 @@ func linger(args []string) int {
 	}
 	_ = p.Release()
 	fmt.Println("left")
+	if len(args) > 2 {
+		time.Sleep(time.Hour)
+	}
 	return 0
 }
 

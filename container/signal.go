@@ -48,6 +48,22 @@ func (p *Process) Signal(sig os.Signal) error {
 // Kill sends SIGKILL to the command. Of a container's own process see [Container.Kill].
 func (p *Process) Kill() error { return p.Signal(syscall.SIGKILL) }
 
+// KillGroup sends SIGKILL to a command that [Container.Command] started, and to those of the processes that it has started which are in
+// its process group still. After its end the error satisfies errors.Is(err, os.ErrProcessDone).
+func (p *Process) KillGroup() error {
+	if p.in == nil {
+		return fmt.Errorf("container: kill group of %s: it is the container's own: %w", p, errors.ErrUnsupported)
+	}
+	proc, err := p.alive("kill group of")
+	if err != nil {
+		return err
+	}
+	if err := proc.KillGroup(); err != nil {
+		return fmt.Errorf("container: kill group of %s: %w", p, err)
+	}
+	return nil
+}
+
 // Kill kills all processes of the container, paused or not.
 func (c *Container) Kill() error {
 	if _, err := c.alive("kill"); err != nil {

@@ -35,6 +35,9 @@ func (p *Process) Close() error { return nil }
 // Signal returns an error that satisfies errors.ErrUnsupported.
 func (p *Process) Signal(syscall.Signal) error { return unsupported("signal") }
 
+// KillGroup returns an error that satisfies errors.ErrUnsupported.
+func (p *Process) KillGroup() error { return unsupported("kill group") }
+
 // Wait returns an error that satisfies errors.ErrUnsupported.
 func (p *Process) Wait(context.Context) (*State, error) { return nil, unsupported("wait") }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -22,6 +23,9 @@ type Process struct {
 	turn  chan struct{} // held by the one that waits
 	state *State
 	err   error
+
+	reaping sync.Mutex // until it is held, and reaped is false, the number is this process's
+	reaped  bool
 }
 
 func newProcess(pid, pidfd int) *Process {
@@ -61,6 +65,36 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return nil
 }
 
+// KillGroup sends SIGKILL to the process, and to those that it has started and that are in its process group still. One that has ended, and
+// was waited for, makes it os.ErrProcessDone: its group is left alone then, since the number may be another one's. A process that was
+// adopted is refused with errors.ErrUnsupported.
+func (p *Process) KillGroup() error {
+	if p.kept != nil {
+		return fmt.Errorf("kill group of process %d: it is its keeper's child: %w", p.pid, errors.ErrUnsupported)
+	}
+	p.reaping.Lock()
+	defer p.reaping.Unlock()
+	if p.reaped {
+		return os.ErrProcessDone
+	}
+	if err := p.Signal(0); err != nil { // another part of the program may have reaped it
+		return err
+	}
+	if err := unix.Kill(-p.pid, unix.SIGKILL); err != nil {
+		return fmt.Errorf("kill group of process %d: %w", p.pid, err)
+	}
+	return nil
+}
+
+// reap takes the status, if it has ended.
+func (p *Process) reap(fd int) (*State, error) {
+	p.reaping.Lock()
+	defer p.reaping.Unlock()
+	s, err := reap(fd, 0)
+	p.reaped = s != nil || err != nil
+	return s, err
+}
+
 // Wait waits until the process ends, or until ctx does. It may be called again, and returns the same State.
 func (p *Process) Wait(ctx context.Context) (*State, error) {
 	select {
@@ -89,7 +123,7 @@ func (p *Process) Wait(ctx context.Context) (*State, error) {
 			state, waitErr = p.kept.state(ctx)
 			return true
 		}
-		state, waitErr = reap(int(fd), 0)
+		state, waitErr = p.reap(int(fd))
 		return state != nil || waitErr != nil
 	})
 	if err != nil {
