@@ -25,6 +25,8 @@ type CommitOptions struct {
 	Author, Comment string
 	// Edit is called with the image's configuration, in which the container's is already, and may change it. Nil changes nothing.
 	Edit func(*ocispec.ImageConfig)
+	// Healthcheck is the image's health check; what it leaves empty is the container's.
+	Healthcheck *image.Healthcheck
 	// Changes are instructions of a Dockerfile, applied last; see [image.CommitOptions].
 	Changes []string
 	// NoPause leaves the container running meanwhile: what it writes may be in the image or not, in parts too. By default
@@ -67,7 +69,7 @@ func (e *Engine) Commit(ctx context.Context, ref string, o *CommitOptions) (_ *i
 	}
 	img, err := e.images.Commit(ctx, func(w io.Writer) error { return e.changes(ctx, c, w) }, &image.CommitOptions{
 		Name: o.Name, Parent: parent, Edit: edit, Changes: o.Changes, Author: o.Author, Comment: o.Comment,
-		CreatedBy: strings.Join(c.Args, " "),
+		CreatedBy: strings.Join(c.Args, " "), Healthcheck: o.Healthcheck.Over(c.Healthcheck),
 	})
 	switch {
 	case errors.Is(err, image.ErrInvalid):

@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/caisson-engine/caisson/cgroups"
+	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/network"
 	"github.com/caisson-engine/caisson/volume"
 )
@@ -53,6 +54,8 @@ type Config struct {
 	// StopTimeout is for how many seconds who stops it is to wait before it is killed, if they choose none: -1 for ever. Nil means
 	// [StopTimeout]. [Engine.Stop] takes what it is given.
 	StopTimeout *int `json:",omitempty"`
+	// Healthcheck says how to ask whether the container is well: see [Health]. What it leaves empty is the image's; nil is the image's whole.
+	Healthcheck *image.Healthcheck `json:",omitempty"`
 
 	// Hostname in the container. Empty means the first twelve digits of its ID, or the host's name if Network is "host".
 	Hostname string `json:",omitempty"`

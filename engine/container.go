@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/network"
 )
 
@@ -42,9 +43,12 @@ type Container struct {
 	// Exposed are the ports that the image or Config exposes or publishes: "80/tcp".
 	Exposed []string `json:",omitempty"`
 	// LinkEnv is what its Links added to Env at its last start.
-	LinkEnv []string          `json:",omitempty"`
-	Labels  map[string]string `json:",omitempty"`
-	Mounts  []Mount           `json:",omitempty"`
+	LinkEnv []string `json:",omitempty"`
+	// Healthcheck is nil without one. Shell executes a line of it; nil is /bin/sh -c.
+	Healthcheck *image.Healthcheck `json:",omitempty"`
+	Shell       []string           `json:",omitempty"`
+	Labels      map[string]string  `json:",omitempty"`
+	Mounts      []Mount            `json:",omitempty"`
 	// AnonymousVolumes were made for this container and go with it.
 	AnonymousVolumes []string `json:",omitempty"`
 	// UIDMappings and GIDMappings are those of its user namespace, if it has one of its own: see [Isolation].UserMode.
@@ -71,6 +75,8 @@ type State struct {
 	Cgroups []string `json:",omitempty"`
 	// Paused says that its processes are held, while it runs: see [Engine.Pause]. It is looked up, not remembered.
 	Paused bool `json:",omitempty"`
+	// Health is what its health check has found since its last start, nil without one. It is looked up, not remembered.
+	Health *Health `json:",omitempty"`
 	// Detached says that it outlives the program that started it, and has a log.
 	Detached bool `json:",omitempty"`
 	// Supervised says that its networks are served by a supervisor: see [Engine.Supervise].
@@ -91,13 +97,18 @@ func (c *Container) ShortID() string { return shortID(c.ID) }
 
 func shortID(id string) string { return id[:min(12, len(id))] }
 
-// String returns the status as Docker's ps shows it: "Up 2 minutes", "Exited (0) 3 hours ago", "Created".
+// String returns the status as Docker's ps shows it: "Up 2 minutes (healthy)", "Exited (0) 3 hours ago", "Created".
 func (s *State) String() string {
 	switch s.Status {
 	case Running:
 		up := "Up " + Ago(time.Since(s.Started))
-		if s.Paused {
+		switch {
+		case s.Paused:
 			up += " (Paused)"
+		case s.Health != nil && s.Health.Status == Starting:
+			up += " (health: starting)"
+		case s.Health != nil:
+			up += " (" + string(s.Health.Status) + ")"
 		}
 		return up
 	case Exited:

@@ -96,6 +96,9 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 	if err := cfg.checkRestart(); err != nil {
 		return nil, nil, err
 	}
+	if err := e.mergeHealthcheck(c, img); err != nil {
+		return nil, nil, err
+	}
 	if err := e.prepareManager(&c.Config); err != nil {
 		return nil, nil, err
 	}

@@ -13,7 +13,7 @@
 //	images/, layers/        package image's and package layer's
 //	volumes/                package volume's
 //	containers/<id>/        container.json (a [Container]), upper/ and work/ (the writable layer), lock, halted (its restart
-//	                        policy does not hold until the next start), and the files
+//	                        policy does not hold until the next start), health.json (a [Health]), and the files
 //	                        that are bound at /etc/hosts, /etc/hostname and /etc/resolv.conf
 //	containers/names/<name> the ID of the container that has the name
 //	containers/lock         the lock under which containers are made and removed

@@ -49,7 +49,7 @@ type Options struct {
 	LayerFormat layer.Format
 	// StartSupervisor starts a process that calls [Engine.Supervise] with the same folder and options, if none does, and returns when that
 	// answers. It is called where a supervisor is needed: for the networks of detached containers, and in user mode of all containers
-	// but those with StartOptions.Audit; for containers with a [RestartPolicy]; and by Open if there are such containers and their
+	// but those with StartOptions.Audit; for detached containers with a [RestartPolicy] or a health check; and by Open if there are such containers and their
 	// supervisor was killed, or the machine was started again. Nil means that none is started: what needs one is refused, unless one is
 	// there.
 	StartSupervisor func(ctx context.Context) error

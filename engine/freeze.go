@@ -65,7 +65,12 @@ func (e *Engine) pauseFor(ctx context.Context, c *Container) (resume func() erro
 	if _, err := l.File().WriteString("frozen\n"); err != nil {
 		return nil, errors.Join(err, l.Remove())
 	}
+	done, err := e.steady(ctx, c)
+	if err != nil {
+		return nil, errors.Join(err, l.Remove())
+	}
 	on, err := freeze(ctx, c.State.Cgroups)
+	done()
 	if err != nil {
 		return nil, errors.Join(err, l.Remove())
 	}

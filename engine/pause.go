@@ -12,7 +12,12 @@ func (e *Engine) Pause(ctx context.Context, ref string) error {
 		if r.c.Paused() {
 			return conflict("container %s is already paused", r.record.Name)
 		}
-		err := r.c.Pause(ctx)
+		done, err := e.steady(ctx, r.record)
+		if err != nil {
+			return err
+		}
+		defer done()
+		err = r.c.Pause(ctx)
 		if err == nil {
 			e.note("pause", r.record)
 		}

@@ -29,11 +29,21 @@ func readRecord(dir string) (*Container, error) {
 
 // write keeps the document. Once the container's folder is in place, only the holder of its lock calls it.
 func (e *Engine) write(c *Container) error {
-	return durable.WriteJSON(e.path(c.ID, "container.json"), c, 0o600)
+	kept := *c
+	kept.State.Paused, kept.State.Health = false, nil
+	return durable.WriteJSON(e.path(c.ID, "container.json"), &kept, 0o600)
 }
 
 // load reads a container, and if it is said to run but its engine is dead, writes that down first.
 func (e *Engine) load(ctx context.Context, id string) (*Container, error) {
+	c, err := e.loadRecord(ctx, id)
+	if err == nil {
+		c.State.Health = e.health(c)
+	}
+	return c, err
+}
+
+func (e *Engine) loadRecord(ctx context.Context, id string) (*Container, error) {
 	c, err := readRecord(e.path(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, notFound("No such container: %s", id)

@@ -35,7 +35,7 @@ func (e *Engine) sweep(ctx context.Context) error {
 		}
 		c, err := e.load(ctx, id)
 		if err == nil && c.State.Status == Running {
-			needed = needed || c.State.Supervised || c.State.Detached && c.restarts()
+			needed = needed || c.State.Supervised || c.State.Detached && c.watched()
 			err = e.unpauseLeft(c)
 		}
 		needed = needed || err == nil && c.State.Restarting

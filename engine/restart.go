@@ -16,6 +16,9 @@ import (
 // restarts says whether somebody must see the container's end, to start it again.
 func (c *Container) restarts() bool { return c.Config.RestartPolicy.is() }
 
+// watched says whether a container in background needs somebody who does more than note its end: its restart policy or health check does.
+func (c *Container) watched() bool { return c.restarts() || c.Healthcheck.Probes() }
+
 // ended is the state of a container after an end: one that is to be started again says so, and when.
 func (e *Engine) ended(c *Container, state State) State {
 	if state.Detached && c.Config.RestartPolicy.wants(state.ExitCode, c.RestartCount) && !e.halted(c.ID) {
@@ -177,7 +180,7 @@ func (e *Engine) needSupervisor(ctx context.Context, c *Container) error {
 	if err := r.chooseSupervisor(ctx, &StartOptions{Detach: true}); err != nil {
 		return err
 	}
-	if !r.supervised && !c.restarts() || e.supervisorThere(ctx) {
+	if !r.supervised && !r.watched || e.supervisorThere(ctx) {
 		return nil
 	}
 	if err := e.options.StartSupervisor(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/caisson-engine/caisson/container"
@@ -47,6 +48,10 @@ type Run struct {
 	egressLog  *os.File
 	supervised bool // its networks are a supervisor's
 	again      bool // its restart policy has it started
+	watched    bool // by a supervisor: its restart policy or health check needs one
+
+	probing   sync.WaitGroup // in the foreground
+	endProbes context.CancelFunc
 }
 
 // Start starts the container that ref names. ctx bounds the set-up. If the command cannot be executed the error is a
@@ -136,6 +141,7 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	}
 	r.e.note("start", r.record)
 	r.assureSupervised(ctx)
+	r.beginProbes()
 	return nil
 }
 
@@ -180,6 +186,7 @@ func (r *Run) Wait(ctx context.Context) error {
 	if r.c.State == nil && ctx.Err() != nil {
 		return err
 	}
+	r.awaitProbes()
 	ctx = context.WithoutCancel(ctx)
 	if r.lock != nil && r.c.Keep != nil { // others may have changed its document since: whoever sees the end reads it again
 		if e := r.release(ctx); e != nil {

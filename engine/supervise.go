@@ -34,8 +34,8 @@ type SuperviseOptions struct {
 
 // Supervise serves what containers need while they run and no program that started them need be there for: the networks of those that were
 // started with StartOptions.Detach, which are interfaces of this process in user mode, and otherwise their names, their record of what
-// they try to connect to, and ports published on the loopback address. It also sees to it that one with AutoRemove is removed when it
-// ends. Engines that have the same folder open call it by a socket there.
+// they try to connect to, and ports published on the loopback address. It executes their health checks, and sees to it that one with
+// AutoRemove is removed when it ends. Engines that have the same folder open call it by a socket there.
 //
 // It returns nil when ctx has ended, or when it was idle for long enough. Containers go on then, and the next supervisor takes over; until
 // then nobody serves them, and in user mode their connections are broken. While another process supervises the folder the error is a [Conflict].
@@ -228,7 +228,7 @@ func (s *supervisor) resume(ctx context.Context, id string) error {
 		}
 		return err
 	}
-	if !c.State.Supervised && !c.restarts() && !(s.ends && c.State.Detached) {
+	if !c.State.Supervised && !(c.State.Detached && (c.watched() || s.ends)) {
 		return nil
 	}
 	err = s.watch(ctx, id, c)
@@ -265,7 +265,7 @@ func (s *supervisor) watch(ctx context.Context, id string, c *Container) (err er
 		}
 		err = v.box.Serve(ctx) // what it can
 	}
-	s.keep(id, v)
+	s.keep(c, v)
 	if err != nil {
 		s.watching.Go(func() { s.serveAgain(v) })
 	}
@@ -302,7 +302,8 @@ func findProcess(pid int, began uint64) (*namespace.Process, error) {
 }
 
 // keep serves a container until it ends. The caller has the turn.
-func (s *supervisor) keep(id string, v *served) {
+func (s *supervisor) keep(c *Container, v *served) {
+	id := c.ID
 	s.mu.Lock()
 	s.served[id] = v
 	s.calls++ // until the end is seen to: it may be released before, by somebody else who saw it first
@@ -320,6 +321,9 @@ func (s *supervisor) keep(id string, v *served) {
 		}
 		s.afterEnd(id, v.proc.Pid())
 	})
+	if c.Healthcheck.Probes() {
+		s.watching.Go(func() { s.probe(id, v) })
+	}
 }
 
 // afterEnd sees to it that a container's end is written down, and to what comes after that.

@@ -57,6 +57,9 @@ func (r *Run) chooseSupervisor(ctx context.Context, o *StartOptions) error {
 	if err := e.chooseRestarter(ctx, r.record.Config.RestartPolicy, o.Detach); err != nil {
 		return err
 	}
+	if err := r.chooseWatcher(ctx, o.Detach); err != nil {
+		return err
+	}
 	if len(r.record.Networks) == 0 || o.Audit != nil && !o.Detach || !o.Detach && !(e.inUserMode() && starts) {
 		return nil
 	}
@@ -156,7 +159,7 @@ func (e *Engine) connectSupervised(ctx context.Context, rec *Container, pid int,
 
 // assureSupervised looks once more: the supervisor may have been killed after it connected the container, and before that was said to run.
 func (r *Run) assureSupervised(ctx context.Context) {
-	if !r.supervised && !r.record.restarts() {
+	if !r.supervised && !r.watched {
 		return
 	}
 	if _, err := r.e.ask(ctx, &call{Do: "serve", ID: r.record.ID}); err != nil {
@@ -301,6 +304,6 @@ func (s *supervisor) connect(rec *Container, c *call, files []*os.File) (_ []net
 	if v.box, all, err = s.e.attach(s.ctx, rec, c.Pid, o, reserved); err != nil {
 		return nil, err
 	}
-	s.keep(rec.ID, v)
+	s.keep(rec, v)
 	return all, nil
 }

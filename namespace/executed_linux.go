@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -63,6 +64,19 @@ func (p *Program) nameSetUp() (setUp, ready string, err error) {
 		return string(name)
 	}
 	return fill(p.nameAt, setUpName), fill(p.readyAt, readyName), nil
+}
+
+// SettingUp says whether the process, which somebody else may have started, is setting itself up and does not execute its command yet: it has
+// not all of its container's namespaces and privileges then. One that names itself like that is taken for one, too.
+func (p *Process) SettingUp() bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid))
+	return err == nil && (isNamed(b, setUpName) || isNamed(b, readyName))
+}
+
+// isNamed says whether a name is made by a pattern.
+func isNamed(name []byte, pattern string) bool {
+	fixed, _, _ := strings.Cut(pattern, ".")
+	return bytes.HasPrefix(name, []byte(fixed))
 }
 
 // openComm opens the file that shows the name of a process that was just started.

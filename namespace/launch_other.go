@@ -35,6 +35,9 @@ func (p *Process) Close() error { return nil }
 // Signal returns an error that satisfies errors.ErrUnsupported.
 func (p *Process) Signal(syscall.Signal) error { return unsupported("signal") }
 
+// SettingUp returns false.
+func (p *Process) SettingUp() bool { return false }
+
 // KillGroup returns an error that satisfies errors.ErrUnsupported.
 func (p *Process) KillGroup() error { return unsupported("kill group") }
 

@@ -12,7 +12,12 @@ import (
 
 // WriteFile replaces the file at path by data: a temporary file in the same folder is written, synced and renamed, and
 // the folder is synced. The temporary file's name starts with ".tmp-"; one that a crash left behind may be deleted.
-func WriteFile(path string, data []byte, perm os.FileMode) (err error) {
+func WriteFile(path string, data []byte, perm os.FileMode) error { return write(path, data, perm, true) }
+
+// ReplaceFile is WriteFile without the syncing: after a loss of power the file may have anything. It is for what is of no use then.
+func ReplaceFile(path string, data []byte, perm os.FileMode) error { return write(path, data, perm, false) }
+
+func write(path string, data []byte, perm os.FileMode, sync bool) (err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".tmp-*")
 	if err != nil {
@@ -31,13 +36,15 @@ func WriteFile(path string, data []byte, perm os.FileMode) (err error) {
 	if err = f.Chmod(perm); err != nil {
 		return err
 	}
-	if err = f.Sync(); err != nil {
-		return err
+	if sync {
+		if err = f.Sync(); err != nil {
+			return err
+		}
 	}
 	if err = f.Close(); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
+	if err = os.Rename(f.Name(), path); err != nil || !sync {
 		return err
 	}
 	return SyncDir(dir)
