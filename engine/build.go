@@ -52,7 +52,7 @@ func (r *Run) build(ctx context.Context) (*container.Container, error) {
 	return r.record.build(r.root, &sources{
 		etc:    r.e.etcOf(r.record),
 		parent: r.e.cgroupParent(),
-		volume: func(m *Mount) (volume.Volume, error) { return r.useVolume(ctx, m) },
+		volume: func(m *Mount) (*volumeSource, error) { return r.useVolume(ctx, m) },
 		image:  func(m *Mount) (*namespace.Root, error) { return r.useImage(ctx, m) },
 	})
 }
@@ -61,8 +61,14 @@ func (r *Run) build(ctx context.Context) (*container.Container, error) {
 type sources struct {
 	etc    string // the folder of the files for /etc
 	parent string // the control group that the container's is made in
-	volume func(*Mount) (volume.Volume, error)
+	volume func(*Mount) (*volumeSource, error)
 	image  func(*Mount) (*namespace.Root, error)
+}
+
+// A volumeSource is a volume, and where it is a file system of its own what attaches that.
+type volumeSource struct {
+	volume.Volume
+	attach *container.Mount
 }
 
 // build translates the record into a container.
@@ -154,7 +160,7 @@ func (rec *Container) addMounts(c *container.Container, s *sources) error {
 		case "volume":
 			v, err := s.volume(&m)
 			if err == nil {
-				mounted, err = rec.volumeMount(&m, &v)
+				mounted, err = rec.volumeMount(&m, v)
 			}
 			if err != nil {
 				return err
@@ -178,7 +184,12 @@ func (rec *Container) addMounts(c *container.Container, s *sources) error {
 }
 
 // volumeMount mounts a volume.
-func (rec *Container) volumeMount(m *Mount, v *volume.Volume) (container.Mount, error) {
+func (rec *Container) volumeMount(m *Mount, v *volumeSource) (container.Mount, error) {
+	if v.attach != nil {
+		mounted := *v.attach
+		mounted.Target, mounted.Subpath, mounted.IDMap = m.Target, m.Subpath, rec.idMap()
+		return mounted, nil
+	}
 	if v.Mount != nil && v.Mount.Type == "tmpfs" {
 		if m.Subpath != "" {
 			return container.Mount{}, invalid("volume %s is a tmpfs, which has no subpath", v.Name)

@@ -63,7 +63,7 @@ func (e *Engine) listing(ctx context.Context, c *Container, root *namespace.Root
 	run := &Run{e: e, record: c}
 	defer func() { err = errors.Join(err, run.release(ctx)) }()
 	built, err := c.build(root, &sources{
-		etc: etc.path, volume: e.volumeOf,
+		etc: etc.path, volume: func(m *Mount) (*volumeSource, error) { return run.volumeOf(ctx, m) },
 		image: func(m *Mount) (*namespace.Root, error) { return run.useImage(ctx, m) },
 	})
 	if err != nil {
@@ -115,11 +115,14 @@ func (e *Engine) intent(c *Container, root *namespace.Root) (string, error) {
 	return b.String(), nil
 }
 
-// volumeOf returns a mount's volume, or what it would be.
-func (e *Engine) volumeOf(m *Mount) (volume.Volume, error) {
-	v, err := e.volumes.Get(m.Source)
-	if errors.Is(err, volume.ErrNotFound) {
-		return e.volumes.Planned(m.Source), nil
+// volumeOf returns a mount's volume, or what it would be. One that is a file system of its own is mounted, as an image is.
+func (r *Run) volumeOf(ctx context.Context, m *Mount) (*volumeSource, error) {
+	v, err := r.e.volumes.Get(m.Source)
+	switch {
+	case errors.Is(err, volume.ErrNotFound):
+		v, err = r.e.volumes.Planned(m.Source), nil
+	case err == nil && v.Mount.Foreign():
+		return r.useVolume(ctx, m)
 	}
-	return v, err
+	return &volumeSource{Volume: v}, err
 }

@@ -16,5 +16,5 @@ func TestMain(m *testing.M) {
 		return w.Release()
 	})
 	testenv.Lazy("control groups, template namespace", warmUp)
-	testenv.Main(m, map[string]testenv.Program{"run-limited": runLimited, "networker": networker})
+	testenv.Main(m, map[string]testenv.Program{"run-limited": runLimited, "networker": networker, "volumer": volumer})
 }

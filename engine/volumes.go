@@ -216,13 +216,16 @@ func volumeError(from, name string, err error) error {
 }
 
 // useVolume takes a volume into use for the run, and gives it the image's content if it is empty.
-func (r *Run) useVolume(ctx context.Context, m *Mount) (volume.Volume, error) {
+func (r *Run) useVolume(ctx context.Context, m *Mount) (*volumeSource, error) {
 	use, err := r.e.volumes.Acquire(m.Source)
 	if err != nil {
-		return volume.Volume{}, err
+		return nil, err
 	}
 	r.held = append(r.held, use)
-	v := use.Volume
+	v := &volumeSource{Volume: use.Volume}
+	if v.Mount.Foreign() {
+		return v, r.attachVolume(ctx, use, v)
+	}
 	if v.Mount != nil && v.Mount.Type == "bind" {
 		if _, err := os.Stat(v.Path); err != nil {
 			return v, &Error{Kind: Invalid, Message: "failed to mount local volume " + v.Name, Err: err}
@@ -232,4 +235,15 @@ func (r *Run) useVolume(ctx context.Context, m *Mount) (volume.Volume, error) {
 		err = r.populate(ctx, m)
 	}
 	return v, err
+}
+
+// attachVolume mounts a volume that is a file system of its own.
+func (r *Run) attachVolume(ctx context.Context, use *volume.Use, v *volumeSource) error {
+	attach, err := use.Mount(ctx)
+	if err != nil {
+		return fmt.Errorf("error while mounting volume '%s': %w", v.Name, err)
+	}
+	r.held = append(r.held, attach.Root)
+	v.attach = &attach
+	return nil
 }

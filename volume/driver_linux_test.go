@@ -18,7 +18,7 @@ func TestMountVolumes(t *testing.T) {
 	require.ErrorIs(t, err, errors.ErrUnsupported)
 	require.ErrorContains(t, err, "driver rexray")
 	_, err = s.Create("other", &CreateOptions{Mount: &Mount{Type: "nfs"}})
-	require.ErrorIs(t, err, os.ErrInvalid)
+	require.ErrorIs(t, err, os.ErrInvalid) // without a device
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), []byte("there"), 0o600))
 	v, err := s.Create("bound", &CreateOptions{Driver: "local", Mount: &Mount{Type: "bind", Device: dir}})

@@ -1,7 +1,6 @@
 package volume
 
 import (
-	"errors"
 	"io/fs"
 	"testing"
 
@@ -23,9 +22,16 @@ func TestNewMount(t *testing.T) {
 		_, err := NewMount(bad[0], bad[1], bad[2])
 		require.ErrorIs(t, err, fs.ErrInvalid, bad)
 	}
-	for _, other := range [][3]string{{"nfs", "addr=192.0.2.1", ":/x"}, {"ext4", "", "/dev/x"}, {"none", "", "/a"}} {
-		_, err := NewMount(other[0], other[1], other[2])
-		require.ErrorIs(t, err, errors.ErrUnsupported, other)
-		require.ErrorContains(t, err, other[0])
+	m, err = NewMount("nfs", "addr=192.0.2.1,ro", ":/x")
+	require.NoError(t, err)
+	require.True(t, m.Foreign() && m.ReadOnly())
+	for named, bad := range map[string][3]string{
+		`type "none"`: {"none", "", "/a"}, `type "a/b"`: {"a/b", "", "x"}, `option "remount"`: {"ext4", "ro,remount", "/dev/x"},
+		`option "rshared"`: {"ext4", "rshared", "/dev/x"}, `option "bind"`: {"ext4", "bind", "/dev/x"}, `option "source=/dev/y"`: {"ext4", "source=/dev/y", "/dev/x"},
+		`device "a\x00b"`: {"ext4", "", "a\x00b"},
+	} {
+		_, err := NewMount(bad[0], bad[1], bad[2])
+		require.ErrorIs(t, err, fs.ErrInvalid, bad)
+		require.ErrorContains(t, err, named)
 	}
 }

@@ -25,6 +25,11 @@ func (u *Use) File() *os.File { return nil }
 // Close does nothing.
 func (u *Use) Close() error { return nil }
 
+// Mount returns errors.ErrUnsupported on this system.
+func (u *Use) Mount(context.Context) (namespace.Mount, error) {
+	return namespace.Mount{}, errors.ErrUnsupported
+}
+
 // Open returns errors.ErrUnsupported on this system.
 func Open(string) (*Store, error) { return nil, errors.ErrUnsupported }
 
