@@ -53,7 +53,7 @@ func (del *deletion) shrink(ctx context.Context, o *PruneOptions) error {
 		return err
 	}
 	all := *o
-	all.Unused = true
+	all.Unused, all.BuildCache = true, true
 	list, err := del.candidates(ctx, &all)
 	if err != nil {
 		return err

@@ -39,6 +39,17 @@ type CommitOptions struct {
 	// LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME, WORKDIR.
 	Changes []string
 
+	// Extra are fields of the configuration that ocispec.ImageConfig does not have, such as Docker's "Healthcheck", "OnBuild" and
+	// "Shell", set before Changes. A nil value takes one away.
+	Extra map[string]any
+
+	// History are steps, of a build, before the layer's own that made no layer.
+	History []ocispec.History
+
+	// CacheKey has the image kept as what a build's step made, for Store.Cached, in place of any before it. Without a Name it is in no list
+	// then, and goes by PruneOptions.BuildCache.
+	CacheKey string
+
 	// Author, Comment and CreatedBy (the command that made the layer) are for the image's history.
 	Author, Comment, CreatedBy string
 
@@ -53,14 +64,20 @@ type CommitOptions struct {
 
 // Commit makes an image by one more layer. tar writes the layer as an uncompressed tar stream, such as layer.Diff does;
 // it is compressed by gzip, and extracted, as it comes. The image is in the store, durably, when Commit returns without
-// an error; when it fails, nothing stays.
+// an error; when it fails, nothing stays. A tar that is nil makes an image of the layers that o.Parent has, with another configuration.
 func (s *Store) Commit(ctx context.Context, tar func(io.Writer) error, o *CommitOptions) (*Image, error) {
 	if o == nil {
 		o = &CommitOptions{}
 	}
-	img, err := s.commitLayer(ctx, o, func(ctx context.Context, b *newBlob) (*layer.Pending, string, error) {
-		return s.compressed(ctx, b, tar, o.Limits)
-	})
+	var img *Image
+	var err error
+	if tar == nil {
+		img, err = s.commitConfig(ctx, o)
+	} else {
+		img, err = s.commitLayer(ctx, o, func(ctx context.Context, b *newBlob) (*layer.Pending, string, error) {
+			return s.compressed(ctx, b, tar, o.Limits)
+		})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("commit image: %w", err)
 	}
@@ -138,9 +155,7 @@ func (s *Store) compressed(ctx context.Context, b *newBlob, tar func(io.Writer) 
 func (s *Store) commitLayer(ctx context.Context, o *CommitOptions,
 	write func(context.Context, *newBlob) (*layer.Pending, string, error),
 ) (_ *Image, err error) {
-	c := &committing{s: s, o: o, manifest: ocispec.Manifest{
-		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
-	}}
+	c := newCommitting(s, o)
 	if err := c.parent(ctx); err != nil {
 		return nil, err
 	}
@@ -161,10 +176,32 @@ func (s *Store) commitLayer(ctx context.Context, o *CommitOptions,
 	if err != nil {
 		return nil, err
 	}
-	if err := c.describe(desc, p.DiffID); err != nil {
+	if err := c.describe(&desc, p.DiffID); err != nil {
 		return nil, err
 	}
 	return c.store(ctx, b, p)
+}
+
+// commitConfig makes an image of its parent's layers.
+func (s *Store) commitConfig(ctx context.Context, o *CommitOptions) (_ *Image, err error) {
+	if o.Parent == nil {
+		return nil, fmt.Errorf("%w: neither a parent nor a layer", errors.ErrUnsupported)
+	}
+	c := newCommitting(s, o)
+	if err := c.parent(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.release()) }()
+	if err := c.describe(nil, ""); err != nil {
+		return nil, err
+	}
+	return c.store(ctx, nil, nil)
+}
+
+func newCommitting(s *Store, o *CommitOptions) *committing {
+	return &committing{s: s, o: o, manifest: ocispec.Manifest{
+		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
+	}}
 }
 
 // A committing is one call of Commit.
@@ -229,8 +266,8 @@ func (c *committing) docker(mediaType string) string {
 	return registry.MediaTypeDockerLayer
 }
 
-// describe makes the configuration and the manifest.
-func (c *committing) describe(l ocispec.Descriptor, diffID digest.Digest) error {
+// describe makes the configuration and the manifest; l is nil for no further layer.
+func (c *committing) describe(l *ocispec.Descriptor, diffID digest.Digest) error {
 	config, err := c.o.newConfig(diffID)
 	if err != nil {
 		return err
@@ -241,7 +278,9 @@ func (c *committing) describe(l ocispec.Descriptor, diffID digest.Digest) error 
 	}
 	c.config = newDocument(configType, config)
 	c.manifest.Config = c.config.desc
-	c.manifest.Layers = append(c.manifest.Layers, l)
+	if l != nil {
+		c.manifest.Layers = append(c.manifest.Layers, *l)
+	}
 	if len(c.manifest.Layers) > maxLayers {
 		return invalid("%d layers; at most %d can be mounted", len(c.manifest.Layers), maxLayers)
 	}
@@ -254,12 +293,14 @@ func newDocument(mediaType string, b []byte) document {
 	return document{ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}, b}
 }
 
-// store makes all durable and names the image, in the order of a pull.
+// store makes all durable and names the image, in the order of a pull. b and p are nil for no layer.
 func (c *committing) store(ctx context.Context, b *newBlob, p *layer.Pending) (_ *Image, err error) {
 	s := c.s
-	l, err := s.lease(ctx, leaseFile{
-		Blobs: []digest.Digest{c.config.desc.Digest, c.root.desc.Digest, b.sum.Digest()}, Layers: []digest.Digest{p.DiffID},
-	})
+	uses := leaseFile{Blobs: []digest.Digest{c.config.desc.Digest, c.root.desc.Digest}}
+	if p != nil {
+		uses.Blobs, uses.Layers = append(uses.Blobs, b.sum.Digest()), []digest.Digest{p.DiffID}
+	}
+	l, err := s.lease(ctx, uses)
 	if err != nil {
 		return nil, err
 	}
@@ -269,22 +310,10 @@ func (c *committing) store(ctx context.Context, b *newBlob, p *layer.Pending) (_
 			err = errors.Join(err, s.discard(context.WithoutCancel(ctx), blobs, layers))
 		}
 	}()
-	if !sameFileSystem(s.dir, s.layers.Dir()) {
-		if err := b.file.Sync(); err != nil {
+	if p != nil {
+		if err := c.storeLayer(ctx, b, p, &blobs, &layers); err != nil {
 			return nil, err
 		}
-	}
-	if _, err := s.layers.Get(p.DiffID); err != nil {
-		layers = append(layers, p.DiffID)
-	}
-	if _, err := s.layers.Commit(ctx, p); err != nil {
-		return nil, err
-	}
-	if _, err := os.Lstat(s.blobPath(b.sum.Digest())); err != nil {
-		blobs = append(blobs, b.sum.Digest())
-	}
-	if err := b.commit(); err != nil {
-		return nil, err
 	}
 	for _, d := range []document{c.config, c.root} {
 		wrote, err := s.putBlob(d.desc, d.bytes)
@@ -303,9 +332,13 @@ func (c *committing) store(ctx context.Context, b *newBlob, p *layer.Pending) (_
 		if img, err = s.loadManifest(c.root.desc); err != nil {
 			return false, err
 		}
+		if c.o.CacheKey != "" {
+			setCache(x, c.o.CacheKey, c.root.desc)
+			changed = true
+		}
 		switch {
 		case c.o.Name != "":
-			changed = setName(x, storedName(c.name), c.root.desc)
+			changed = setName(x, storedName(c.name), c.root.desc) || changed
 		case !containsDigest(x.Manifests, c.root.desc.Digest):
 			x.Manifests, changed = append(x.Manifests, c.root.desc), true
 		}
@@ -313,4 +346,24 @@ func (c *committing) store(ctx context.Context, b *newBlob, p *layer.Pending) (_
 		return changed, nil
 	})
 	return img, err
+}
+
+// storeLayer puts the layer and its blob into the store, and notes what was not there before.
+func (c *committing) storeLayer(ctx context.Context, b *newBlob, p *layer.Pending, blobs, layers *[]digest.Digest) error {
+	s := c.s
+	if !sameFileSystem(s.dir, s.layers.Dir()) {
+		if err := b.file.Sync(); err != nil {
+			return err
+		}
+	}
+	if _, err := s.layers.Get(p.DiffID); err != nil {
+		*layers = append(*layers, p.DiffID)
+	}
+	if _, err := s.layers.Commit(ctx, p); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(s.blobPath(b.sum.Digest())); err != nil {
+		*blobs = append(*blobs, b.sum.Digest())
+	}
+	return b.commit()
 }

@@ -50,7 +50,7 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// newConfig returns the configuration of the image with one more layer.
+// newConfig returns the configuration of the image with one more layer, or none if diffID is "".
 func (o *CommitOptions) newConfig(diffID digest.Digest) ([]byte, error) {
 	raw, old := rawConfig{}, ocispec.Image{}
 	if o.Parent != nil {
@@ -83,11 +83,14 @@ func (o *CommitOptions) newConfig(diffID digest.Digest) ([]byte, error) {
 			history[i].EmptyLayer = true
 		}
 	}
-	history = append(history, ocispec.History{
-		Created: &created, CreatedBy: o.CreatedBy, Author: o.Author, Comment: o.Comment,
-	})
-	rootFS := ocispec.RootFS{Type: "layers"}
-	rootFS.DiffIDs = append(append(rootFS.DiffIDs, old.RootFS.DiffIDs...), diffID)
+	history = append(history, o.History...)
+	rootFS := ocispec.RootFS{Type: "layers", DiffIDs: slices.Clone(old.RootFS.DiffIDs)}
+	if diffID != "" {
+		history = append(history, ocispec.History{
+			Created: &created, CreatedBy: o.CreatedBy, Author: o.Author, Comment: o.Comment,
+		})
+		rootFS.DiffIDs = append(rootFS.DiffIDs, diffID)
+	}
 	for key, v := range map[string]any{"created": created, "history": history, "rootfs": rootFS, "config": inner} {
 		if err := raw.set(key, v); err != nil {
 			return nil, err
@@ -143,6 +146,13 @@ func (o *CommitOptions) edit(inner rawConfig) error {
 	}
 	if o.Healthcheck != nil {
 		if err := inner.set("Healthcheck", o.Healthcheck); err != nil {
+			return err
+		}
+	}
+	for key, v := range o.Extra {
+		if v == nil {
+			delete(inner, key)
+		} else if err := inner.set(key, v); err != nil {
 			return err
 		}
 	}

@@ -37,6 +37,9 @@ type Filter struct {
 	// AllPlatforms has of a multi-platform image each platform that is in the store returned, one after the other, and not only the
 	// one that suits this program's best.
 	AllPlatforms bool
+
+	// BuildSteps has the images that are nothing but steps of builds returned, too.
+	BuildSteps bool
 }
 
 // ParseFilter reads filters as docker images and docker image prune take them, "name=value": dangling, label, label!,

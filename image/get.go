@@ -272,8 +272,8 @@ func names(x *ocispec.Index) map[digest.Digest][]string {
 	return by
 }
 
-// List returns the images of the store, one for each digest that names stand for or stood for, the newest first. Of a
-// multi-platform image it returns the one that suits this program's platform best. What is no image, such as a
+// List returns the images of the store, one for each digest that names stand for or stood for, the newest first, without those that
+// are nothing but steps of builds. Of a multi-platform image it returns the one that suits this program's platform best. What is no image, such as a
 // signature that another program put there, is left out, and so is what is damaged: Check reports that. Where a [Summary]
 // suffices, Search is faster.
 func (s *Store) List(ctx context.Context) ([]*Image, error) {
@@ -288,6 +288,8 @@ func (s *Store) List(ctx context.Context) ([]*Image, error) {
 	if err != nil {
 		return nil, errors.Join(errors.New("list images"), err)
 	}
+	steps := hidden(x)
+	x.Manifests = slices.DeleteFunc(x.Manifests, func(e ocispec.Descriptor) bool { return steps[e.Digest] })
 	list := onePerDigest(s.all(x), func(i *Image) (digest.Digest, int) { return i.Digest, rank(want, i.Config.Platform) })
 	slices.SortStableFunc(list, func(a, b *Image) int { return b.Created.Compare(a.Created) })
 	return list, nil

@@ -90,7 +90,7 @@ func setName(x *ocispec.Index, name string, d ocispec.Descriptor) (changed bool)
 	}
 	dropName(x, name)
 	x.Manifests = slices.DeleteFunc(x.Manifests, func(e ocispec.Descriptor) bool {
-		return e.Digest == d.Digest && entryName(e) == ""
+		return e.Digest == d.Digest && entryName(e) == "" && !isCache(e)
 	})
 	x.Manifests = append(x.Manifests, ocispec.Descriptor{
 		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, ArtifactType: d.ArtifactType,
@@ -107,7 +107,7 @@ func dropName(x *ocispec.Index, name string) {
 			continue
 		}
 		if slices.ContainsFunc(x.Manifests, func(o ocispec.Descriptor) bool {
-			return o.Digest == e.Digest && entryName(o) != name
+			return o.Digest == e.Digest && entryName(o) != name && !isCache(o)
 		}) {
 			x.Manifests = slices.Delete(x.Manifests, i, i+1)
 			i--

@@ -22,6 +22,9 @@ type PruneOptions struct {
 	// Unused deletes all images that are not in use, too, whatever names they have.
 	Unused bool
 
+	// BuildCache deletes the images that are nothing but steps of builds, which Untagged and Unused leave alone.
+	BuildCache bool
+
 	// Budget, in bytes, deletes images that are not in use, too, whatever names they have: the one that was used longest
 	// ago first (pulled, or held for a container), until blobs and extracted layers take no more than this. 0 means that
 	// there is no budget.
@@ -93,7 +96,7 @@ func (del *deletion) prune(ctx context.Context, o *PruneOptions) error {
 
 // unwanted chooses the images that go.
 func (del *deletion) unwanted(ctx context.Context, o *PruneOptions) (gone []ocispec.Descriptor, err error) {
-	by := names(del.index)
+	by, steps := names(del.index), hidden(del.index)
 	var chosen *matcher
 	if o.Filter != nil {
 		if chosen, err = del.s.matcher(ctx, o.Filter); err != nil {
@@ -101,7 +104,11 @@ func (del *deletion) unwanted(ctx context.Context, o *PruneOptions) (gone []ocis
 		}
 	}
 	for _, e := range del.index.Manifests {
-		if containsDigest(gone, e.Digest) || !o.Unused && (!o.Untagged || len(by[e.Digest]) > 0) {
+		wanted := !o.Unused && (!o.Untagged || len(by[e.Digest]) > 0)
+		if steps[e.Digest] {
+			wanted = !o.BuildCache
+		}
+		if wanted || containsDigest(gone, e.Digest) {
 			continue
 		}
 		if chosen != nil && !del.matches(chosen, e, by[e.Digest]) {

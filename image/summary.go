@@ -84,6 +84,9 @@ func (s *Store) search(ctx context.Context, f *Filter) ([]*Summary, error) {
 		return nil, err
 	}
 	list := s.summaries(x)
+	if steps := hidden(x); len(steps) > 0 && (f == nil || !f.BuildSteps) {
+		list = slices.DeleteFunc(list, func(i *Summary) bool { return steps[i.Digest] })
+	}
 	if f == nil || !f.AllPlatforms {
 		list = onePerDigest(list, func(i *Summary) (digest.Digest, int) { return i.Digest, rank(want, i.platform) })
 	}
