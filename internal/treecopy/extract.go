@@ -25,6 +25,8 @@ type Options struct {
 	// NoSetID leaves the set-user-ID and set-group-ID bits of files out: what ran as somebody there is not to run as
 	// whoever it belongs to here.
 	NoSetID bool
+	// Check, if it is not nil, is called with each entry before anything is made of it: its error ends the extraction.
+	Check func(*tar.Header) error
 }
 
 // Extract makes the files of a tar stream in root. A file takes the place of one of its name, a folder goes together with
@@ -45,6 +47,11 @@ func Extract(ctx context.Context, root *os.Root, r io.Reader, o *Options) error 
 		}
 		if h.Typeflag == tar.TypeXGlobalHeader {
 			continue
+		}
+		if o.Check != nil {
+			if err := o.Check(h); err != nil {
+				return err
+			}
 		}
 		if o.Owner != nil {
 			h.Uid, h.Gid = o.Owner(h.Uid, h.Gid)
