@@ -67,10 +67,15 @@ func (e *Engine) Commit(ctx context.Context, ref string, o *CommitOptions) (_ *i
 			o.Edit(cfg)
 		}
 	}
-	img, err := e.images.Commit(ctx, func(w io.Writer) error { return e.changes(ctx, c, w) }, &image.CommitOptions{
+	return e.commitChanges(ctx, c, &image.CommitOptions{
 		Name: o.Name, Parent: parent, Edit: edit, Changes: o.Changes, Author: o.Author, Comment: o.Comment,
 		CreatedBy: strings.Join(c.Args, " "), Healthcheck: o.Healthcheck.Over(c.Healthcheck),
 	})
+}
+
+// commitChanges makes an image of what the container changed.
+func (e *Engine) commitChanges(ctx context.Context, c *Container, o *image.CommitOptions) (*image.Image, error) {
+	img, err := e.images.Commit(ctx, func(w io.Writer) error { return e.changes(ctx, c, w) }, o)
 	switch {
 	case errors.Is(err, image.ErrInvalid):
 		return nil, &Error{Kind: Invalid, Message: "commit", Err: err}

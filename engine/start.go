@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/internal/kernel"
 	"github.com/caisson-engine/caisson/namespace"
@@ -27,6 +28,9 @@ type StartOptions struct {
 	// Detach lets the container outlive this program: what it prints goes to its log, see [Engine.Log], and
 	// [Engine.Adopt] finds it again. Stdin, Stdout and Stderr are nil then.
 	Detach bool
+	// Commit, if it is not nil, has an image made of what the container has left when its command has ended with status 0, before
+	// AutoRemove removes it: a build's step. Parent is set to the container's image. See [Run.Image]. It does not go with Detach.
+	Commit *image.CommitOptions
 }
 
 // A Run is a container that this engine started and has to wait for: it runs in the foreground, and ends with the host
@@ -52,6 +56,9 @@ type Run struct {
 
 	probing   sync.WaitGroup // in the foreground
 	endProbes context.CancelFunc
+
+	commitBy *image.CommitOptions // StartOptions.Commit
+	image    *image.Image         // that it made
 }
 
 // Start starts the container that ref names. ctx bounds the set-up. If the command cannot be executed the error is a
@@ -59,6 +66,9 @@ type Run struct {
 func (e *Engine) Start(ctx context.Context, ref string, o *StartOptions) (*Run, error) {
 	if o == nil {
 		o = &StartOptions{}
+	}
+	if o.Detach && o.Commit != nil {
+		return nil, invalid("a detached container cannot be committed by its start")
 	}
 	return e.startAs(ctx, ref, o, false)
 }
@@ -101,7 +111,7 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	if err := r.e.discard(ctx, r.record); err != nil {
 		return err
 	}
-	r.audited = o.Audit
+	r.audited, r.commitBy = o.Audit, o.Commit
 	if err := r.chooseSupervisor(ctx, o); err != nil {
 		return err
 	}
@@ -208,6 +218,9 @@ func (r *Run) Wait(ctx context.Context) error {
 	r.record.State = state
 	if e := r.release(ctx); e != nil {
 		r.e.log.Warn("container's mounts", "id", r.record.ID, "error", e)
+	}
+	if err == nil && r.commitBy != nil {
+		err = r.commit(ctx)
 	}
 	var kept error
 	if r.record.Config.AutoRemove {
