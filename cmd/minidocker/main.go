@@ -104,7 +104,7 @@ func (a *app) command() *cobra.Command {
 	f.StringArrayVar(&a.insecures, "insecure-registry", nil, "Allow plain HTTP and unverified TLS for this host or CIDR range")
 	root.AddCommand(a.containerCommands()...)
 	root.AddCommand(a.imageCommands()...)
-	root.AddCommand(a.imagesCommand(), a.rmiCommand(), a.pullCommand(), a.tagCommand(), a.inspectCommand(), a.volumeCommand(), a.networkCommand(),
+	root.AddCommand(a.imagesCommand(), a.rmiCommand(), a.pullCommand(), a.tagCommand(), a.buildCommand(), a.builderCommand(), a.inspectCommand(), a.volumeCommand(), a.networkCommand(),
 		a.registryCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(), a.infoCommand(), a.eventsCommand(), a.systemCommand(),
 		a.superviseCommand(), a.daemonCommand())
 	return root

@@ -20,7 +20,8 @@ var table = map[string][]string{
 	"image":     {"layer", "registry"},
 	"container": {"namespace", "cgroups"},
 	"engine":    {"namespace", "cgroups", "registry", "layer", "volume", "network", "image", "container"},
-	"dockerapi": {"namespace", "cgroups", "registry", "layer", "volume", "network", "image", "container", "engine"},
+	"build":     {"namespace", "registry", "layer", "volume", "image", "container", "engine"},
+	"dockerapi": {"namespace", "cgroups", "registry", "layer", "volume", "network", "image", "container", "engine", "build"},
 	"internal":  {},
 	// The one internal package that is above the core: only cmd/minirunc uses it.
 	"internal/bundle": {"namespace", "cgroups", "container"},
