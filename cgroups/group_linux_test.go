@@ -219,13 +219,16 @@ func TestQuotaThrottles(t *testing.T) {
 	require.NoError(t, err)
 	start := time.Now()
 	time.Sleep(time.Second)
-	after, err := g.Stats()
+	var after *Stats
+	require.Eventually(t, func() bool { // on a busy machine it may have less than the quota for a while
+		after, err = g.Stats()
+		return err != nil || after.CPU.Throttled > before.CPU.Throttled
+	}, time.Minute, 10*time.Millisecond)
 	require.NoError(t, err)
 	elapsed := time.Since(start)
 	used := after.CPU.Usage - before.CPU.Usage
 	require.Less(t, used, elapsed/2, "in %v: a fifth, and what a slow machine adds", elapsed)
 	require.Positive(t, used)
-	require.Greater(t, after.CPU.Throttled, before.CPU.Throttled)
 	require.Greater(t, after.CPU.ThrottledTime, before.CPU.ThrottledTime)
 	require.Positive(t, after.CPU.User)
 }

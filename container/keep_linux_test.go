@@ -199,7 +199,7 @@ func TestAdoptFromAnotherGroup(t *testing.T) {
 		return string(b)
 	}
 	require.Contains(t, groups(c.Pid()), group+"/container")
-	inside := c.Command("sleep")
+	inside := c.Command("sleep", "1h")
 	require.NoError(t, inside.Start(t.Context()))
 	require.Equal(t, groups(c.Pid()), groups(inside.Pid()))
 	require.NotEmpty(t, c.CgroupPaths())

@@ -31,11 +31,12 @@ func (s *slowServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.now++
 	s.most = max(s.most, s.now)
 	s.mu.Unlock()
-	defer func() {
+	over := sync.OnceFunc(func() {
 		s.mu.Lock()
 		s.now--
 		s.mu.Unlock()
-	}()
+	})
+	defer over()
 	from, to := 0, len(s.content)-1
 	if h := r.Header.Get("Range"); h != "" {
 		if k, _ := fmt.Sscanf(h, "bytes=%d-%d", &from, &to); k < 1 {
@@ -45,16 +46,20 @@ func (s *slowServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.answer != nil && s.answer(n, w, from, to) {
 		return
 	}
-	s.send(w, from, to, r.Header.Get("Range") != "")
+	s.send(w, from, to, r.Header.Get("Range") != "", over)
 }
 
-func (s *slowServer) send(w http.ResponseWriter, from, to int, ranged bool) {
+// send calls over before the last piece, with which the client has it all.
+func (s *slowServer) send(w http.ResponseWriter, from, to int, ranged bool, over func()) {
 	w.Header().Set("Content-Length", fmt.Sprint(to+1-from))
 	if ranged {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, len(s.content)))
 		w.WriteHeader(http.StatusPartialContent)
 	}
 	for rest := s.content[from : to+1]; len(rest) > 0; rest = rest[min(len(rest), 4<<10):] {
+		if len(rest) <= 4<<10 {
+			over()
+		}
 		if _, err := w.Write(rest[:min(len(rest), 4<<10)]); err != nil {
 			return
 		}
@@ -168,7 +173,7 @@ func TestRangesFallBack(t *testing.T) {
 	t.Run("other bytes", func(t *testing.T) {
 		s := &slowServer{content: content}
 		s.answer = func(n int, w http.ResponseWriter, from, to int) bool {
-			(&slowServer{content: wrong}).send(w, from, to, n > 1)
+			(&slowServer{content: wrong}).send(w, from, to, n > 1, func() {})
 			return true
 		}
 		_, err := s.read(t, 4)
