@@ -23,7 +23,7 @@ func (s *Server) imageRoutes() {
 	s.byName("POST", map[string]namedHandler{"push": s.pushImage, "tag": s.tagImage})
 	s.handle("DELETE /images/{name...}", s.removeImage)
 	s.registryRoutes()
-	s.absent("build", "POST /build", "POST /build/{rest...}", "/session", "/grpc")
+	s.buildRoutes()
 }
 
 // A namedHandler is a handler of an image's endpoint.

@@ -271,8 +271,8 @@ func TestQueryPlatform(t *testing.T) {
 func TestAbsent(t *testing.T) {
 	s := &Server{}
 	for target, text := range map[string]string{
-		"POST /v1.44/build": "not implemented: build", "POST /build/prune": "not implemented: build", "POST /session": "not implemented: build",
-		"POST /grpc": "not implemented: build", "GET /images/search": "not implemented: search of registries", "PUT /volumes/x": "not implemented: cluster volumes",
+		"POST /build/cancel": "not implemented: cancel of builds", "POST /session": "not implemented: build by BuildKit",
+		"POST /grpc": "not implemented: build by BuildKit", "GET /images/search": "not implemented: search of registries", "PUT /volumes/x": "not implemented: cluster volumes",
 		"GET /plugins": "not implemented: plugins", "GET /nodes": "not implemented: swarm", "POST /secrets/create": "not implemented: swarm",
 	} {
 		method, path, _ := strings.Cut(target, " ")
