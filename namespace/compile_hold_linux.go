@@ -45,11 +45,7 @@ func (l *Launch) compileHeld(p *Program) error {
 // hold gives up all descriptors but the socket, waits for a message with the rest of the program and the command's
 // descriptors, and goes on there. At the end of file, nobody wants the process any more.
 func (c *compiler) hold() {
-	sock := num(heldFD)
-	c.call("dup3", unix.SYS_DUP3, c.report, sock, flags(unix.O_CLOEXEC, openNames)).about("report")
-	c.op(opSet, sock).outAt = contextAddr + contextFD
-	c.closeRange(0, heldFD-1)
-	c.closeRange(heldFD+1, 1<<32-1)
+	sock := c.keepSocket()
 	c.call("write", unix.SYS_WRITE, sock, c.str("h"), num(1)).about("report")
 
 	// Received descriptors get the lowest numbers, in order: the command's from 0 on, and last the program's.
@@ -68,6 +64,16 @@ func (c *compiler) hold() {
 	c.call("mmap", unix.SYS_MMAP, arg{kind: argHex, v: heldAddr}, size, num(unix.PROT_READ|unix.PROT_WRITE), num(fixed), size.at(8), num(0)).
 		about("command")
 	c.op(opSet, num(0)).next = heldAddr + contextSize
+}
+
+// keepSocket gives up all descriptors but the socket, and returns that.
+func (c *compiler) keepSocket() arg {
+	sock := num(heldFD)
+	c.call("dup3", unix.SYS_DUP3, c.report, sock, flags(unix.O_CLOEXEC, openNames)).about("report")
+	c.op(opSet, sock).outAt = contextAddr + contextFD
+	c.closeRange(0, heldFD-1)
+	c.closeRange(heldFD+1, 1<<32-1)
+	return sock
 }
 
 func (c *compiler) closeRange(first, last int) {

@@ -50,7 +50,7 @@ func (l *Launch) Hold(ctx context.Context) (*Held, error) {
 	}
 	s := newStarter(&own, p)
 	defer s.close()
-	proc, err := s.begin(s.openHeld)
+	proc, err := s.begin(func() error { return s.openHeld(unix.SOCK_STREAM) })
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +74,9 @@ func (l *Launch) Hold(ctx context.Context) (*Held, error) {
 	return h, nil
 }
 
-// openHeld opens what a process needs that shall be held: a socket stands in for the report's pipe.
-func (s *starter) openHeld() error {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+// openHeld opens what a process needs that shall be held: a socket, of this kind, stands in for the report's pipe.
+func (s *starter) openHeld(kind int) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return &StartError{Step: "socketpair", Path: "report", Err: err}
 	}

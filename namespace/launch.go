@@ -150,6 +150,9 @@ type Launch struct {
 	// and PID namespaces are not joined.
 	Keep *Keep
 
+	// ForkServer, if it is not nil, clones the process where it can. Else the process is started as without it.
+	ForkServer *ForkServer
+
 	keeper *keeper
 	parked *os.File // the report of a process that is parked
 	pause  *pause   // for BeforeRoot

@@ -20,6 +20,11 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{Step: "start", Err: err}
 	}
+	if l.ForkServer != nil {
+		if p, done, err := l.ForkServer.start(ctx, l); done {
+			return p, err
+		}
+	}
 	if l.bornElsewhere() {
 		return l.startByTasks(ctx)
 	}

@@ -1,0 +1,316 @@
+package namespace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A ForkServer is a process that has joined the namespaces and control group of a container and waits there for commands, of
+// which it clones a process each, as this program's child: what takes most of the time of a command's start is done once. It has
+// what its commands have and nothing else: their credentials, capabilities, seccomp filter and limits, and a socket to this
+// program. It is a stub of some pages, not dumpable, so that no other process can trace it without CAP_SYS_PTRACE on the host. It ends
+// when this program does, when its PID namespace does, or when it is closed.
+type ForkServer struct {
+	shape Launch
+	proc  *Process
+	sock  *os.File
+
+	turn   chan struct{} // held while a process is made: one may be there that is in the server's group, and that nobody knows yet
+	ending bool          // guarded by turn
+	ended  chan struct{} // closed when the process is gone, with all that it has left
+}
+
+// StartForkServer starts a process for commands that are like l: what may differ is said at [Launch.ForkServer]. l joins the
+// namespaces it does not share with the host, the PID namespace at least. It satisfies errors.ErrUnsupported if l has what
+// cannot be had once for all commands: a SeccompNotify, a Scheduler, a security label, a Gate, a Keep.
+func (l *Launch) StartForkServer(ctx context.Context) (*ForkServer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, &StartError{Step: "start", Err: err}
+	}
+	if what := l.notForked(); what != "" {
+		return nil, bad(what, "a fork server does without: %w", errors.ErrUnsupported)
+	}
+	own := l.forkShape()
+	own.Args, own.CgroupDir, own.CgroupTasks = []string{"forkserver"}, l.CgroupDir, l.CgroupTasks
+	p := takeProgram()
+	defer p.giveBack()
+	p.givenUp = ctx.Err
+	if err := own.compileForkServer(p); err != nil {
+		return nil, err
+	}
+	if l.edit != nil {
+		l.edit(p)
+	}
+	s := newStarter(&own, p)
+	defer s.close()
+	proc, err := s.begin(func() error { return s.openHeld(unix.SOCK_SEQPACKET) })
+	if err != nil {
+		return nil, err
+	}
+	if s.p.sync != 0 {
+		if proc, err = s.userNamespace(ctx, proc); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.held(ctx, proc); err != nil {
+		proc.discard()
+		return nil, err
+	}
+	f := &ForkServer{shape: l.forkShape(), proc: proc, sock: s.report, turn: make(chan struct{}, 1), ended: make(chan struct{})}
+	s.report = nil // f has it
+	go f.watch()
+	return f, nil
+}
+
+// notForked names what a process of l cannot have of a fork server, if anything.
+func (l *Launch) notForked() string {
+	n := &l.Namespaces
+	for name, has := range map[string]bool{
+		"SeccompNotify": l.SeccompNotify != nil, "Scheduler": l.Scheduler != nil, "AppArmor": l.AppArmor != "", "SELinux": l.SELinux != "",
+		"Gate": l.Gate != nil, "Keep": l.Keep != nil, "Init": l.Init, "Created": l.Created != nil, "Root": l.Root != nil,
+		"Namespaces.PID": n.PID.Join == nil, "Namespaces.Mount": n.Mount.Join == nil, "UIDMappings": l.newUser(), "Own": len(l.Own) > 0,
+		"NetworkTo": l.NetworkTo != nil, "CgroupPaths": len(l.CgroupPaths) > 0, "TimeOffsets": l.TimeOffsets != nil,
+	} {
+		if has {
+			return name
+		}
+	}
+	return ""
+}
+
+// forkShape is l without what a command has of its own.
+func (l *Launch) forkShape() Launch {
+	s := *l
+	s.Args, s.Path, s.Env, s.Dir, s.Umask, s.TTY, s.TTYSize = nil, "", nil, "", nil, false, WinSize{}
+	s.Stdin, s.Stdout, s.Stderr, s.ExtraFiles, s.ForkServer, s.edit = nil, nil, nil, nil, nil, nil
+	s.CgroupDir, s.CgroupTasks = nil, nil // which the group may open anew
+	return s
+}
+
+// watch waits for the server's end, and clears away what is left of it.
+func (f *ForkServer) watch() {
+	f.proc.untilEnd()
+	f.turn <- struct{}{}
+	defer func() { <-f.turn }()
+	f.ending = true
+	endGroup(f.proc)
+	_ = f.sock.Close()
+	close(f.ended)
+}
+
+// Alive says whether the server can still be asked for processes.
+func (f *ForkServer) Alive() bool {
+	select {
+	case <-f.ended:
+		return false
+	default:
+		return !f.proc.ended(0)
+	}
+}
+
+// Close ends the server. Its commands go on. A second Close does nothing.
+func (f *ForkServer) Close() error {
+	_ = f.proc.Signal(unix.SIGKILL)
+	<-f.ended
+	return nil
+}
+
+// start has the server clone a process that executes a command. It is not done, and nothing is left of it, when that did not
+// work out: then the process may be started without the server, and that error is the one that counts.
+func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done bool, err error) {
+	if l.notForked() != "" || !reflect.DeepEqual(l.forkShape(), f.shape) {
+		return nil, false, nil
+	}
+	p := takeProgram()
+	defer p.giveBack()
+	s := newStarter(l, p)
+	defer s.close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, false, nil
+	}
+	s.report, s.reportFD, s.owned = os.NewFile(uintptr(pair[0]), "report"), pair[1], append(s.owned, pair[1])
+	if unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1) != nil || unix.SetNonblock(pair[1], false) != nil {
+		return nil, false, nil
+	}
+	if l.compileForked(p, func() (int, bool, error) { return s.reportFD, false, nil }) != nil {
+		return nil, false, nil
+	}
+	if l.edit != nil {
+		l.edit(p)
+	}
+	if s.openFiles() != nil || len(s.fds) > maxForkedFiles {
+		return nil, false, nil
+	}
+	if s.name, s.ready, err = p.nameSetUp(); err != nil {
+		return nil, false, nil
+	}
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return nil, true, &StartError{Step: "start", Err: ctx.Err()}
+	}
+	proc, err := f.fork(ctx, s)
+	if proc == nil {
+		return nil, err != nil && ctx.Err() != nil, err
+	}
+	err = s.openComm(proc.pid)
+	var ready bool
+	if err == nil {
+		if ready, err = s.outcome(ctx, proc); err == nil && !s.executed(proc, ready) {
+			err = s.died(proc)
+		}
+	}
+	if err != nil {
+		proc.discard()
+		return nil, ctx.Err() != nil, err
+	}
+	if l.TTY {
+		if proc.tty, err = s.receiveTerminal(); err != nil {
+			proc.discard()
+			return nil, true, err
+		}
+	}
+	return proc, true, nil
+}
+
+// answering bounds the wait for a server that somebody has stopped. soon is how long what it does takes at most if nothing is in
+// the way, in milliseconds: so long a thread waits for it, which is faster than the runtime's poller.
+const (
+	answering = 10 * time.Second
+	soon      = 1
+)
+
+// outcome is as result, but does not wait for the end of the report when the process has ended: the server, which has it open
+// too, may get to the closing later.
+func (s *starter) outcome(ctx context.Context, p *Process) (ready bool, err error) {
+	var b [reportSize]byte
+	n, early := 0, false
+	err = withDescriptor(s.report, func(report int) error {
+		return withDescriptor(p.pidfd, func(pidfd int) (err error) {
+			fds := []unix.PollFd{{Fd: int32(report), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
+			if _, err := unix.Poll(fds, soon); err != nil || fds[0].Revents != 0 || fds[1].Revents == 0 {
+				return nil
+			}
+			early = true
+			if n, err = unix.Read(report, b[:]); err == unix.EAGAIN {
+				n, err = 0, nil
+			}
+			return err
+		})
+	})
+	switch {
+	case err != nil:
+		return false, &StartError{Step: "read", Path: "report", Err: err}
+	case !early:
+		return s.result(ctx)
+	case n < failureSize:
+		return n > 0, nil
+	}
+	return false, s.failure(b[:n])
+}
+
+// fork asks the server for a process. Without one nothing of it is left, or will be.
+func (f *ForkServer) fork(ctx context.Context, s *starter) (*Process, error) {
+	if f.ending {
+		return nil, nil
+	}
+	p := s.p
+	p.image = p.image[:0]
+	size := int(p.writeSegment())
+	if size > maxForked {
+		return nil, nil
+	}
+	p.image = append(p.image, make([]byte, size-len(p.image))...) // there is an older program at its place
+	rights := make([]int, len(s.fds))
+	for i, fd := range s.fds {
+		rights[i] = int(fd)
+	}
+	oob := unix.UnixRights(rights...)
+	err := withDescriptor(f.sock, func(fd int) error { return unix.Sendmsg(fd, p.image, oob, nil, unix.MSG_NOSIGNAL) })
+	if err != nil {
+		return nil, nil // it has ended
+	}
+	s.closeChildSide()
+	proc, err := f.answer(ctx, s)
+	if proc == nil { // it may have made one nevertheless
+		f.ending = true
+		_ = f.proc.Signal(unix.SIGKILL)
+	}
+	return proc, err
+}
+
+// answer waits for the process's first word.
+func (f *ForkServer) answer(ctx context.Context, s *starter) (*Process, error) {
+	conn, err := s.report.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var pid int
+	receive := func(fd uintptr) bool {
+		pid, err = receivePid(int(fd))
+		return !errors.Is(err, unix.EAGAIN)
+	}
+	_ = conn.Control(func(fd uintptr) {
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, soon)
+		receive(fd)
+	})
+	if errors.Is(err, unix.EAGAIN) {
+		_ = s.report.SetReadDeadline(time.Now().Add(answering))
+		stop := endWith(ctx, s.report)
+		if conn.Read(receive) != nil { // from here on its word would be the end of it
+			_ = conn.Control(func(fd uintptr) {
+				_ = unix.Shutdown(int(fd), unix.SHUT_RD)
+				receive(fd)
+			})
+		}
+		stop()
+		_ = s.report.SetReadDeadline(time.Time{})
+	}
+	if err != nil {
+		if e := ctx.Err(); e != nil {
+			return nil, &StartError{Step: "start", Err: e}
+		}
+		return nil, nil
+	}
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil { // want of descriptors, most likely
+		_ = unix.Kill(pid, unix.SIGKILL)
+		_, _ = unix.Wait4(pid, nil, 0, nil)
+		return nil, err
+	}
+	if _, err := reap(pidfd, unix.WNOWAIT); err != nil { // another part of the program has reaped it
+		_ = unix.Close(pidfd)
+		return nil, err
+	}
+	return newProcess(pid, pidfd), nil
+}
+
+// receivePid receives a process's first word, and who wrote it. If that is a failure, the process has ended.
+func receivePid(fd int) (int, error) {
+	var b [1]byte
+	var oob [64]byte
+	n, m, _, _, err := unix.Recvmsg(fd, b[:], oob[:], unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return 0, err
+	}
+	if n == 0 || b[0] != 's' {
+		return 0, unix.ESRCH
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:m])
+	if err != nil || len(messages) != 1 {
+		return 0, fmt.Errorf("the process does not say who it is: %w", unix.EBADMSG)
+	}
+	who, err := unix.ParseUnixCredentials(&messages[0])
+	if err != nil || who.Pid <= 0 {
+		return 0, fmt.Errorf("the process does not say who it is: %w", unix.EBADMSG)
+	}
+	return int(who.Pid), nil
+}
