@@ -58,13 +58,9 @@ func (p *Process) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return &StartError{Step: "enter", Path: p.in.String(), Err: err}
 	}
-	l, err := p.launch(p.in, namespace.Dir(fmt.Sprintf("/proc/%d/root", init.Pid())))
+	l, err := p.launchIn(init)
 	if err != nil {
 		return err
-	}
-	l.Namespaces = p.in.joined()
-	if l.AppArmor == "" && l.SELinux == "" {
-		l.AppArmor, l.SELinux = p.in.AppArmor, p.in.SELinux
 	}
 	before, err := p.in.enter(l)
 	if err != nil {
@@ -75,6 +71,7 @@ func (p *Process) Start(ctx context.Context) (err error) {
 	if _, err := p.in.alive("enter"); err != nil {
 		return &StartError{Step: "enter", Path: p.in.String(), Err: err}
 	}
+	p.in.fork(ctx, init, l)
 	if err := p.spawn(ctx, l, nil); err != nil {
 		return err
 	}
@@ -83,6 +80,19 @@ func (p *Process) Start(ctx context.Context) (err error) {
 		return nil
 	})
 	return nil
+}
+
+// launchIn translates a command in the container whose first process is init.
+func (p *Process) launchIn(init *namespace.Process) (*namespace.Launch, error) {
+	l, err := p.launch(p.in, namespace.Dir(fmt.Sprintf("/proc/%d/root", init.Pid())))
+	if err != nil {
+		return nil, err
+	}
+	l.Namespaces = p.in.joined()
+	if l.AppArmor == "" && l.SELinux == "" {
+		l.AppArmor, l.SELinux = p.in.AppArmor, p.in.SELinux
+	}
+	return l, nil
 }
 
 // Namespace returns the running container's namespaces, for a field of another one's Namespaces: it joins that kind of

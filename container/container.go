@@ -151,6 +151,15 @@ type Container struct {
 	// namespace is a new one.
 	Init bool
 
+	// ForkServer is for containers in which many commands are executed. The first [Container.Command] leaves a process in the
+	// container, of which further ones are cloned, in half the time. It has what the commands have, their capabilities and their
+	// seccomp filter among it, and nothing else: for whoever in the container takes it over nothing is to be gained, and it cannot
+	// be traced. But it is there: what lists the container's processes shows it, as "forkserver", and PidsLimit counts it. It ends
+	// with the container or the host program. Commands that differ from what Command returns in more than Args, Env, Dir,
+	// Umask, files and terminal are started as without it, and so are all where it cannot be: with a SeccompNotify, a Scheduler, AppArmor
+	// or SELinux. The PID namespace is a new one.
+	ForkServer bool
+
 	// Keep, if it is not nil, detaches the container: it outlives the host program, its output goes to a log, and
 	// [Container.Adopt] finds it again. Stdin, Stdout, Stderr and ExtraFiles are not set then; Cgroup is, unless
 	// NoCgroup is.
@@ -180,6 +189,7 @@ type Container struct {
 	// oomAtEnd is how often the OOM killer had come when the container ended.
 	oomAtEnd uint64
 
+	forks      forkServer
 	pool       *Pool // that it comes from
 	held       *namespace.Held
 	heldLaunch *namespace.Launch // what it was held with

@@ -37,6 +37,11 @@ func escapeByEntering(t *testing.T) {
 		"SYS_PTRACE in a user namespace": func(c *container.Container) {
 			c.UIDMappings, c.GIDMappings, c.CapAdd = idMaps, idMaps, []string{"SYS_PTRACE"}
 		},
+		// The server is there all the time.
+		"a fork server": func(c *container.Container) { c.ForkServer = true },
+		"a fork server with SYS_PTRACE in a user namespace": func(c *container.Container) {
+			c.ForkServer, c.UIDMappings, c.GIDMappings, c.CapAdd = true, idMaps, idMaps, []string{"SYS_PTRACE"}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := attacker(t, "enter")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,7 +22,7 @@ var programs = map[string]testenv.Program{
 	"echo": echo, "cat": cat, "exit": exit, "sleep": sleep, "errors": errorsProgram, "id": id, "env": env,
 	"hog": hog, "read-hog": readHog, "trap": trap, "spin": spin, "read": read, "write": write, "tty": tty, "linger": linger, "fds": fds,
 	"branch": branch, "holder": holder, "owner": owner, "daemon": daemon, "status": status, "regard": regard, "leaver": leaver,
-	"leaver-apart": leaverApart,
+	"leaver-apart": leaverApart, "comms": comms, "end": end,
 }
 
 // warmGuardian starts the guardian, which lives as long as the program.
@@ -206,5 +207,28 @@ func status(args []string) int {
 			}
 		}
 	}
+	return 0
+}
+
+// comms prints the names of all processes.
+func comms([]string) int {
+	files, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, f := range files {
+		b, _ := os.ReadFile(f)
+		fmt.Print(string(b))
+	}
+	return 0
+}
+
+// end kills the processes with the name.
+func end(args []string) int {
+	files, _ := filepath.Glob("/proc/[0-9]*/comm")
+	for _, f := range files {
+		if b, _ := os.ReadFile(f); string(b) == args[1]+"\n" {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(f)))
+			fmt.Println(pid, syscall.Kill(pid, syscall.SIGKILL))
+		}
+	}
+	fmt.Println("done")
 	return 0
 }

@@ -41,6 +41,7 @@ func (p *Process) watch(after func(*State) error) {
 // ended takes the container down when its own process has ended.
 func (c *Container) ended(s *State, ward *namespace.Ward) error {
 	var errs []error
+	c.endForkServer()
 	c.groupMu.Lock()
 	var folders []string
 	if g := c.group; g != nil {
