@@ -4,8 +4,9 @@
 // runc exec. The peers' containers have no seccomp filter and no limits: so they have less to do.
 //
 // Each is timed in two states, in which the peers differ: as the first command after a rest, as one finds it that is called for
-// by somebody, and as the second of two (see [bench.Cool] for why). The aim is an eighth of crun's time at most for the
-// first; where commands follow one another without a pause, crun's wait for the kernel only once.
+// by somebody, and as the second of two (see [bench.Cool] for why). The aim is an eighth of crun's time at most: of a command
+// by itself for the first; where commands follow one another without a pause, crun's wait for the kernel only once, and it is
+// reached with [container.Container.ForkServer], which is made for that.
 //
 //	go run ./bench/exec -n 100
 package main
@@ -29,15 +30,19 @@ func main() { os.Exit(bench.Main("exec", 100, "runs of each", run)) }
 
 func run(s *bench.Setting) (err error) {
 	ctx := context.Background()
-	c := container.New(namespace.Dir(s.Root), "/bin/sleep", "100000")
-	if err := c.Start(ctx); err != nil {
-		return err
+	cases := []*bench.Case{{Name: "caisson, Command.Run"}, {Name: "caisson, with a fork server"}}
+	for i, x := range cases {
+		c := container.New(namespace.Dir(s.Root), "/bin/sleep", "100000")
+		c.ForkServer = i == 1
+		if err := c.Start(ctx); err != nil {
+			return err
+		}
+		defer func() {
+			err = errors.Join(err, c.Kill())
+			_ = c.Wait(ctx) // killed
+		}()
+		x.Run = func() error { return c.Command("/bin/true").Run(ctx) }
 	}
-	defer func() {
-		err = errors.Join(err, c.Kill())
-		_ = c.Wait(ctx) // killed
-	}()
-	cases := []*bench.Case{{Name: "caisson, Command.Run", Run: func() error { return c.Command("/bin/true").Run(ctx) }}}
 	oci := bench.WithoutUnified()
 	for _, name := range []string{"crun", "runc"} {
 		if _, err := exec.LookPath(name); err != nil {
