@@ -106,7 +106,7 @@ func inside(t *testing.T, e *engine.Engine, ref, script string) string {
 	t.Helper()
 	var out bytes.Buffer
 	_, err := e.Run(t.Context(), &engine.Config{
-		Image: ref, Entrypoint: []string{"/bin/sh", "-ec"}, Command: []string{script}, AutoRemove: true, Network: "none",
+		Image: ref, Entrypoint: []string{"/bin/sh", "-ec"}, Command: []string{script}, AutoRemove: true, Network: "none", User: "0",
 	}, &engine.StartOptions{Stdout: &out, Stderr: &out})
 	require.NoError(t, err, out.String())
 	return out.String()

@@ -35,7 +35,6 @@ type building struct {
 	o         build.Options
 	host      container.HostConfig
 	quiet     bool
-	remote    string
 	passwords map[string]apiregistry.AuthConfig
 }
 
