@@ -28,7 +28,7 @@ func newWatch(t testing.TB, g *Group) *Watch {
 // until reads events until one is of the kind, and returns the kinds before it and that one.
 func until(t testing.TB, w *Watch, kind EventKind) (before []EventKind, e Event) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		e, err := w.Next(ctx)

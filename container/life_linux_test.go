@@ -210,7 +210,7 @@ func TestPause(t *testing.T) {
 
 	require.NoError(t, c.Pause(t.Context()))
 	require.NoError(t, c.Kill())
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var exit *container.ExitError
 	require.ErrorAs(t, c.Wait(ctx), &exit)
@@ -228,7 +228,7 @@ func TestStopWakesThePaused(t *testing.T) {
 	c := newContainer(t, "trap")
 	ready(t, c)
 	require.NoError(t, c.Pause(t.Context()))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	require.NoError(t, c.Stop(ctx))
 	require.NoError(t, c.Wait(t.Context()))

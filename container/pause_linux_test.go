@@ -17,7 +17,7 @@ func TestPauseWhileCommandStarts(t *testing.T) {
 	for i := range 40 {
 		p := c.Command("exit", "0")
 		result := make(chan error, 1)
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		go func() { result <- p.Start(ctx) }()
 		time.Sleep(time.Duration(i%8) * 300 * time.Microsecond)
 		require.NoError(t, c.Pause(t.Context()))

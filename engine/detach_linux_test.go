@@ -57,7 +57,7 @@ func TestWaitThoughStartedAgain(t *testing.T) {
 	case err := <-waited:
 		require.Equal(t, 137, ExitCode(err))
 		require.Equal(t, 137, r.Container().State.ExitCode)
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("it waits for the second end")
 	}
 	require.NoError(t, e.Remove(t.Context(), c.ID, &RemoveOptions{Force: true}))

@@ -35,7 +35,7 @@ func TestFailEachKeeperStep(t *testing.T) {
 	}
 	start := func(name string, k int, l *Launch) {
 		dir := l.Keep.Dir
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		p, err := l.Start(ctx)
 		if err != nil {
@@ -93,7 +93,7 @@ func TestKeepKillStarter(t *testing.T) {
 		time.Sleep(time.Duration(rand.IntN(60_000)) * time.Microsecond)
 		require.NoError(t, cmd.Process.Kill())
 		_ = cmd.Wait()
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		p, err := Adopt(ctx, dir)
 		if errors.Is(err, ErrNotKept) {
 			cancel()

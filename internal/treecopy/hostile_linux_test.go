@@ -28,7 +28,7 @@ func TestPipeInPlaceOfFolder(t *testing.T) {
 	select {
 	case err := <-done:
 		require.Error(t, err)
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		f, err := os.OpenFile(filepath.Join(dir, "x"), os.O_WRONLY|unix.O_NONBLOCK, 0) // let it go
 		require.NoError(t, err)
 		require.NoError(t, f.Close())
