@@ -201,7 +201,7 @@ func (s *Server) mountPoints(c *engine.Container) []container.MountPoint {
 	all := []container.MountPoint{}
 	for _, m := range c.Mounts {
 		p := container.MountPoint{
-			Type: mount.Type(m.Type), Source: m.Source, Destination: m.Target, RW: !m.ReadOnly, Propagation: mount.Propagation(m.Propagation),
+			Type: mount.Type(m.Type), Source: m.Source, Destination: m.Target, RW: !m.ReadOnly, Mode: m.Relabel, Propagation: mount.Propagation(m.Propagation),
 		}
 		switch m.Type {
 		case "volume":

@@ -158,6 +158,10 @@ type Mount struct {
 	// Recursive says what holds for the mounts below a bind's source: "" and "enabled" take them along, and ReadOnly holds for
 	// them; "writable" leaves them out of ReadOnly; "disabled" does not take them along. "readonly" is as "enabled".
 	Recursive string `json:",omitempty"`
+	// Relabel gives a bind's files, or a volume's, for good and all that are below, the SELinux context of [Isolation].MountLabel at each
+	// start: "Z", or "z", with which all containers may use them. Without a MountLabel it means nothing. Folders that the host's programs
+	// need are refused: /, /etc, /usr, /home and such.
+	Relabel string `json:",omitempty"`
 	// Create says how a volume that is not there is made. Nil means with no labels and options.
 	Create *volume.CreateOptions `json:",omitempty"`
 	// NoCopy leaves a new volume empty. By default it gets what the image has at Target.

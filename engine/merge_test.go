@@ -3,8 +3,8 @@ package engine
 import (
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -106,22 +106,26 @@ func TestParseVolume(t *testing.T) {
 	}
 }
 
-// TestRelabelling: what cannot be done for SELinux is refused where it is on, and means nothing elsewhere.
+// TestRelabelling: the files of a bind and a volume get the container's context where that is asked for, and there is one; those of the host's
+// own folders never.
 func TestRelabelling(t *testing.T) {
-	enforce := filepath.Join(t.TempDir(), "enforce")
-	require.NoError(t, relabelled("z", "/b:/a:z", enforce))
-	require.NoError(t, os.WriteFile(enforce, []byte("1"), 0o644))
-	err := relabelled("Z", "/b:/a:Z", enforce)
-	require.ErrorIs(t, err, errors.ErrUnsupported)
-	require.ErrorContains(t, err, "mode Z in '/b:/a:Z': files of the host are not relabelled for SELinux")
 	for _, option := range []string{"z", "Z"} {
 		m, err := ParseVolume("/b:/a:ro," + option)
-		if _, off := os.Stat("/sys/fs/selinux/enforce"); off == nil {
-			require.ErrorIs(t, err, errors.ErrUnsupported)
-			continue
-		}
 		require.NoError(t, err)
-		require.Equal(t, Mount{Type: "bind", Source: "/b", Target: "/a", MakeSource: true, ReadOnly: true}, m)
+		require.Equal(t, option, m.Relabel)
+		r := &Run{record: &Container{Mounts: []Mount{{Type: "bind", Source: "/etc", Relabel: option}}}}
+		require.NoError(t, r.relabel(t.Context()), "without SELinux")
+		r.record.Config.MountLabel = "system_u:object_r:container_file_t:s0:c1,c2"
+		err = r.relabel(t.Context())
+		if runtime.GOOS == "linux" {
+			require.ErrorIs(t, err, fs.ErrPermission)
+			require.ErrorContains(t, err, "relabeling of /etc is not allowed")
+		}
+	}
+	for message, m := range map[string]Mount{
+		"takes no mode z": {Type: "tmpfs", Target: "/a", Relabel: "z"}, "invalid mode for SELinux: y": {Type: "bind", Source: "/b", Target: "/a", Relabel: "y"},
+	} {
+		require.ErrorContains(t, m.check(), message)
 	}
 }
 

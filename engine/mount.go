@@ -2,8 +2,6 @@ package engine
 
 import (
 	"encoding/csv"
-	"errors"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -66,6 +64,12 @@ func (m *Mount) check() error {
 			return invalid("invalid subpath %q: it must be a relative path within the %s", m.Subpath, m.Type)
 		}
 	}
+	if !slices.Contains([]string{"", "z", "Z"}, m.Relabel) {
+		return invalid("invalid mode for SELinux: %s (z and Z are there)", m.Relabel)
+	}
+	if m.Relabel != "" && m.Type != "bind" && m.Type != "volume" {
+		return invalid("a %s at %s takes no mode %s", m.Type, m.Target, m.Relabel)
+	}
 	if m.Type != "volume" && m.Create != nil {
 		return invalid("a %s at %s takes no labels and options of a volume", m.Type, m.Target)
 	}
@@ -99,9 +103,7 @@ func (m *Mount) flags(to *container.Mount) {
 
 // ParseVolume reads a mount as docker run's -v gives it: "/target", "volume:/target" or "/source:/target", the latter two
 // with ":" and options behind, comma-separated: ro, rw, nocopy, a kind of propagation. A source that begins with "./" or "../" is
-// relative to the program's folder. A bind's missing source is made. Where SELinux is not on, z and Z mean nothing; where it is, they are
-// an error that satisfies errors.ErrUnsupported: they would give the host's files, all that are below the source, another context for good,
-// and no end of the container would give them back the one that they had. Whoever wants that says it to chcon(1).
+// relative to the program's folder. A bind's missing source is made. z and Z are Mount.Relabel.
 func ParseVolume(spec string) (Mount, error) {
 	parts := strings.Split(spec, ":")
 	m := Mount{Type: "volume"}
@@ -142,24 +144,13 @@ func ParseVolume(spec string) (Mount, error) {
 				m.Propagation = option
 			case "consistent", "cached", "delegated": // for Docker of macOS; here they are all one
 			case "z", "Z":
-				if err := relabelled(option, spec, "/sys/fs/selinux/enforce"); err != nil {
-					return m, err
-				}
+				m.Relabel = option
 			default:
 				return m, invalid("invalid mode: %s in '%s' (ro, rw, nocopy and kinds of propagation are there)", option, spec)
 			}
 		}
 	}
 	return m, m.check()
-}
-
-// relabelled refuses an option that gives files another context, if SELinux is on: there is the file then.
-func relabelled(option, spec, enforce string) error {
-	if _, err := os.Stat(enforce); err != nil {
-		return nil
-	}
-	return &Error{Kind: Invalid, Err: errors.ErrUnsupported,
-		Message: "mode " + option + " in '" + spec + "': files of the host are not relabelled for SELinux (chcon -R does that)"}
 }
 
 // ParseMount reads a mount as docker run's --mount gives it: "type=bind,source=/a,target=/b,readonly". The type is volume

@@ -124,6 +124,9 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	if err := r.addUser(); err != nil {
 		return err
 	}
+	if err := r.relabel(ctx); err != nil {
+		return err
+	}
 	r.record.LinkEnv = r.e.linkEnv(ctx, r.record)
 	if r.c, err = r.build(ctx); err != nil {
 		return err

@@ -87,3 +87,6 @@ func (s *Store) Planned(name string) Volume { return Volume{Name: name} }
 
 // Kept returns "": there is none on this system.
 func (s *Store) Kept(string) string { return "" }
+
+// Relabel returns errors.ErrUnsupported on this system.
+func Relabel(context.Context, string, string) error { return errors.ErrUnsupported }
