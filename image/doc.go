@@ -23,7 +23,8 @@
 //	skopeo copy docker://… oci:/var/lib/myprogram/images:docker.io/library/alpine:latest
 //
 // work on the folder as it is. Short names that another program wrote ("alpine") are read by Docker's rules. An entry
-// without a name is an image that lost its name to a newer one. Of a multi-platform image the index is kept whole, and
+// without a name is an image that lost its name to a newer one, or with the annotation io.caisson.build.step what a step of a
+// build made. Of a multi-platform image the index is kept whole, and
 // the manifests, configurations and layers of the platforms that were pulled. Blobs are kept as the registry sent them,
 // compressed; each layer is also extracted once, under its diffID, for all the images that have it.
 //
