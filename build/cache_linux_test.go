@@ -13,6 +13,7 @@ import (
 
 	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/image"
+	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
 // hits is how many steps of a build came from the cache.
@@ -59,7 +60,7 @@ func TestCache(t *testing.T) {
 	same("what was made without", 3, nil)
 
 	// Another program's engine has it, too.
-	other, err := engine.Open(t.Context(), e.Root(), nil)
+	other, err := engine.Open(t.Context(), e.Root(), &engine.Options{NetworkNamespace: testenv.NewNetns(t)})
 	require.NoError(t, err)
 	_, out := must(t, other, Dir(dir), dockerfile, &Options{Args: map[string]string{"v": "1"}})
 	require.Equal(t, 3, hits(out))
