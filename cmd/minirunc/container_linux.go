@@ -80,9 +80,7 @@ func (c *command) lock(id string) (*container, error) {
 }
 
 func (c *command) lockFolder(id string) (*ocistate.Folder, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
-	defer cancel()
-	return ocistate.Root(c.root).Lock(ctx, id)
+	return ocistate.Root(c.root).Lock(id, lockWait)
 }
 
 // save writes the state down: from the first time on, the container exists.

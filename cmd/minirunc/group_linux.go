@@ -9,7 +9,9 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/caisson-engine/caisson/cgroups"
@@ -61,7 +63,7 @@ func (m *making) forgive(err error, limits bool) error {
 
 // ordinary says whether it is an ordinary user's container, or is to be taken for one.
 func (m *making) ordinary() bool {
-	return m.c.rootless == "true" || m.c.rootless != "false" && (os.Geteuid() != 0 || inUserNamespace())
+	return m.c.rootless == "true" || m.c.rootless != "false" && (os.Geteuid() != 0 || !namespace.FirstUserNamespace())
 }
 
 // plainGroup makes the control group, or only begins to: see groupRest.
@@ -73,9 +75,16 @@ func (m *making) plainGroup(manager *cgroups.Manager, b *bundle.Bundle, r *cgrou
 	if name, err = besideOwn(manager, name); err != nil {
 		return nil, err
 	}
-	g, err := manager.Open(name) // if somebody has made it before, it is noted when it is known to be empty
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := m.noteGroup(manager, name); err != nil {
+	dirs, err := manager.Directories(name)
+	if err != nil {
+		return nil, err
+	}
+	there := func(dir string) bool { return syscall.Access(dir, 0) == nil }
+	var g *cgroups.Group
+	if slices.ContainsFunc(dirs, there) { // it is noted when it is known to be empty
+		g, err = manager.Open(name)
+	} else {
+		if err := m.folder.NoteGroup(dirs); err != nil {
 			return nil, err
 		}
 		if m.rest, err = m.beginGroup(name, r); m.rest != nil {
@@ -127,7 +136,7 @@ func withDevices(r *cgroups.Resources) *cgroups.Resources {
 	if r == nil {
 		r = &cgroups.Resources{}
 	}
-	if r.Devices == nil && !r.AllDevices && os.Geteuid() == 0 && !inUserNamespace() {
+	if r.Devices == nil && !r.AllDevices && os.Geteuid() == 0 && namespace.FirstUserNamespace() {
 		r.Devices = cgroups.DefaultDevices()
 	}
 	return r
@@ -190,7 +199,7 @@ func usersSystemd() bool {
 		return true
 	}
 	dir := os.Getenv("XDG_RUNTIME_DIR")
-	if dir == "" || !inUserNamespace() {
+	if dir == "" || namespace.FirstUserNamespace() {
 		return false
 	}
 	_, err := os.Lstat(filepath.Join(dir, "systemd/private"))

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // A verb is a command: `minirunc create`.
@@ -190,16 +192,10 @@ func (c *command) check() (err error) {
 // namespace, in $XDG_RUNTIME_DIR.
 func defaultRoot() (root string, xdg bool) {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
-	if dir != "" && (os.Geteuid() != 0 || os.Getenv("USER") != "root" && inUserNamespace()) {
+	if dir != "" && (os.Geteuid() != 0 || os.Getenv("USER") != "root" && !namespace.FirstUserNamespace()) {
 		return filepath.Join(dir, "minirunc"), true
 	}
 	return "/run/minirunc", false
-}
-
-// inUserNamespace says whether the program is in another user namespace than the machine's first.
-func inUserNamespace() bool {
-	b, err := os.ReadFile("/proc/self/uid_map")
-	return err == nil && !slices.Equal(strings.Fields(string(b)), []string{"0", "0", "4294967295"})
 }
 
 // A list is an option that can be given several times.

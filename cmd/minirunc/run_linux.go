@@ -71,9 +71,7 @@ func (c *command) runContainer(id string, o *createOptions, keep bool) (int, err
 	if err != nil || keep {
 		return status, errors.Join(err, k.close())
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	if err := k.folder.Relock(ctx); err != nil { // somebody has deleted it
+	if err := k.folder.Relock(lockWait); err != nil { // somebody has deleted it
 		k.closeGroup()
 		return status, nil
 	}

@@ -72,21 +72,22 @@ func (k *container) execute(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	proc, err := namespace.FindProcess(k.InitProcessPid)
-	if err != nil {
-		return errStopped
-	}
-	defer proc.Close()
-	if err := k.Alive(); err != nil { // the number may be another process's
-		return errStopped
-	}
 	defer func() {
 		if err != nil {
-			_ = proc.Signal(syscall.SIGKILL)
+			_ = k.Signal(syscall.SIGKILL)
 		}
 	}()
-	h := &hooks{c: k.c, bundle: b, process: proc}
-	if len(b.Hooks("startContainer")) > 0 && len(k.Group) > 0 {
+	h := &hooks{c: k.c, bundle: b}
+	if len(b.Hooks("startContainer")) > 0 { // they are run in its namespaces
+		if h.process, err = namespace.FindProcess(k.InitProcessPid); err != nil {
+			return errStopped
+		}
+		defer h.process.Close()
+		if err := k.Alive(); err != nil { // the number may be another process's
+			return errStopped
+		}
+	}
+	if h.process != nil && len(k.Group) > 0 {
 		manager, err := cgroups.Detect()
 		if err != nil {
 			return err

@@ -106,10 +106,14 @@ func flockHow(exclusive bool) int {
 // TryAcquireDir locks the folder at path itself, exclusively; held says that somebody else has the lock. The lock goes
 // along when the folder is renamed, and lasts while the folder is being deleted.
 func TryAcquireDir(path string) (l *Lock, held bool, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, false, fmt.Errorf("lock: %w", err)
+	fd := -1
+	for fd < 0 { // without the runtime's poller, which has no use for a folder
+		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			return nil, false, fmt.Errorf("lock: %w", &os.PathError{Op: "open", Path: path, Err: err})
+		}
 	}
+	f := os.NewFile(uintptr(fd), path)
 	for {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {

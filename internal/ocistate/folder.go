@@ -1,7 +1,6 @@
 package ocistate
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/internal/plainjson"
@@ -47,15 +47,15 @@ func (f *Folder) current() bool {
 // Release gives the lock back for a while: see Relock.
 func (f *Folder) Release() error { return f.lock.Release() }
 
-// Relock takes the lock again after Release, and waits for it until ctx ends. The error is ErrNotExist if the container was
+// Relock takes the lock again after Release, and waits for it as Lock does. The error is ErrNotExist if the container was
 // deleted meanwhile, whether there is another one of its id or not. After any error the Folder is closed.
-func (f *Folder) Relock(ctx context.Context) error {
+func (f *Folder) Relock(patience time.Duration) error {
 	for {
 		held, err := f.lock.TryAgain()
 		switch {
 		case err != nil:
 		case held:
-			if err = wait(ctx, f.ID); err == nil {
+			if err = wait(f.ID, &patience); err == nil {
 				continue
 			}
 		case f.current():
@@ -97,14 +97,8 @@ func (f *Folder) Prepare(s *State) (*Pending, error) {
 type Pending struct{ tmp, path string }
 
 func (f *Folder) prepare(name string, data []byte) (*Pending, error) {
-	p := &Pending{path: f.Path(name)}
-	tmp, err := os.CreateTemp(f.path, ".tmp-*") // mode 0600
-	if err != nil {
-		return nil, err
-	}
-	p.tmp = tmp.Name()
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Close()); err != nil {
+	p := &Pending{tmp: f.Path(".tmp-" + name), path: f.Path(name)} // nobody else has the lock
+	if err := writeFile(p.tmp, data); err != nil {
 		_ = os.Remove(p.tmp)
 		return nil, fmt.Errorf("write %s: %w", p.path, err)
 	}
@@ -113,7 +107,7 @@ func (f *Folder) prepare(name string, data []byte) (*Pending, error) {
 
 // Commit gives the file its name, in the place of one that has it.
 func (p *Pending) Commit() error {
-	if err := os.Rename(p.tmp, p.path); err != nil {
+	if err := syscall.Rename(p.tmp, p.path); err != nil { // os.Rename would look first
 		_ = os.Remove(p.tmp)
 		return fmt.Errorf("write %s: %w", p.path, err)
 	}

@@ -96,9 +96,9 @@ func (r Root) Claim(id string) (*Folder, error) {
 // lockNap is how long to wait before a lock is asked for again.
 const lockNap = 5 * time.Millisecond
 
-// Lock locks the folder of a container, whole or half made, and waits for it until ctx ends. The error is ErrNotExist
-// if there is no folder.
-func (r Root) Lock(ctx context.Context, id string) (*Folder, error) {
+// Lock locks the folder of a container, whole or half made, and waits for it as long as patience lasts: then the error is
+// context.DeadlineExceeded. It is ErrNotExist if there is no folder.
+func (r Root) Lock(id string, patience time.Duration) (*Folder, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
@@ -119,20 +119,22 @@ func (r Root) Lock(ctx context.Context, id string) (*Folder, error) {
 			_ = lock.Close()
 			continue
 		}
-		if err := wait(ctx, id); err != nil {
+		if err := wait(id, &patience); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// wait waits a while before a lock is asked for again.
-func wait(ctx context.Context, id string) error {
-	select {
-	case <-ctx.Done():
-		return fmt.Errorf("container %s is being changed by another command: %w", id, context.Cause(ctx))
-	case <-time.After(lockNap):
-		return nil
+// wait waits a while before a lock is asked for again, which patience loses. (A context's timer would cost each command that need
+// not wait as much as the lock.)
+func wait(id string, patience *time.Duration) error {
+	if *patience <= 0 {
+		return fmt.Errorf("container %s is being changed by another command: %w", id, context.DeadlineExceeded)
 	}
+	began := time.Now()
+	time.Sleep(lockNap)
+	*patience -= time.Since(began)
+	return nil
 }
 
 // Load reads the state of a container, without a lock. The error is ErrNotExist if there is none, or if it is not made

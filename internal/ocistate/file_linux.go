@@ -34,6 +34,21 @@ func readFile(path string) ([]byte, error) {
 	}
 }
 
+// writeFile writes a file anew, of mode 0600. It does without the poller, too.
+func writeFile(path string, data []byte) error {
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := again(func() (int, error) { return unix.Open(path, flags, 0o600) })
+	for err == nil && len(data) > 0 {
+		var n int
+		n, err = again(func() (int, error) { return unix.Write(fd, data) })
+		data = data[max(n, 0):]
+	}
+	if fd >= 0 {
+		err = errors.Join(err, unix.Close(fd))
+	}
+	return err
+}
+
 func again(f func() (int, error)) (int, error) {
 	for {
 		n, err := f()
