@@ -182,13 +182,11 @@ func Unpark(ctx context.Context, dir string) error {
 	if err != nil {
 		return &StartError{Step: "open", Path: name, Err: err}
 	}
-	report := os.NewFile(uintptr(fd), "report")
-	defer report.Close()
-	defer endWith(ctx, report)()
 	if _, err := unix.Write(gate, []byte{1}); err != nil {
+		_ = unix.Close(fd)
 		return &StartError{Step: "write", Path: parkGate, Err: err}
 	}
-	b, err := io.ReadAll(io.LimitReader(report, failureSize))
+	b, err := readReport(ctx, fd)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return &StartError{Step: "start", Err: ctx.Err()}
@@ -198,6 +196,17 @@ func Unpark(ctx context.Context, dir string) error {
 		return &StartError{Step: "execve", Err: syscall.Errno(binary.NativeEndian.Uint64(b[8:]))}
 	}
 	return nil
+}
+
+// readReport reads what the process says that was let go, up to the end of file, and closes the pipe.
+func readReport(ctx context.Context, fd int) ([]byte, error) {
+	if ctx.Done() == nil { // it can be waited for without the runtime's poller, whose set-up is a good part of a command's time
+		_ = unix.SetNonblock(fd, false)
+	}
+	report := os.NewFile(uintptr(fd), "report")
+	defer report.Close()
+	defer endWith(ctx, report)()
+	return io.ReadAll(io.LimitReader(report, failureSize))
 }
 
 // openGate opens the gate at which a process waits.

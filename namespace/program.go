@@ -131,10 +131,12 @@ var (
 	all  = arg{kind: argHex, v: ^uint64(0)} // the mask that a test of a whole word has
 )
 
+// newProgram has room for what a container of runc's configuration takes: memory that is not used is not touched, but what is
+// outgrown is copied.
 func newProgram() *Program {
 	return &Program{
-		steps: make([]step, 0, 320), args: make([]arg, 0, 1536), data: make([]byte, 0, 8192), labels: make([]int, 0, 128),
-		names: make([]variableName, 0, 128), files: make([]file, 0, 16),
+		steps: make([]step, 0, 768), args: make([]arg, 0, 2560), data: make([]byte, 0, 32<<10), labels: make([]int, 0, 384),
+		names: make([]variableName, 0, 192), files: make([]file, 0, 32),
 	}
 }
 
