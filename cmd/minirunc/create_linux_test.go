@@ -49,7 +49,7 @@ func playProbe(args []string) int {
 		time.Sleep(time.Minute)
 	case "signals": // exits with the number of the first one
 		c := make(chan os.Signal, 1)
-		signal.Notify(c, syscall.SIGUSR1, syscall.Signal(37))
+		signal.Notify(c, syscall.SIGUSR1, syscall.SIGSEGV, syscall.SIGSYS, syscall.Signal(37))
 		fmt.Println("ready")
 		s, _ := (<-c).(syscall.Signal)
 		return int(s)
@@ -262,7 +262,7 @@ func TestRunForwardsAnySignal(t *testing.T) {
 			m.ok("run", "--detach", "c")
 			args = []string{"exec", "c", "probe", "signals"}
 		}
-		for _, s := range []syscall.Signal{syscall.SIGUSR1, 37} { // 37 is SIGRTMIN+3, by which systemd is stopped
+		for _, s := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGSEGV, syscall.SIGSYS, 37} { // 37 is SIGRTMIN+3, by which systemd is stopped
 			d := m.do(args...)
 			d.Stdout = nil
 			out, err := d.StdoutPipe()

@@ -29,30 +29,40 @@ const last = 64
 type action struct{ handler, flags, restorer, mask uintptr }
 
 const (
+	saSigInfo  = 0x00000004
 	saRestorer = 0x04000000
 	saOnStack  = 0x08000000
 	saRestart  = 0x10000000
 )
 
 // functions returns the addresses of what the kernel calls when a signal comes, which writes its number as a byte to the descriptor
-// to, and what it calls after that.
-func functions() (handler, restorer uintptr)
+// to, of what it calls for those that a fault raises, too, and of what it calls after that.
+func functions() (handler, faultHandler, restorer uintptr)
 
 var (
 	to    int32
+	gos   uintptr // Go's handler, which gets faults
 	inUse atomic.Bool
 )
 
-// caught says whether a signal is one to be caught. Those that Go's runtime needs are not, nor those that a C library keeps for
-// itself, nor SIGWINCH, which is about the program's own terminal.
+// caught says whether a signal is one to be caught. Those that Go's runtime needs whoever sends them are not, nor those that a C library
+// keeps for itself, nor SIGWINCH, which is about the program's own terminal.
 func caught(s syscall.Signal) bool {
 	const firstC, lastC = 32, 34
 	switch s {
-	case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGWINCH, syscall.SIGPROF,
-		syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSTKFLT, syscall.SIGSYS:
+	case syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGCHLD, syscall.SIGURG, syscall.SIGPIPE, syscall.SIGWINCH:
 		return false
 	}
 	return s < firstC || s > lastC
+}
+
+// fault says whether the kernel raises a signal for what the program itself does: then it is Go's.
+func fault(s syscall.Signal) bool {
+	switch s {
+	case syscall.SIGILL, syscall.SIGTRAP, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, syscall.SIGSYS:
+		return true
+	}
+	return false
 }
 
 // Catch catches the signals that a program can pass on, from now on until Close: os/signal does not hear of them. There can be one
@@ -68,12 +78,21 @@ func Catch() (*Pipe, error) {
 	}
 	p := &Pipe{r: os.NewFile(uintptr(fds[0]), "signals"), w: fds[1]}
 	atomic.StoreInt32(&to, int32(p.w))
-	handler, restorer := functions()
-	a := action{handler, saRestorer | saOnStack | saRestart, restorer, ^uintptr(0)}
+	handler, faultHandler, restorer := functions()
+	var before action
+	if err := change(syscall.SIGSEGV, nil, &before); err != nil {
+		p.Close()
+		return nil, fmt.Errorf("sigaction: %w", err)
+	}
+	atomic.StoreUintptr(&gos, before.handler)
 	for s := syscall.Signal(1); s <= last; s++ {
 		p.until = s
 		if !caught(s) {
 			continue
+		}
+		a := action{handler, saSigInfo | saRestorer | saOnStack | saRestart, restorer, ^uintptr(0)}
+		if fault(s) {
+			a.handler = faultHandler
 		}
 		if err := change(s, &a, &p.before[s]); err != nil {
 			p.Close()

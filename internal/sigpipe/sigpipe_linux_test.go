@@ -38,6 +38,32 @@ func TestCatch(t *testing.T) {
 	require.False(t, ok)
 }
 
+// TestFault: what the kernel raises for the program's own faults is Go's, before and after one that was sent.
+func TestFault(t *testing.T) {
+	p, err := Catch()
+	require.NoError(t, err)
+	defer p.Close()
+	divide := func(a, b int) (err any) {
+		defer func() { err = recover() }()
+		return a / b
+	}
+	load := func(at *int) (err any) {
+		defer func() { err = recover() }()
+		return *at
+	}
+	zero := 0
+	for range 3 {
+		require.ErrorContains(t, divide(1, zero).(error), "divide by zero")
+		require.ErrorContains(t, load(nil).(error), "nil pointer dereference")
+		for _, s := range []syscall.Signal{syscall.SIGSEGV, syscall.SIGFPE} {
+			require.NoError(t, syscall.Kill(os.Getpid(), s))
+			got, ok := p.Next()
+			require.True(t, ok)
+			require.Equal(t, s, got)
+		}
+	}
+}
+
 // TestBusy: signals come on threads that are in the middle of something, garbage collections and growing stacks, too.
 func TestBusy(t *testing.T) {
 	p, err := Catch()
