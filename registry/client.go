@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,7 +54,8 @@ type Client struct {
 	// StallTimeout bounds the wait for the next byte of a body. Zero is DefaultStallTimeout.
 	StallTimeout time.Duration
 
-	// Ranges is how many connections fetch a blob at a time, once one has turned out to be slower than the reader. A
+	// Ranges is how many connections fetch a blob at a time, once one has turned out to be slower than the reader, with
+	// half a MiB of memory for each, and one for what waits. They are for one of the blobs that a Client fetches side by side. A
 	// registry that does not serve ranges is asked by one. Zero is DefaultRanges; 1 and negative values are one.
 	Ranges int
 
@@ -65,6 +67,7 @@ type Client struct {
 	firstBackoff time.Duration // for tests; zero is the constant
 	nobody       bool          // shows no certificate of CertsDir
 
+	ranging  atomic.Bool // a blob is fetched by several connections
 	once     sync.Once
 	verified *http.Client // checks certificates
 	lax      *http.Client // does not

@@ -11,11 +11,12 @@ import (
 )
 
 // A blob whose bytes come slower than they are taken is fetched by several connections: each asks for a piece, the
-// pieces are handed out in their order, and so the digest is still computed in one pass.
+// pieces are handed out in their order, and so the digest is still computed in one pass. A client does so with one blob at a time,
+// so that the memory for pieces does not grow with the blobs that it fetches side by side.
 const (
 	DefaultRanges = 4 // of a Client's zero Ranges
 
-	rangePiece  = 1 << 20   // bytes asked for at a time
+	rangePiece  = 512 << 10 // bytes asked for at a time
 	rangeAhead  = 2         // pieces held beyond those on their way
 	rangeProbe  = 4 << 20   // bytes after which the speed is known
 	rangeLeast  = 16 << 20  // bytes that must be left
@@ -38,11 +39,11 @@ func (p *pace) isSlow(n int64) bool {
 	return float64(p.waited) > rangeWaited*float64(passed) && float64(n-p.from) < rangeAmple*passed.Seconds()
 }
 
-// speedUp goes over to several connections where that is worth it: once, and not after they failed.
+// speedUp goes over to several connections where that is worth it and no other blob has them: once, and not after they failed.
 func (b *blobReader) speedUp() {
 	n := or(b.client.Ranges, DefaultRanges)
 	if b.ranged || n < 2 || b.n-b.pace.from < b.client.rangeProbe() || b.desc.Size-b.n < b.client.rangeLeast() ||
-		!b.pace.isSlow(b.n) {
+		!b.pace.isSlow(b.n) || !b.client.ranging.CompareAndSwap(false, true) {
 		return
 	}
 	b.ranged = true
@@ -184,9 +185,10 @@ func (r *rangeReader) Read(b []byte) (int, error) {
 	return 0, r.err
 }
 
-// Close implements io.Closer: nothing goes on after it.
+// Close implements io.Closer: nothing goes on after it, and another blob may be fetched so. It is called once.
 func (r *rangeReader) Close() error {
 	r.cancel()
 	r.all.Wait()
+	r.client.ranging.Store(false)
 	return nil
 }

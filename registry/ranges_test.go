@@ -182,6 +182,33 @@ func TestRangesFallBack(t *testing.T) {
 	})
 }
 
+// TestRangesTurn is that several connections are for one blob at a time, and for the next when that is closed.
+func TestRangesTurn(t *testing.T) {
+	s := &slowServer{content: randomBytes(1 << 20)}
+	c := newClient(t)
+	c.rangeUnit = 16 << 10
+	ref := parse(t, newServer(t, s)+"/app")
+	var blobs [2]*blobReader
+	read := func(i int) {
+		t.Helper()
+		_, err := io.CopyN(io.Discard, blobs[i], 100<<10)
+		require.NoError(t, err)
+	}
+	for i := range blobs {
+		r, err := c.Blob(t.Context(), ref, describing("", s.content))
+		require.NoError(t, err)
+		blobs[i] = r.(*blobReader)
+		defer r.Close()
+		read(i)
+	}
+	require.True(t, blobs[0].ranged)
+	require.False(t, blobs[1].ranged)
+	require.NoError(t, blobs[0].Close())
+	require.NoError(t, blobs[0].Close())
+	read(1)
+	require.True(t, blobs[1].ranged)
+}
+
 // TestRangesEnd is that nothing goes on when the reader is closed or the context ends in the middle; testenv.Main looks for
 // what is left.
 func TestRangesEnd(t *testing.T) {
