@@ -41,7 +41,7 @@ func (s *Store) diffID(ctx context.Context, r io.Reader, o ExtractOptions) (d di
 	}
 	var stages sync.WaitGroup
 	defer stages.Wait()
-	digests, hash := newStage(), algorithm.Hash()
+	digests, hash := newStage(chunkQueue), algorithm.Hash()
 	f.feed(&stages, r, is, digests)
 	if err := digests.sum(hash); err != nil {
 		cancel(err)

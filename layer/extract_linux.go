@@ -163,7 +163,7 @@ func (f *flow) run(r io.Reader, h hash.Hash, w *writer) error {
 	}
 	var stages sync.WaitGroup
 	defer stages.Wait()
-	digests, files := newStage(), newStage()
+	digests, files := newStage(chunkQueue), newStage(chunkQueue)
 	f.feed(&stages, r, is, digests, files)
 	var sumErr error
 	stages.Go(func() { sumErr = digests.sum(h) })
@@ -186,7 +186,7 @@ func (f *flow) feed(stages *sync.WaitGroup, r io.Reader, is compression, out ...
 		stages.Go(func() { pump(f.ctx, r, f.countInflated, out...) })
 		return
 	}
-	in := newStage()
+	in := newStage(inputQueue)
 	stages.Go(func() { pump(f.ctx, r, f.countCompressed, in) })
 	stages.Go(func() { f.inflate(in, is, out...) })
 }

@@ -12,6 +12,7 @@ import (
 const (
 	chunkSize  = 128 << 10
 	chunkQueue = 4 // chunks that wait in front of each stage
+	inputQueue = 1 // chunks of the compressed stream, of which each is several when it is inflated
 )
 
 // A chunk is a part of a stream, shared by the stages that read it. The last one gives it back.
@@ -38,7 +39,7 @@ type stage struct {
 	rest    []byte
 }
 
-func newStage() *stage { return &stage{queue: make(chan *chunk, chunkQueue)} }
+func newStage(queue int) *stage { return &stage{queue: make(chan *chunk, queue)} }
 
 // next makes rest non-empty, or returns why it cannot be.
 func (s *stage) next() error {

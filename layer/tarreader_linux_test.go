@@ -18,7 +18,7 @@ import (
 
 // archiveStage is a stage of an archive's bytes that come in chunks of a size. stop ends it.
 func archiveStage(data []byte, size int) (s *stage, stop func()) {
-	s = newStage()
+	s = newStage(chunkQueue)
 	s.err = io.EOF
 	ended := make(chan struct{})
 	var feeder sync.WaitGroup
