@@ -7,7 +7,8 @@ import "sync"
 // everything waits.
 const (
 	writeOutEvery = 8 << 20
-	writeOutLeast = 1 << 20
+	writeOutLeast = 256 << 10
+	writeOutSyncs = 2 // at a time: while one waits for the disk and the journal, the next looks for what is to be written
 )
 
 // A writeOut has the kernel write to the disk while blobs are received and extracted. Left alone it keeps gigabytes in
@@ -27,11 +28,13 @@ type writeOut struct {
 func newWriteOut(size int64, sync func() error) *writeOut {
 	w := &writeOut{sync: sync, wake: make(chan struct{}, 1), left: size}
 	w.plan()
-	w.syncing.Go(func() {
-		for range w.wake {
-			_ = w.sync() // the sync at the end reports what cannot be written
-		}
-	})
+	for range writeOutSyncs {
+		w.syncing.Go(func() {
+			for range w.wake {
+				_ = w.sync() // the sync at the end reports what cannot be written
+			}
+		})
+	}
 	return w
 }
 
