@@ -199,6 +199,9 @@ func (s *CacheStore) fetchOnce(ctx context.Context, repository string, d digest.
 }
 
 func (s *CacheStore) fetch(ctx context.Context, repository string, d digest.Digest) (err error) {
+	if b, err := s.Keep.Blob(ctx, s.kept(repository), d); err == nil { // it came since the caller looked
+		return b.Close()
+	}
 	ref := s.ref(repository)
 	ref.Digest = d
 	desc, err := s.ask().ResolveBlob(ctx, ref)
@@ -224,7 +227,9 @@ func (s *CacheStore) fetch(ctx context.Context, repository string, d digest.Dige
 			_ = c.CancelUpload(ctx, u)
 		}
 	}()
-	if _, err := s.Keep.AppendUpload(ctx, u, 0, r); err != nil {
+	if _, err := s.Keep.AppendUpload(ctx, u, 0, r); isFull(err) {
+		return err
+	} else if err != nil {
 		return upstreamError(err)
 	}
 	if err := s.Keep.CommitUpload(ctx, u, d); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,6 +132,45 @@ func TestCacheStore(t *testing.T) {
 	other := ocispec.Descriptor{Digest: digest.FromString("other"), Size: 5}
 	_, err = c.PushBlob(t.Context(), ref, BlobUpload{Descriptor: other, Content: strings.NewReader("other")})
 	require.Error(t, err, "it takes no pushes")
+}
+
+// TestCacheStoreFetchesOnce: who looked before a blob had come, and asks for it after, does not have it fetched again.
+func TestCacheStoreFetchesOnce(t *testing.T) {
+	var gets atomic.Int32
+	inner := &Server{}
+	upstream := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			gets.Add(1)
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	_, layer := pushArtifact(t, upstream, "app", "v1", "one", nil)
+	s := &CacheStore{Keep: &MemoryStore{}, Client: newClient(t), Upstream: upstream}
+	before := gets.Load()
+	for range 3 {
+		require.NoError(t, s.fetchOnce(t.Context(), "app", layer.Digest))
+	}
+	require.Equal(t, before+1, gets.Load())
+}
+
+// A fullKeep has no space for blobs.
+type fullKeep struct{ *MemoryStore }
+
+func (fullKeep) AppendUpload(context.Context, UploadID, int64, io.Reader) (int64, error) {
+	return 0, &fs.PathError{Op: "write", Path: "data", Err: syscall.ENOSPC}
+}
+
+// TestCacheStoreFull: a mirror whose own disk is full says that, and does not blame the upstream.
+func TestCacheStoreFull(t *testing.T) {
+	upstream := newServer(t, &Server{})
+	_, layer := pushArtifact(t, upstream, "app", "v1", "one", nil)
+	keep := fullKeep{&MemoryStore{}}
+	mirror := newServer(t, &Server{Store: &CacheStore{Keep: keep, Client: newClient(t), Upstream: upstream}})
+	_, err := newClient(t).Blob(t.Context(), Reference{Host: mirror, Repository: "app"}, layer)
+	if err == nil {
+		_, err = readBlob(t, newClient(t), Reference{Host: mirror, Repository: "app"}, layer)
+	}
+	require.ErrorContains(t, err, "the registry's file system is full")
 }
 
 // TestCacheStoreVerifies: an upstream that sends other bytes is not believed, and nothing of them is kept.
