@@ -35,7 +35,8 @@ const (
 // PushBlob makes sure that ref's repository has a blob: it asks (HEAD), then tries to mount it, then sends it, in one
 // piece or in chunks ([Client].ChunkSize). An upload that fails is gone on with where the registry says that it stands, or
 // begun anew, Retries times, counted anew after each megabyte that was taken; content that cannot be read again
-// (io.Seeker) is sent once. Mirrors are not used.
+// (io.Seeker) is sent once. An upload that is given up is cancelled at the registry, which takes up to a second after the end of ctx.
+// Mirrors are not used.
 func (c *Client) PushBlob(ctx context.Context, ref Reference, b BlobUpload) (BlobOutcome, error) {
 	ref.Tag, ref.Digest = "", b.Descriptor.Digest
 	if err := ref.Validate(); err != nil {

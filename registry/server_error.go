@@ -56,13 +56,16 @@ func (s *Server) answerFor(to route, err error) *Error {
 		return &Error{Status: http.StatusNotFound, Code: to.codeNotFound(), Message: "not known to this registry"}
 	case errors.Is(err, ErrUploadBusy):
 		return newAnswer(http.StatusConflict, CodeBlobUploadInvalid, err.Error())
-	case errors.Is(err, syscall.ENOSPC):
+	case isFull(err):
 		return newAnswer(http.StatusInsufficientStorage, "UNKNOWN", "the registry's file system is full")
 	case errors.Is(err, errors.ErrUnsupported):
 		return unsupported(err.Error())
 	}
 	return &Error{Status: http.StatusInternalServerError, Code: "UNKNOWN", Message: "internal error"}
 }
+
+// isFull says whether the store has no space, or no more than it may take.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // fail sends an error. Where the answer has begun already there is nothing more to send, and the client sees its end
 // missing.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -59,13 +60,25 @@ func (s *Server) postUpload(w http.ResponseWriter, r *http.Request, to route) er
 		err = s.commitUpload(r.Context(), uploads, id, d)
 	}
 	if err != nil {
-		if remover, ok := s.store.(UploadRemover); ok {
-			_ = remover.CancelUpload(r.Context(), id) // gone already after a wrong digest
-		}
+		s.cancel(r.Context(), id) // gone already after a wrong digest
 		return err
 	}
 	created(w, to, d)
 	return nil
+}
+
+func (s *Server) cancel(ctx context.Context, id UploadID) {
+	if remover, ok := s.store.(UploadRemover); ok {
+		_ = remover.CancelUpload(context.WithoutCancel(ctx), id)
+	}
+}
+
+// full cancels an upload that there is no space for: what is there of it would keep the disk full until it expires.
+func (s *Server) full(ctx context.Context, id UploadID, err error) error {
+	if isFull(err) {
+		s.cancel(ctx, id)
+	}
+	return err
 }
 
 // mount tries to take a blob from another repository that the request may read. The error is that of a quota.
@@ -159,8 +172,9 @@ func (s *Server) putUpload(w http.ResponseWriter, r *http.Request, to route) err
 			return err
 		}
 	}
-	if err := s.commitUpload(r.Context(), uploads, UploadID{to.repository, to.name}, d); err != nil {
-		return err
+	id := UploadID{to.repository, to.name}
+	if err := s.commitUpload(r.Context(), uploads, id, d); err != nil {
+		return s.full(r.Context(), id, err)
 	}
 	created(w, to, d)
 	return nil
@@ -187,7 +201,7 @@ func (s *Server) takeChunk(w http.ResponseWriter, r *http.Request, to route) (in
 			Message: fmt.Sprintf("chunk is out of order: the next byte is number %d", size),
 		}
 	}
-	return size, err
+	return size, s.full(r.Context(), id, err)
 }
 
 // contentRange reads the header of a chunk, "first-last"; offset and length are -1 when there is none.

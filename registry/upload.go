@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -47,16 +48,45 @@ func (u *upload) run() (BlobOutcome, error) {
 			mark, try = u.sent, 0
 		}
 		if u.ctx.Err() != nil || try >= u.client.retries() || !isPassing(err) || !u.mayHelp(err) {
+			u.giveUp()
 			return "", err
 		}
 		if _, seekable := u.blob.Content.(io.Seeker); !seekable {
+			u.giveUp()
 			return "", err
 		}
 		q := u.request("")
 		if err := sleep(u.ctx, u.client.backoff(try)); err != nil {
+			u.giveUp()
 			return "", describe(u.endpoint, &q, err)
 		}
 		u.resume()
+	}
+}
+
+// giveUpTime is what a registry is given to forget an upload.
+const giveUpTime = time.Second
+
+// giveUp has the registry forget an upload that nobody goes on with. What was sent of it would be there until it expires, and the
+// registry's disk may be full already.
+func (u *upload) giveUp() {
+	if u.location == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(u.ctx), giveUpTime)
+	defer cancel()
+	q := u.request(http.MethodDelete)
+	q.address, q.once = u.location, true
+	for try := 0; ; try++ {
+		resp, err := u.client.do(ctx, u.endpoint, &q)
+		if err != nil {
+			return
+		}
+		drain(resp)
+		// The registry may not have noticed yet that what it was being sent has ended.
+		if resp.StatusCode != http.StatusConflict || sleep(ctx, 10*time.Millisecond<<min(try, 5)) != nil {
+			return
+		}
 	}
 }
 

@@ -2,12 +2,16 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -200,7 +204,7 @@ func TestUploadLies(t *testing.T) {
 	}
 }
 
-// TestUploadRefused is not tried again.
+// TestUploadRefused is not tried again, and the registry is told that nothing more comes.
 func TestUploadRefused(t *testing.T) {
 	for _, status := range []int{400, 403, 404, 413} {
 		b := &breakingRegistry{misbehave: func(_ int, w http.ResponseWriter, r *http.Request) bool {
@@ -211,7 +215,7 @@ func TestUploadRefused(t *testing.T) {
 			return false
 		}}
 		require.ErrorContains(t, b.push(t, newClient(t), randomBytes(100)), fmt.Sprint(status))
-		require.Equal(t, []string{"POST", "PUT"}, b.log)
+		require.Equal(t, []string{"POST", "PUT", "DELETE"}, b.log)
 	}
 	// One that takes nothing of what it is sent does not keep us.
 	b := &breakingRegistry{misbehave: func(_ int, w http.ResponseWriter, r *http.Request) bool {
@@ -227,3 +231,25 @@ func TestUploadRefused(t *testing.T) {
 	c.ChunkSize = 10
 	require.ErrorContains(t, b.push(t, c, randomBytes(100)), "took none")
 }
+
+// TestUploadGivenUp is that a registry is told of an upload that ctx ended in its middle, and keeps nothing of it.
+func TestUploadGivenUp(t *testing.T) {
+	dir := t.TempDir()
+	store, err := OpenFolder(dir)
+	require.NoError(t, err)
+	host := newServer(t, &Server{Store: store})
+	ctx, cancel := context.WithCancel(t.Context())
+	content := randomBytes(1 << 20)
+	half := io.MultiReader(bytes.NewReader(content[:len(content)/2]), endOf(func() { cancel() }), bytes.NewReader(content[len(content)/2:]))
+	_, err = newClient(t).PushBlob(ctx, parse(t, host+"/app"), BlobUpload{Descriptor: describing("", content), Content: half})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Eventually(t, func() bool {
+		under, err := os.ReadDir(filepath.Join(dir, "uploads"))
+		return err == nil && len(under) == 0
+	}, 20*time.Second, 10*time.Millisecond)
+}
+
+// endOf is an empty reader that says when it is read.
+type endOf func()
+
+func (e endOf) Read([]byte) (int, error) { e(); return 0, io.EOF }
