@@ -15,6 +15,7 @@ import (
 
 	libcontainer "github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/engine"
+	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/network"
 )
 
@@ -64,9 +65,6 @@ func (s *Server) configOf(b *createBody) (*engine.Config, error) {
 
 // addConfig translates what is the same on every machine.
 func addConfig(c *engine.Config, from *container.Config) error {
-	if h := from.Healthcheck; h != nil && len(h.Test) > 0 && h.Test[0] != "NONE" {
-		return notImplemented("Config.Healthcheck")
-	}
 	if err := refuse("Config", map[string]bool{
 		"ArgsEscaped": from.ArgsEscaped, "OnBuild": len(from.OnBuild) > 0, "Shell": len(from.Shell) > 0,
 	}); err != nil {
@@ -75,7 +73,7 @@ func addConfig(c *engine.Config, from *container.Config) error {
 	c.Image, c.Entrypoint, c.Command, c.Env, c.Dir, c.User = from.Image, from.Entrypoint, from.Cmd, from.Env, from.WorkingDir, from.User
 	c.TTY, c.OpenStdin, c.StdinOnce = from.Tty, from.OpenStdin, from.StdinOnce
 	c.Hostname, c.Domainname, c.Labels = from.Hostname, from.Domainname, from.Labels
-	c.StopSignal, c.StopTimeout = from.StopSignal, from.StopTimeout
+	c.StopSignal, c.StopTimeout, c.Healthcheck = from.StopSignal, from.StopTimeout, (*image.Healthcheck)(from.Healthcheck)
 	for p := range from.ExposedPorts {
 		c.Expose = append(c.Expose, p.String())
 	}

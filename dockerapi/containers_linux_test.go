@@ -50,7 +50,6 @@ func TestDockerRun(t *testing.T) {
 	require.Equal(t, "y\n", p.docker("run", "--rm", "--network", "none", "-v", "vol:/vol:ro", "busybox", "cat", "/vol/f"))
 	require.NoError(t, p.e.RemoveVolume(t.Context(), "vol"))
 	require.Contains(t, p.fails(125, "run", "--rm", "--link", "x", "busybox"), "not implemented: HostConfig.Links")
-	require.Contains(t, p.fails(125, "run", "--rm", "--health-cmd", "true", "busybox"), "not implemented: Config.Healthcheck")
 }
 
 // TestDockerTerminal: a terminal with the size that the client's has.

@@ -141,7 +141,7 @@ func (s *Server) commit(w http.ResponseWriter, r *http.Request) error {
 	if o.Name, err = q.repoTag(); err != nil {
 		return err
 	}
-	if o.Edit, err = editOf(cfg); err != nil {
+	if err = addEdit(o, cfg); err != nil {
 		return err
 	}
 	if q.Get("container") == "" {
@@ -154,19 +154,20 @@ func (s *Server) commit(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusCreated, &common.IDResponse{ID: img.ID.String()})
 }
 
-// editOf returns what puts a configuration into an image's: what it sets takes the place, variables, labels, ports and volumes are added.
+// addEdit adds what puts a configuration into an image's: what it sets takes the place, variables, labels, ports and volumes are added.
 // What says nothing of an image is left out: Image, Hostname and Domainname, and how the container's streams are.
-func editOf(c *container.Config) (func(*ocispec.ImageConfig), error) {
+func addEdit(o *engine.CommitOptions, c *container.Config) error {
 	if c == nil {
-		return nil, nil
+		return nil
 	}
 	if err := refuse("Config", map[string]bool{
-		"Healthcheck": c.Healthcheck != nil, "ArgsEscaped": c.ArgsEscaped, "NetworkDisabled": c.NetworkDisabled, "OnBuild": len(c.OnBuild) > 0,
+		"ArgsEscaped": c.ArgsEscaped, "NetworkDisabled": c.NetworkDisabled, "OnBuild": len(c.OnBuild) > 0,
 		"StopTimeout": c.StopTimeout != nil, "Shell": len(c.Shell) > 0,
 	}); err != nil {
-		return nil, err
+		return err
 	}
-	return func(i *ocispec.ImageConfig) {
+	o.Healthcheck = (*image.Healthcheck)(c.Healthcheck)
+	o.Edit = func(i *ocispec.ImageConfig) {
 		for into, value := range map[*string]string{&i.User: c.User, &i.WorkingDir: c.WorkingDir, &i.StopSignal: c.StopSignal} {
 			if value != "" {
 				*into = value
@@ -188,7 +189,8 @@ func editOf(c *container.Config) (func(*ocispec.ImageConfig), error) {
 			ports[p.String()] = struct{}{}
 		}
 		i.ExposedPorts = added(i.ExposedPorts, ports)
-	}, nil
+	}
+	return nil
 }
 
 // added is one map with the entries of another.

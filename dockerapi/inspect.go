@@ -110,7 +110,7 @@ func stateOf(s *engine.State) *container.State {
 	return &container.State{
 		Status: stateName(s), Running: s.Status == engine.Running || s.Restarting, Paused: s.Paused, Restarting: s.Restarting, OOMKilled: s.OOMKilled,
 		Dead: s.Status == engine.Dead, Pid: s.Pid, ExitCode: s.ExitCode, Error: s.Error,
-		StartedAt: s.Started.Format(time.RFC3339Nano), FinishedAt: s.Finished.Format(time.RFC3339Nano),
+		StartedAt: s.Started.Format(time.RFC3339Nano), FinishedAt: s.Finished.Format(time.RFC3339Nano), Health: healthOf(s.Health),
 	}
 }
 

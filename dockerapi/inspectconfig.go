@@ -26,7 +26,7 @@ func configOfContainer(c *engine.Container) *container.Config {
 		Hostname: c.Hostname, Domainname: cfg.Domainname, User: c.User, Tty: cfg.TTY, OpenStdin: cfg.OpenStdin, StdinOnce: cfg.StdinOnce,
 		AttachStdin: cfg.StdinOnce, AttachStdout: true, AttachStderr: true,
 		Env: c.Env, Cmd: cfg.Command, Image: cfg.Image, WorkingDir: c.Dir, Entrypoint: cfg.Entrypoint, Labels: c.Labels,
-		StopSignal: cfg.StopSignal, StopTimeout: cfg.StopTimeout, Volumes: make(map[string]struct{}),
+		StopSignal: cfg.StopSignal, StopTimeout: cfg.StopTimeout, Healthcheck: (*container.HealthConfig)(c.Healthcheck), Volumes: make(map[string]struct{}),
 	}
 	if to.Cmd == nil && len(cfg.Entrypoint) == 0 {
 		to.Cmd = c.Args

@@ -87,6 +87,11 @@ func (s *Server) newLister(r *http.Request, f filters) (*lister, error) {
 			return nil, badRequest("invalid filter 'status=%s'", text)
 		}
 	}
+	for _, text := range f["health"] {
+		if err := container.ValidateHealthStatus(container.HealthStatus(text)); err != nil {
+			return nil, badRequest("invalid filter 'health=%s'", text)
+		}
+	}
 	for _, ref := range f["ancestor"] {
 		if img, err := s.Engine.Image(r.Context(), ref); err == nil {
 			l.images[img.ID.String()] = true
@@ -115,7 +120,7 @@ func (l *lister) wants(c *engine.Container) bool {
 		l.allows("id", func(v string) bool { return strings.HasPrefix(c.ID, v) }) &&
 		l.allows("status", func(v string) bool { return string(stateName(&c.State)) == v }) &&
 		l.allows("exited", func(v string) bool { return c.State.Status == engine.Exited && strconv.Itoa(c.State.ExitCode) == v }) &&
-		l.allows("health", func(v string) bool { return v == string(container.NoHealthcheck) }) &&
+		l.allows("health", func(v string) bool { return v == string(healthStatus(c)) }) &&
 		l.allows("is-task", func(v string) bool { return !query{map[string][]string{"v": {v}}}.bool("v") }) &&
 		l.allows("ancestor", func(v string) bool {
 			return l.images[c.ImageID.String()] || familiarName(c.Config.Image) == familiarName(v)

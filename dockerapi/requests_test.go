@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/registry"
 )
 
@@ -159,12 +160,12 @@ func TestRequestFields(t *testing.T) {
 		return []any{q.Name, o}, err
 	}, nil)
 	requireAllFields(t, func(q *container.Config) (any, error) {
-		edit, err := editOf(q)
-		i := &ocispec.ImageConfig{}
+		o, i := &engine.CommitOptions{}, &ocispec.ImageConfig{}
+		err := addEdit(o, q)
 		if err == nil {
-			edit(i)
+			o.Edit(i)
 		}
-		return i, err
+		return []any{i, o.Healthcheck}, err
 	}, map[string]string{
 		"Hostname": "the container's", "Domainname": "the container's", "Image": "the container's", "AttachStdin": "a client's", "AttachStdout": "a client's",
 		"AttachStderr": "a client's", "Tty": "the container's", "OpenStdin": "the container's", "StdinOnce": "the container's",

@@ -12,7 +12,7 @@ import (
 
 // Health is what the health check of a container ([Config].Healthcheck) has found since its last start. The check is executed by the program
 // that runs the container, or for one that was started with StartOptions.Detach by the supervisor: see [Engine.Supervise].
-// While the container is paused it is not.
+// While the container is paused it is not, and its status stays as it was (Docker says unhealthy).
 type Health struct {
 	Status HealthStatus
 	// FailingStreak is how many probes have failed one after another.
@@ -114,7 +114,7 @@ func (e *Engine) writeHealth(c *Container, h *Health) error {
 // mergeHealthcheck puts the health check of a container together. One of an image that is none of Docker's is passed over, as Docker does.
 func (e *Engine) mergeHealthcheck(c *Container, img *image.Image) error {
 	if err := c.Config.Healthcheck.Validate(); err != nil {
-		return &Error{Kind: Invalid, Message: "health check", Err: err}
+		return &Error{Kind: Invalid, Message: err.Error()}
 	}
 	of, shell, err := img.Healthcheck()
 	if err == nil {

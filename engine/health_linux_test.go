@@ -130,7 +130,7 @@ func TestHealth(t *testing.T) {
 	stop()
 	ctl.rests(t)
 	require.Condition(t, func() bool { c, err := e.Inspect(t.Context(), c.ID); return err == nil && healthy(c) })
-	stop = supervise(t, e, 0)
+	supervise(t, e, 0)
 	ctl.probed(t)
 	require.Condition(t, func() bool { c, err := e.Inspect(t.Context(), c.ID); return err == nil && healthy(c) })
 

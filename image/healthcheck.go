@@ -2,6 +2,7 @@ package image
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -40,11 +41,11 @@ func (h *Healthcheck) Validate() error {
 		d    time.Duration
 	}{{"Interval", h.Interval}, {"Timeout", h.Timeout}, {"StartPeriod", h.StartPeriod}, {"StartInterval", h.StartInterval}} {
 		if f.d != 0 && f.d < time.Millisecond {
-			return invalid("%s in Healthcheck cannot be less than %v", f.name, time.Millisecond)
+			return wrongCheck("%s in Healthcheck cannot be less than %v", f.name, time.Millisecond)
 		}
 	}
 	if h.Retries < 0 {
-		return invalid("Retries in Healthcheck cannot be negative")
+		return wrongCheck("Retries in Healthcheck cannot be negative")
 	}
 	if len(h.Test) == 0 {
 		return nil
@@ -54,12 +55,20 @@ func (h *Healthcheck) Validate() error {
 	case word == HealthCmd && n > 0 && h.Test[1] != "":
 	case word == HealthShell && n > 0: // further ones are the line's $0, $1…
 	case word == HealthNone || word == HealthCmd || word == HealthShell:
-		return invalid("Test in Healthcheck: %s with %d arguments", word, n)
+		return wrongCheck("Test in Healthcheck: %s with %d arguments", word, n)
 	default:
-		return invalid("Test in Healthcheck: unknown type %q, it must be %s, %s or %s", word, HealthNone, HealthCmd, HealthShell)
+		return wrongCheck("Test in Healthcheck: unknown type %q, it must be %s, %s or %s", word, HealthNone, HealthCmd, HealthShell)
 	}
 	return nil
 }
+
+// A checkError says what of a health check is wrong, and nothing of images.
+type checkError string
+
+func (e checkError) Error() string        { return string(e) }
+func (e checkError) Is(target error) bool { return target == ErrInvalid }
+
+func wrongCheck(format string, args ...any) error { return checkError(fmt.Sprintf(format, args...)) }
 
 // Probes says whether there is something to execute.
 func (h *Healthcheck) Probes() bool {

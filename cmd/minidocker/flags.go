@@ -29,6 +29,7 @@ type runFlags struct {
 	network                        networkFlags
 	flags                          *pflag.FlagSet
 	resources                      resourceFlags
+	health                         healthFlags
 	isolationFlags
 }
 
@@ -86,6 +87,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&r.sysctls, "sysctl", nil, "Sysctl options")
 
 	r.resources.add(f)
+	r.health.add(f)
 	f.StringVar(&c.CgroupParent, "cgroup-parent", "", "Control group that the container's is made in: an absolute path, or one "+
 		"below this command's own group; a slice with --cgroup-manager systemd")
 	f.StringVar(&c.CgroupNamespace, "cgroupns", "", `Cgroup namespace to use ("host", "private")`)

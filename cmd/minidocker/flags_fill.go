@@ -40,6 +40,10 @@ func (r *runFlags) fill() error {
 	if r.flags.Changed("stop-timeout") {
 		c.StopTimeout = &r.stopTimeout
 	}
+	var err error
+	if c.Healthcheck, err = r.health.fill(); err != nil {
+		return err
+	}
 	for _, fill := range []func() error{r.fillEnv, r.fillPairs, r.fillSizes, r.fillMounts, r.fillSecurity, r.fillResources, r.fillIsolation} {
 		if err := fill(); err != nil {
 			return err

@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -71,6 +73,18 @@ func TestOrdinaryUser(t *testing.T) {
 			run(0, "rm", "one")
 			run(0, "volume", "rm", "data")
 			require.Equal(t, "hi\r\n", run(0, "run", "--rm", "-t", image, "echo", "hi"))
+
+			// Asked whether it is well.
+			run(0, "run", "-d", "--network", "none", "--name", "ill", "--health-cmd", "test -e /well", "--health-interval", "20ms", "--health-retries", "1",
+				image, "sleep", "600")
+			status := func(want string) {
+				t.Helper()
+				require.Eventually(t, func() bool { return strings.Contains(run(0, "ps"), want) }, time.Minute, 20*time.Millisecond)
+			}
+			status("(unhealthy)")
+			run(0, "exec", "ill", "touch", "/well")
+			status("(healthy)")
+			run(0, "rm", "-f", "ill")
 
 			// In background its network is a supervisor's, and when that was killed another's.
 			run(0, "run", "-d", "--name", "web", "-p", "127.0.0.1:0:80", image, "sh", "-c", "httpd -p 80 -h /etc; exec sleep 600")
