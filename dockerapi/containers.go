@@ -154,31 +154,29 @@ func (s *Server) stopContainer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	sig, err := queryOf(r).signal()
+	if err != nil {
+		return err
+	}
 	if c.State.Status != engine.Running && !c.State.Restarting {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	if err := s.checkSignal(r, c); err != nil {
-		return err
-	}
 	// A client that hangs up does not have it half stopped, and one that waits for ever does not keep this program from ending.
-	if err := s.Engine.Stop(lasting(r), c.ID, t); err != nil {
+	if err := s.Engine.StopBySignal(lasting(r), c.ID, sig, t); err != nil {
 		return err
 	}
 	return noContent(w)
 }
 
-// checkSignal refuses the parameter "signal" of stop and restart, unless it is the container's own.
-func (s *Server) checkSignal(r *http.Request, c *engine.Container) error {
-	name := queryOf(r).Get("signal")
+// signal reads the parameter of that name of stop and restart: 0 is the container's own.
+func (q query) signal() (syscall.Signal, error) {
+	name := q.Get("signal")
 	if name == "" {
-		return nil
+		return 0, nil
 	}
 	n, err := engine.ParseSignal(name)
-	if err == nil && n != c.StopSignal {
-		err = notImplemented("signal: another one than the container's stop signal")
-	}
-	return err
+	return syscall.Signal(n), err
 }
 
 func (s *Server) restartContainer(w http.ResponseWriter, r *http.Request) error {
@@ -190,10 +188,11 @@ func (s *Server) restartContainer(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	if err := s.checkSignal(r, c); err != nil {
+	sig, err := queryOf(r).signal()
+	if err != nil {
 		return err
 	}
-	if err := s.Engine.Restart(lasting(r), c.ID, t); err != nil { // as for stop
+	if err := s.Engine.RestartBySignal(lasting(r), c.ID, sig, t); err != nil { // as for stop
 		return startError(err)
 	}
 	return noContent(w)

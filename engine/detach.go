@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -200,7 +201,12 @@ const StopTimeout = 10 * time.Second
 // Stop sends the container that ref names its stop signal and waits for its end; when timeout has passed, it kills it.
 // A negative timeout waits for ever. One that does not run is left as it is, and its restart policy does not have it started any more.
 // ctx bounds the whole: when it ends, the container has its stop signal and is not killed.
-func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) (err error) {
+func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) error {
+	return e.StopBySignal(ctx, ref, 0, timeout)
+}
+
+// StopBySignal is [Engine.Stop] with another signal than the container's own, which 0 stands for.
+func (e *Engine) StopBySignal(ctx context.Context, ref string, sig syscall.Signal, timeout time.Duration) (err error) {
 	c, err := e.Inspect(ctx, ref)
 	if err == nil && c.restarts() {
 		if err = e.halt(ctx, c); err == nil {
@@ -210,7 +216,8 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) (e
 	if err != nil || c.State.Status != Running {
 		return err
 	}
-	e.note("kill", c, "signal", strconv.Itoa(c.StopSignal))
+	sig = cmp.Or(sig, syscall.Signal(c.StopSignal))
+	e.note("kill", c, "signal", strconv.Itoa(int(sig)))
 	defer func() {
 		if err == nil {
 			e.note("stop", c)
@@ -223,9 +230,9 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) (e
 		defer cancel()
 	}
 	if c.State.Detached {
-		return e.stopKept(ctx, grace, c)
+		return e.stopKept(ctx, grace, c, sig)
 	}
-	if err := e.signal(c, syscall.Signal(c.StopSignal)); err != nil {
+	if err := e.signal(c, sig); err != nil {
 		return err
 	}
 	if err := e.awaitEnd(grace, c.ID, c.State.Pid); err == nil || ctx.Err() != nil {
@@ -238,7 +245,7 @@ func (e *Engine) Stop(ctx context.Context, ref string, timeout time.Duration) (e
 }
 
 // stopKept stops a detached container. It is killed when grace has ended, and left as it is when ctx has.
-func (e *Engine) stopKept(ctx, grace context.Context, c *Container) (err error) {
+func (e *Engine) stopKept(ctx, grace context.Context, c *Container, sig syscall.Signal) (err error) {
 	r, err := e.Adopt(ctx, c.ID)
 	if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
 		return nil // it has ended meanwhile
@@ -251,7 +258,7 @@ func (e *Engine) stopKept(ctx, grace context.Context, c *Container) (err error) 
 			err = errors.Join(err, r.Leave())
 		}
 	}()
-	if err := r.c.Signal(syscall.Signal(c.StopSignal)); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := r.c.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	if r.c.Paused() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/caisson-engine/caisson/internal/durable"
@@ -93,6 +94,11 @@ func (e *Engine) Rename(ctx context.Context, ref, name string) error {
 // Restart stops the container that ref names, if it runs, as [Engine.Stop] does, and starts it with StartOptions.Detach. One
 // that is removed when it ends, and runs, is a [Conflict].
 func (e *Engine) Restart(ctx context.Context, ref string, timeout time.Duration) error {
+	return e.RestartBySignal(ctx, ref, 0, timeout)
+}
+
+// RestartBySignal is [Engine.Restart] with another signal than the container's own, which 0 stands for.
+func (e *Engine) RestartBySignal(ctx context.Context, ref string, sig syscall.Signal, timeout time.Duration) error {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
 		return err
@@ -104,7 +110,7 @@ func (e *Engine) Restart(ctx context.Context, ref string, timeout time.Duration)
 		if err := e.needSupervisor(ctx, c); err != nil {
 			return err
 		}
-		if err := e.Stop(ctx, c.ID, timeout); err != nil {
+		if err := e.StopBySignal(ctx, c.ID, sig, timeout); err != nil {
 			return err
 		}
 	}

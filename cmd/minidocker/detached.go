@@ -30,14 +30,21 @@ func (a *app) eachCommand(use, short string, f func(*engine.Engine, string) erro
 }
 
 func (a *app) stopCommand() *cobra.Command {
-	return a.stoppingCommand("stop [OPTIONS]", "Stop one or more running containers", (*engine.Engine).Stop)
+	return a.stoppingCommand("stop [OPTIONS]", "Stop one or more running containers", (*engine.Engine).StopBySignal)
 }
 
 // stoppingCommand is a command that stops containers, and waits for that as long as it is told, or as each of them was created with.
-func (a *app) stoppingCommand(use, short string, stop func(*engine.Engine, context.Context, string, time.Duration) error) *cobra.Command {
-	var seconds int
+func (a *app) stoppingCommand(use, short string, stop func(*engine.Engine, context.Context, string, syscall.Signal, time.Duration) error) *cobra.Command {
+	seconds, signal := 0, ""
 	var c *cobra.Command
 	c = a.namingCommand(use, short, func(e *engine.Engine, name string) error {
+		sig := 0
+		if signal != "" {
+			var err error
+			if sig, err = engine.ParseSignal(signal); err != nil {
+				return err
+			}
+		}
 		timeout := time.Duration(seconds) * time.Second
 		if !c.Flags().Changed("time") {
 			of, err := e.Inspect(a.ctx, name)
@@ -46,12 +53,13 @@ func (a *app) stoppingCommand(use, short string, stop func(*engine.Engine, conte
 			}
 			timeout = of.StopDelay()
 		}
-		return stop(e, a.ctx, name, timeout)
+		return stop(e, a.ctx, name, syscall.Signal(sig), timeout)
 	})
 	c.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		return pflag.NormalizedName(strings.Replace(name, "timeout", "time", 1)) // Docker has both
 	})
 	c.Flags().IntVarP(&seconds, "time", "t", 0, "Seconds to wait before killing the container, -1 for ever (default 10, or its own)")
+	c.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send to the container")
 	return c
 }
 

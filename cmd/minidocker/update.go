@@ -20,7 +20,7 @@ func (a *app) renameCommand() *cobra.Command {
 }
 
 func (a *app) restartCommand() *cobra.Command {
-	return a.stoppingCommand("restart [OPTIONS]", "Restart one or more containers", (*engine.Engine).Restart)
+	return a.stoppingCommand("restart [OPTIONS]", "Restart one or more containers", (*engine.Engine).RestartBySignal)
 }
 
 // updateFlags are the flags of update.
