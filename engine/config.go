@@ -79,7 +79,8 @@ type Config struct {
 	// that names are looked up in, "." alone for none; nil means the host's. DNSOptions are those of resolv.conf.
 	DNS                   []netip.Addr `json:",omitempty"`
 	DNSSearch, DNSOptions []string     `json:",omitempty"`
-	// ExtraHosts are lines of /etc/hosts, "name:address".
+	// ExtraHosts are lines of /etc/hosts, "name:address". The address "host-gateway" stands for the host's: the gateway of the network that
+	// publishes Ports.
 	ExtraHosts []string `json:",omitempty"`
 	// Egress, if it is not nil, is what the container may connect to by all its networks: see [network.Egress]. EgressLog is the path
 	// of a file to which a line of JSON, a [network.Attempt], is appended for each thing that it tried. It is made if need be.

@@ -82,9 +82,6 @@ func (rec *Container) sandboxOptions() *network.SandboxOptions {
 // container's.
 func (e *Engine) publisher(ctx context.Context, rec *Container) int {
 	return max(0, slices.IndexFunc(rec.Networks, func(at Connection) bool {
-		if len(rec.Ports) == 0 || len(rec.Networks) == 1 {
-			return true
-		}
 		n, err := e.network(ctx, at.Network)
 		return err == nil && n.Driver == network.Bridge && !n.Internal
 	}))
@@ -105,7 +102,10 @@ func (e *Engine) attach(ctx context.Context, rec *Container, pid int, o *network
 			err = errors.Join(err, box.Close())
 		}
 	}()
-	publisher := e.publisher(ctx, rec)
+	publisher := 0
+	if reserved != nil && len(rec.Networks) > 1 {
+		publisher = e.publisher(ctx, rec)
+	}
 	for i := range rec.Networks {
 		at := &rec.Networks[i]
 		options, err := rec.options(at)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -61,6 +62,8 @@ type Container struct {
 	RestartCount int `json:",omitempty"`
 	// Endpoints are its interfaces, while it runs.
 	Endpoints []network.Endpoint `json:",omitempty"`
+	// Gateway is what "host-gateway" stood for in Config.ExtraHosts at its last start.
+	Gateway netip.Addr `json:",omitzero"`
 }
 
 // A State is a container's status and what came of it.

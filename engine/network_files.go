@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
@@ -111,10 +112,34 @@ func (rec *Container) ownHosts(ends []network.Endpoint) string {
 	return b.String()
 }
 
+// hostGateway stands for the host's address in Config.ExtraHosts.
+const hostGateway = "host-gateway"
+
+// gateway is the host's address as the container has it: that of the network that publishes its ports.
+func (e *Engine) gateway(ctx context.Context, rec *Container) netip.Addr {
+	if rec.Config.Network == "host" {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	if len(rec.Networks) == 0 || len(rec.Config.ExtraHosts) == 0 {
+		return netip.Addr{}
+	}
+	n, err := e.network(ctx, rec.Networks[e.publisher(ctx, rec)].Network)
+	if err != nil || len(n.Subnets) == 0 {
+		return netip.Addr{}
+	}
+	return n.Subnets[0].Gateway
+}
+
 func (rec *Container) extraHosts() string {
 	var b strings.Builder
 	for _, h := range rec.Config.ExtraHosts {
 		name, address, _ := strings.Cut(h, ":")
+		if address == hostGateway {
+			if !rec.Gateway.IsValid() {
+				continue // it is not known yet
+			}
+			address = rec.Gateway.String()
+		}
 		fmt.Fprintf(&b, "%s\t%s\n", address, name)
 	}
 	return b.String()
@@ -190,7 +215,13 @@ const maxEtcFile = 1 << 20
 func (cfg *Config) checkNames() error {
 	for _, h := range cfg.ExtraHosts {
 		name, address, _ := strings.Cut(h, ":")
-		if _, err := netip.ParseAddr(address); name == "" || strings.ContainsAny(name, " \t\n#") || err != nil {
+		_, err := netip.ParseAddr(address)
+		if address == hostGateway {
+			if err = nil; cfg.Network == "none" {
+				return invalid("add-host %q: the network none has no gateway", h)
+			}
+		}
+		if name == "" || strings.ContainsAny(name, " \t\n#") || err != nil {
 			return invalid("bad format for add-host: %q", h)
 		}
 	}

@@ -118,6 +118,7 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	if err := r.reserve(); err != nil {
 		return err
 	}
+	r.record.Gateway = r.e.gateway(ctx, r.record)
 	if err := r.mount(ctx); err != nil {
 		return err
 	}
