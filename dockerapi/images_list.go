@@ -157,12 +157,14 @@ func (s *Server) manifest(i *store.Summary, containers []*engine.Container) (*im
 	return m, nil
 }
 
-// An imageInspect is an image, with what clients of older versions read. Config is as the image has it.
+// An imageInspect is an image, with what clients of older versions read. Config is as the image has it. ContainerConfig went with version
+// 1.45, but docker-compose 1 looks there for volumes, whatever the version that it asks for.
 type imageInspect struct {
 	image.InspectResponse
-	Config      json.RawMessage
-	Parent      string
-	VirtualSize int64 `json:",omitempty"`
+	Config          json.RawMessage
+	ContainerConfig json.RawMessage
+	Parent          string
+	VirtualSize     int64 `json:",omitempty"`
 }
 
 // inspectImage says what an image is.
@@ -224,6 +226,7 @@ func inspectOf(img *store.Image) (*imageInspect, error) {
 	if i.Config = raw.Config; len(i.Config) == 0 || string(i.Config) == "null" {
 		i.Config = json.RawMessage("{}")
 	}
+	i.ContainerConfig = i.Config
 	for _, l := range img.Config.RootFS.DiffIDs {
 		i.RootFS.Layers = append(i.RootFS.Layers, l.String())
 	}
