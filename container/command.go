@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/caisson-engine/caisson/namespace"
 )
@@ -58,6 +59,9 @@ func (p *Process) Start(ctx context.Context) (err error) {
 	if err != nil {
 		return &StartError{Step: "enter", Path: p.in.String(), Err: err}
 	}
+	if err := p.in.awaitSetUp(ctx, init); err != nil {
+		return err
+	}
 	l, err := p.launchIn(init)
 	if err != nil {
 		return err
@@ -79,6 +83,29 @@ func (p *Process) Start(ctx context.Context) (err error) {
 		s.OOMKilled = s.Signal == syscall.SIGKILL && p.in.oomKills() > before
 		return nil
 	})
+	return nil
+}
+
+// setUpPatience bounds the wait for the set-up of a container that another program starts. One that takes the name of a process in its
+// set-up has its commands refused after that.
+const setUpPatience = 10 * time.Second
+
+// awaitSetUp waits until the first process of a container that was adopted executes its command: before that it has the program's root, and
+// what enters it then would be outside.
+func (c *Container) awaitSetUp(ctx context.Context, init *namespace.Process) error {
+	if !c.adopted.Load() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, setUpPatience, errors.New("it is being set up"))
+	defer cancel()
+	for nap := time.Millisecond; init.SettingUp(); nap = min(2*nap, 50*time.Millisecond) {
+		select {
+		case <-ctx.Done():
+			return &StartError{Step: "enter", Path: c.String(), Err: context.Cause(ctx)}
+		case <-time.After(nap):
+		}
+	}
+	c.adopted.Store(false) // a name that it takes later is nothing to wait for
 	return nil
 }
 

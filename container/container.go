@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -195,6 +196,7 @@ type Container struct {
 	heldLaunch *namespace.Launch // what it was held with
 	keptUser   string            // whom UserNamespace keeps, "1000:1000"
 	netFiles   [2]*os.File       // of NetworkFiles
+	adopted    atomic.Bool       // and it may be that it is being set up
 	ward       *namespace.Ward
 	fixed      map[string]any
 }

@@ -69,6 +69,7 @@ func (c *Container) Adopt(ctx context.Context) error {
 		c.unbegin()
 		return errors.Join(err, proc.Close())
 	}
+	c.adopted.Store(true)
 	c.began(proc, time.Time{})
 	ward := &namespace.Ward{}
 	go c.watch(func(s *State) error { return c.ended(s, ward) })

@@ -99,6 +99,37 @@ func TestAdopt(t *testing.T) {
 	require.Empty(t, c.CgroupPaths())
 }
 
+// Whoever adopts a container that another one is still setting up executes nothing in it: it would be outside.
+func TestCommandAwaitsSetUp(t *testing.T) {
+	testenv.RequireRoot(t)
+	testenv.ReapOrphans(t)
+	root, dir, group := testenv.NewRootfs(t, "echo", "sleep"), t.TempDir(), testenv.CgroupName(t)
+	first, there, goOn := kept(root, dir, group, "sleep"), make(chan struct{}), make(chan struct{})
+	first.Setup = func(context.Context, int) error {
+		close(there)
+		<-goOn
+		return nil
+	}
+	started := make(chan error, 1)
+	go func() { started <- first.Start(t.Context()) }()
+	<-there
+	second := kept(root, dir, group, "sleep")
+	require.NoError(t, second.Adopt(t.Context()))
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	out, err := second.Command("echo", "outside").Output(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Empty(t, out)
+	close(goOn)
+	require.NoError(t, <-started)
+	out, err = second.Command("echo", "inside").Output(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "inside\n", string(out))
+	require.NoError(t, first.Stop(t.Context()))
+	_ = second.Wait(t.Context())
+	_ = first.Wait(t.Context())
+}
+
 // The status of a container that ended while no program was there is exact.
 func TestAdoptEnded(t *testing.T) {
 	root, dir, group := leave(t, "exit", "42")

@@ -169,6 +169,21 @@ func notInContainer(name string, err error) error {
 	return err
 }
 
+// setUpPatience bounds the wait for a container that another program is starting. One that takes the name of a process in its set-up is
+// refused after that.
+const setUpPatience = 10 * time.Second
+
+func (c *Container) awaitSetUp(ctx context.Context) error {
+	proc, err := findProcess(c.State.Pid, c.State.StartTime)
+	if err != nil {
+		return err
+	}
+	defer proc.Close()
+	ctx, cancel := context.WithTimeoutCause(ctx, setUpPatience, conflict("container %s is being started", c.Name))
+	defer cancel()
+	return awaitSetUp(ctx, proc)
+}
+
 // withRoot calls f with a container's root file system. check says whether that is still the container's: it is called when
 // something in it was opened.
 func (e *Engine) withRoot(ctx context.Context, ref, name string, f func(c *Container, root *namespace.Root, check func() error) error) (err error) {
@@ -178,10 +193,16 @@ func (e *Engine) withRoot(ctx context.Context, ref, name string, f func(c *Conta
 	}
 	if c.State.Status == Running {
 		p, err := c.process()
-		if err != nil {
+		if err == nil {
+			defer func() { _ = p.Release() }()
+			err = c.awaitSetUp(ctx)
+		}
+		if errors.Is(err, os.ErrProcessDone) {
 			return conflict("container %s is not running", c.Name)
 		}
-		defer func() { _ = p.Release() }()
+		if err != nil {
+			return err
+		}
 		return f(c, namespace.Dir(fmt.Sprintf("/proc/%d/root", c.State.Pid)), func() error {
 			if alive(p) {
 				return nil

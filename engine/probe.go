@@ -52,10 +52,8 @@ func (e *Engine) probe(ctx context.Context, c *Container, in *container.Containe
 		_ = proc.AwaitEnd(ctx)
 		cancel()
 	})
-	for nap := time.Millisecond; proc.SettingUp(); nap = min(2*nap, 100*time.Millisecond) {
-		if !sleep(ctx, nap) {
-			return
-		}
+	if awaitSetUp(ctx, proc) != nil {
+		return
 	}
 	p := &prober{e: e, c: c, in: in, check: c.Healthcheck.Over(&defaultHealthcheck), health: e.health(c)}
 	now := time.Now()
