@@ -13,8 +13,6 @@ import (
 	"net/url"
 	"os"
 	"path"
-	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -46,7 +44,7 @@ func (c *copying) archive(at string) (*archive, error) {
 		return nil, err
 	}
 	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
+	if _, err := io.Copy(h, &reader{c.b.ctx, f}); err != nil {
 		return nil, err
 	}
 	return &archive{src: c.src, at: at, sum: hex.EncodeToString(h.Sum(nil)), limit: c.b.maxNames()}, nil
@@ -89,6 +87,9 @@ func (a *archive) entry(w *layerWriter, dir string, h *tar.Header, content io.Re
 	case tar.TypeReg, tar.TypeDir, tar.TypeSymlink, tar.TypeLink, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 	default:
 		return fmt.Errorf("an entry of type %q: %w", h.Typeflag, errors.ErrUnsupported)
+	}
+	if len(h.Name) > maxName {
+		return errNameTooLong
 	}
 	name := path.Clean(h.Name)
 	if path.IsAbs(name) || name == ".." || strings.HasPrefix(name, "../") {
@@ -149,8 +150,8 @@ func (c *copying) download(address string) (*part, error) {
 	if answer.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("ADD %s: %s", address, answer.Status)
 	}
-	dir := filepath.Join(c.b.scratch, "download-"+strconv.Itoa(c.b.step)+"-"+strconv.Itoa(len(c.parts)))
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	dir, err := os.MkdirTemp(c.b.scratch, "download-")
+	if err != nil {
 		return nil, err
 	}
 	root, err := os.OpenRoot(dir)
@@ -170,7 +171,7 @@ func (c *copying) download(address string) (*part, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ADD %s: %w", address, err)
 	}
-	if want := flagOf(c.x, "checksum"); want != "" {
+	if want := c.checksum; want != "" {
 		got := digest.NewDigest(digest.SHA256, h)
 		if d := digest.Digest(want); d.Validate() != nil || d.Algorithm() != digest.SHA256 {
 			return nil, bad("--checksum=%.100s is no digest of sha256", want)
@@ -182,7 +183,7 @@ func (c *copying) download(address string) (*part, error) {
 	if t, err := http.ParseTime(answer.Header.Get("Last-Modified")); err == nil {
 		modified = t
 	}
-	e := &entry{name: name, src: &source{root: root}, at: "file", header: tar.Header{Typeflag: tar.TypeReg, Mode: 0o600, Size: n, ModTime: modified}}
+	e := &entry{name: name, src: &source{ctx: c.b.ctx, root: root}, at: "file", header: tar.Header{Typeflag: tar.TypeReg, Mode: 0o600, Size: n, ModTime: modified}}
 	p := &part{entries: []*entry{e}}
 	p.sum, err = sum(p.entries)
 	return p, err

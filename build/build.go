@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
@@ -193,7 +194,7 @@ func (b *builder) sweep() error {
 	}
 	for _, c := range list {
 		if of := c.Labels[builderLabel]; of != "" && c.State.Status == engine.Created && !exists(of) {
-			if err := b.e.Remove(b.ctx, c.ID, &engine.RemoveOptions{Volumes: true}); err != nil {
+			if err := b.e.Remove(b.ctx, c.ID, &engine.RemoveOptions{Volumes: true}); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -221,7 +222,9 @@ func (b *builder) build() (*image.Image, error) {
 	}
 	st := b.done[target]
 	if len(b.o.Labels) > 0 {
-		b.labels(st)
+		if err := b.labels(st); err != nil {
+			return nil, err
+		}
 	}
 	img, err := b.finish(st)
 	if err != nil {
@@ -269,7 +272,7 @@ func familiar(name string) string {
 }
 
 // labels adds the labels of the options, as LABEL at the end would.
-func (b *builder) labels(s *state) {
+func (b *builder) labels(s *state) error {
 	var text strings.Builder
 	text.WriteString("LABEL")
 	s.config.Labels = maps.Clone(s.config.Labels)
@@ -281,8 +284,11 @@ func (b *builder) labels(s *state) {
 		fmt.Fprintf(&text, " %s=%s", name, b.o.Labels[name])
 	}
 	b.announce(text.String())
-	b.note(s, text.String())
+	if err := b.note(s, text.String()); err != nil {
+		return err
+	}
 	b.say(" ---> %.12s", s.key)
+	return nil
 }
 
 func (b *builder) announce(text string) {

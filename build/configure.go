@@ -38,7 +38,8 @@ func (b *builder) configure(s *state, x *instruction) error {
 			return err
 		}
 		v := s.env() // as it was before the instruction
-		text = x.name
+		env := newVariables(c.Env)
+		var all strings.Builder
 		for _, p := range list {
 			if p.name, err = expand(p.name, esc, v); err != nil {
 				return err
@@ -49,17 +50,20 @@ func (b *builder) configure(s *state, x *instruction) error {
 			if p.name == "" {
 				return bad("%s names can not be blank", x.name)
 			}
-			text += " " + p.name + "=" + p.value
+			all.WriteString(" " + p.name + "=" + p.value)
 			if x.name == "ENV" {
-				env := &variables{slices.Clone(c.Env)}
-				env.set(p.name, p.value)
-				c.Env = env.list
+				if err := env.set(p.name, p.value); err != nil {
+					return err
+				}
 				continue
 			}
 			if c.Labels == nil {
 				c.Labels = map[string]string{}
 			}
 			c.Labels[p.name] = p.value
+		}
+		if text = x.name + all.String(); x.name == "ENV" {
+			c.Env = env.list
 		}
 	case "ARG":
 		return b.arg(s, x)
@@ -106,8 +110,9 @@ func (b *builder) configure(s *state, x *instruction) error {
 			c.Volumes = map[string]struct{}{}
 		}
 		var all []string
+		env := s.env()
 		for _, v := range list {
-			v, err := expand(v, esc, s.env())
+			v, err := expand(v, esc, env)
 			if err != nil {
 				return err
 			}
@@ -178,8 +183,7 @@ func (b *builder) configure(s *state, x *instruction) error {
 	default:
 		return bad("unknown instruction: %s", x.name)
 	}
-	b.note(s, text)
-	return nil
+	return b.note(s, text)
 }
 
 // short is a duration as history shows it.
@@ -212,28 +216,31 @@ func (b *builder) arg(s *state, x *instruction) error {
 	if err != nil {
 		return err
 	}
-	text := "ARG"
+	var text strings.Builder
+	text.WriteString("ARG")
 	for _, a := range list {
-		text += " " + a.name
+		text.WriteString(" " + a.name)
 		if a.set {
-			text += "=" + a.value
+			text.WriteString("=" + a.value)
 		}
 		b.used[a.name] = true
 		value, given := b.o.Args[a.name]
 		if !given && !a.set {
 			if value, given = b.plan.meta.Get(a.name); !given {
-				value, given = platformArgs(b.platform(s.of)).Get(a.name)
+				value, given = platformArgs(b.o.Platform).Get(a.name)
 			}
 		}
 		switch {
 		case given:
-			s.args.set(a.name, value)
+			err = s.args.set(a.name, value)
 		case a.set:
-			s.args.set(a.name, a.value)
+			err = s.args.set(a.name, a.value)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	b.note(s, text)
-	return nil
+	return b.note(s, text.String())
 }
 
 var portWord = regexp.MustCompile(`^([0-9]{1,5})(?:-([0-9]{1,5}))?(?:/([A-Za-z]+))?$`)
@@ -338,8 +345,7 @@ func (b *builder) workdir(s *state, x *instruction) error {
 		return err
 	}
 	if there {
-		b.noteAs(s, createdBy)
-		return nil
+		return b.noteAs(s, createdBy)
 	}
 	return b.layer(s, key, createdBy, func(w *layerWriter) error {
 		_, err := w.folder(dir)

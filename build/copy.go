@@ -22,6 +22,8 @@ type copying struct {
 	asFolder bool   // dest ends in a slash
 	chown    string
 	chmod    int64 // -1 for none
+	checksum string
+	names    int64 // that may still be copied
 	src      *source
 	parts    []*part
 	keys     []string
@@ -37,7 +39,7 @@ type part struct {
 
 // copy does a COPY or an ADD.
 func (b *builder) copy(s *state, x *instruction) (err error) {
-	c := &copying{b: b, s: s, x: x, src: b.source, chmod: -1}
+	c := &copying{b: b, s: s, x: x, src: b.source, chmod: -1, names: b.maxNames()}
 	sources, err := c.arguments()
 	if err != nil {
 		return err
@@ -88,6 +90,9 @@ func flagOf(x *instruction, name string) string {
 func (c *copying) arguments() (sources []string, err error) {
 	esc, v := c.b.plan.escape, c.s.env()
 	if c.chown, err = expand(flagOf(c.x, "chown"), esc, v); err != nil {
+		return nil, err
+	}
+	if c.checksum, err = expand(flagOf(c.x, "checksum"), esc, v); err != nil {
 		return nil, err
 	}
 	mode, err := expand(flagOf(c.x, "chmod"), esc, v)
@@ -171,10 +176,13 @@ func (c *copying) source(name string) ([]*part, error) {
 		p, err := c.download(name)
 		return []*part{p}, err
 	}
+	if c.checksum != "" {
+		return nil, bad("--checksum can't be specified for a local source: %.100s", name)
+	}
 	if clean := path.Clean(name); !c.src.tree && (clean == ".." || strings.HasPrefix(clean, "../")) {
 		return nil, fmt.Errorf("forbidden path outside the build context: %s", name)
 	}
-	found, err := c.src.find(name)
+	found, err := c.src.find(name, c.b.maxNames())
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +232,7 @@ func (c *copying) local(pattern, at string) (*part, error) {
 			return p, nil
 		}
 	}
-	l := &collector{src: c.src, limit: c.b.maxNames()}
+	l := &collector{src: c.src, limit: c.names}
 	name := ""
 	if !p.folder {
 		name = path.Base(local(at))
@@ -233,6 +241,7 @@ func (c *copying) local(pattern, at string) (*part, error) {
 		return nil, err
 	}
 	p.entries = l.list
+	c.names -= int64(len(l.list))
 	p.sum, err = sum(p.entries)
 	return p, err
 }

@@ -16,13 +16,14 @@
 // # Cache
 //
 // What a step made is kept in the engine's image store under a key: the base image's ID, each instruction since, with the values of
-// variables that it uses, and of files that it copies the digest of names, owners, modes and content (not of times). Any later build, of any
+// variables that it uses and the configuration that it makes, of files that it copies the digest of names, owners, modes and content (not of
+// times), and of a stage or image that a RUN mounts its ID. Any later build, of any
 // program that has the folder open, takes it from there, until engine.PruneBuildCache. Images that are only that are in no list.
 //
 // # Trust
 //
-// The context, the Dockerfile and the images are taken as hostile: a stream's size is bounded, names and links do not lead out, devices are
-// not made, and nothing of the host is run. What RUN runs is as confined as any container of the engine.
+// The context, the Dockerfile and the images are taken as hostile: a stream's size is bounded, as are the variables (1 MiB all together, 256 KiB
+// in one text), names and links do not lead out, devices are not made, and nothing of the host is run. What RUN runs is as confined as any container of the engine.
 //
 // It needs what package engine needs: Linux 5.10 or newer; elsewhere Build returns an error that satisfies errors.ErrUnsupported.
 package build

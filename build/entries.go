@@ -2,6 +2,7 @@ package build
 
 import (
 	"archive/tar"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -10,7 +11,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -148,7 +148,25 @@ func (e *entry) open() (io.ReadCloser, error) {
 	if st.Size() != e.header.Size {
 		return nil, errors.Join(fmt.Errorf("%s has changed meanwhile", e.at), f.Close())
 	}
-	return f, nil
+	return &contents{reader{e.src.ctx, f}, f}, nil
+}
+
+// Contents are a file's, until ctx ends.
+type contents struct {
+	reader
+	io.Closer
+}
+
+type reader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(p)
 }
 
 // sum is a digest of what is copied: all but times.
@@ -176,10 +194,16 @@ func sum(list []*entry) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// find returns where the files of a pattern are, in order.
-func (s *source) find(pattern string) ([]string, error) {
+// maxFound bounds the paths that a pattern is compared with, in bytes.
+const maxFound = 1 << 28
+
+// find returns where the files of a pattern are, in order. It looks at four times limit names at most: links may lead to them often.
+func (s *source) find(pattern string, limit int64) ([]string, error) {
+	if len(pattern) > maxName {
+		return nil, errNameTooLong
+	}
 	parts := strings.Split(local(pattern), "/")
-	found := []string{"."}
+	found, looked, size := []string{"."}, int64(0), 0
 	for _, part := range parts {
 		if !strings.ContainsAny(part, `*?[\`) {
 			for i := range found {
@@ -196,6 +220,9 @@ func (s *source) find(pattern string) ([]string, error) {
 			if err != nil || !st.IsDir() {
 				continue
 			}
+			if looked++; s.ctx.Err() != nil {
+				return nil, context.Cause(s.ctx)
+			}
 			f, err := s.root.Open(real)
 			if err != nil {
 				return nil, err
@@ -204,6 +231,10 @@ func (s *source) find(pattern string) ([]string, error) {
 			if err = errors.Join(err, f.Close()); err != nil {
 				return nil, err
 			}
+			looked += int64(len(names))
+			if size += len(names) * (len(dir) + 16); looked > 4*limit || size > maxFound {
+				return nil, fmt.Errorf("pattern %q: more than %d names, or %d bytes of them, to look at: %w", pattern, 4*limit, maxFound, errTooLarge)
+			}
 			slices.Sort(names)
 			for _, name := range names {
 				if ok, _ := path.Match(part, name); ok {
@@ -211,9 +242,7 @@ func (s *source) find(pattern string) ([]string, error) {
 				}
 			}
 		}
-		if found = next; len(found) > defaultMaxNames {
-			return nil, fmt.Errorf("pattern %q: more than %s names: %w", pattern, strconv.Itoa(defaultMaxNames), errTooLarge)
-		}
+		found = next
 	}
 	return found, nil
 }

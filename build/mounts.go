@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -57,7 +58,9 @@ func parseRunMount(text string) (*runMount, error) {
 		case "sharing":
 			m.sharing = strings.ToLower(value)
 		case "size":
-			m.size = value
+			if m.size = value; !tmpfsSize.MatchString(value) {
+				err = bad("'%.40s' is no size", value)
+			}
 		case "required":
 			m.required = on
 		case "mode":
@@ -106,6 +109,8 @@ func parseRunMount(text string) (*runMount, error) {
 
 var errWritable = fmt.Errorf("binds that can be written to are not implemented: %w", errors.ErrUnsupported)
 
+var tmpfsSize = regexp.MustCompile(`^[0-9]+[kKmMgG]?[bB]?$`)
+
 func id(s string) (int, error) {
 	n, err := strconv.ParseUint(s, 10, 31)
 	return int(n), err
@@ -150,9 +155,16 @@ func (b *builder) expandMount(s *state, text string) (*runMount, error) {
 }
 
 // mountKey is what of a mount belongs to the step's key: of a bind what it shows, too.
-func (b *builder) mountKey(m *runMount) (string, error) {
-	if m.typ != "bind" || m.from != "" {
+func (b *builder) mountKey(s *state, m *runMount) (string, error) {
+	switch {
+	case m.typ != "bind":
 		return m.text, nil
+	case m.from != "":
+		img, err := b.fromImage(s, m.from)
+		if err != nil {
+			return "", fmt.Errorf("--mount=%.100s: %w", m.text, err)
+		}
+		return m.text + " " + img.ID.String(), nil
 	}
 	list, _, err := b.bound(m)
 	if err != nil {
@@ -204,7 +216,7 @@ func (b *builder) mount(s *state, m *runMount) (_ *engine.Mount, release func() 
 	case "tmpfs":
 		out := &engine.Mount{Type: "tmpfs", Target: m.target}
 		if m.size != "" {
-			out.Options = "size=" + m.size
+			out.Options = "size=" + strings.TrimRight(m.size, "bB")
 		}
 		return out, nil, nil
 	case "secret":
@@ -236,12 +248,13 @@ func (b *builder) bindMount(m *runMount) (*engine.Mount, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	release := func() error { return os.RemoveAll(dir) }
 	if err := os.Chmod(dir, 0o755); err != nil {
-		return nil, nil, err
+		return nil, release, err
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, nil, err
+		return nil, release, err
 	}
 	defer root.Close()
 	r, w := io.Pipe()
@@ -249,13 +262,13 @@ func (b *builder) bindMount(m *runMount) (*engine.Mount, func() error, error) {
 	err = treecopy.Extract(b.ctx, root, r, nil)
 	_ = r.CloseWithError(io.ErrClosedPipe)
 	if err != nil {
-		return nil, nil, fmt.Errorf("--mount=%.100s: %w", m.text, err)
+		return nil, release, fmt.Errorf("--mount=%.100s: %w", m.text, err)
 	}
 	out := &engine.Mount{Type: "bind", Source: dir, Target: m.target, ReadOnly: true}
 	if !st.IsDir() {
 		out.Source = filepath.Join(dir, "file")
 	}
-	return out, nil, nil
+	return out, release, nil
 }
 
 // writePlain writes entries as a tar stream.

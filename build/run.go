@@ -41,14 +41,14 @@ func (b *builder) runCommand(s *state, x *instruction) (failed error) {
 			return bad("unsupported network mode %.40q", network)
 		}
 	}
-	keys := []string{s.key, "RUN", createdBy, script, network}
+	keys := []string{s.key, "RUN", hash(argv...), hash(args...), script, network}
 	var mounts []*runMount
 	for _, f := range flags["mount"] {
 		m, err := b.expandMount(s, f)
 		if err != nil {
 			return err
 		}
-		text, err := b.mountKey(m)
+		text, err := b.mountKey(s, m)
 		if err != nil {
 			return err
 		}
@@ -171,9 +171,10 @@ func (b *builder) scriptMount(script, target string) (engine.Mount, error) {
 
 // runArgs are the variables of ARG that RUN has besides those of ENV, sorted.
 func (b *builder) runArgs(s *state) (list []string) {
-	env := &variables{s.config.Env}
+	env := newVariables(s.config.Env)
 	for _, a := range s.args.list {
-		if name, _ := cut(a); env.at(name) < 0 && !predefined[name] {
+		name, _ := cut(a)
+		if _, set := env.Get(name); !set && !predefined[name] {
 			list = append(list, a)
 		}
 	}
@@ -183,13 +184,13 @@ func (b *builder) runArgs(s *state) (list []string) {
 
 // proxies are the predefined variables that were given.
 func (b *builder) proxies(s *state) (list []string) {
-	env := &variables{s.config.Env}
+	env := newVariables(s.config.Env)
 	for name := range predefined {
 		value, ok := b.o.Args[name]
 		if declared, set := s.args.Get(name); !ok && set {
 			value, ok = declared, true
 		}
-		if ok && env.at(name) < 0 {
+		if _, set := env.Get(name); ok && !set {
 			list = append(list, name+"="+value)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +48,7 @@ const (
 
 // A source is a tree that is copied from: the context, a stage or an image. Nothing that is done with it leads out of its root.
 type source struct {
+	ctx    context.Context // ends what takes long
 	root   *os.Root
 	ignore *patternmatcher.PatternMatcher // nil: nothing is left out
 	tree   bool                           // of an image: owners, devices and file capabilities are kept
@@ -66,7 +68,7 @@ func (b *builder) open(c *Context) error {
 		return fmt.Errorf("open the build context: %w", err)
 	}
 	b.held = append(b.held, root.Close)
-	b.source = &source{root: root}
+	b.source = &source{ctx: b.ctx, root: root}
 	if c != nil && c.stream != nil {
 		if err := b.receive(root, c.stream); err != nil {
 			return fmt.Errorf("read the build context: %w", err)
@@ -84,6 +86,9 @@ func (b *builder) receive(root *os.Root, stream io.Reader) error {
 	defer end()
 	size, names := cmp.Or(b.o.MaxContext, defaultMaxContext), b.maxNames()
 	err = treecopy.Extract(b.ctx, root, r, &treecopy.Options{Check: func(h *tar.Header) error {
+		if len(h.Name) > maxName {
+			return errNameTooLong
+		}
 		if names--; names < 0 {
 			return fmt.Errorf("more than %d names: %w", b.maxNames(), errTooLarge)
 		}
@@ -100,6 +105,11 @@ func (b *builder) receive(root *os.Root, stream io.Reader) error {
 
 // maxPadding is how much may follow a context's end, in bytes.
 const maxPadding = 1 << 20
+
+// maxName bounds a name in an archive, in bytes, as the kernel bounds a path.
+const maxName = 4096
+
+var errNameTooLong = fmt.Errorf("a name of more than %d bytes: %w", maxName, fs.ErrInvalid)
 
 var errTooLarge = errors.New("it is too large")
 
@@ -156,7 +166,7 @@ func (b *builder) tree(img *image.Image) (*source, error) {
 	if err != nil {
 		return nil, errors.Join(err, folder.Close(), root.Close())
 	}
-	return &source{root: r, tree: true, close: func() error { return errors.Join(r.Close(), folder.Close(), root.Close()) }}, nil
+	return &source{ctx: b.ctx, root: r, tree: true, close: func() error { return errors.Join(r.Close(), folder.Close(), root.Close()) }}, nil
 }
 
 // look says what is at a path all of whose folders are none but folders.
@@ -181,7 +191,7 @@ func local(name string) string {
 }
 
 // follow finds where a path leads when the tree that look shows is the root: no link leads out of it. Of a path that is not there it
-// returns how it would be called, and fs.ErrNotExist.
+// returns how it would be called, which has no link among what is there, and fs.ErrNotExist.
 func follow(name string, look func(string) (fs.FileMode, string, error)) (string, fs.FileMode, error) {
 	real, mode, links := "/", fs.ModeDir, 0
 	for rest := strings.Split(path.Clean("/"+name), "/"); len(rest) > 0; {
@@ -191,12 +201,20 @@ func follow(name string, look func(string) (fs.FileMode, string, error)) (string
 		case "", ".":
 			continue
 		case "..":
-			real, mode = path.Dir(real), fs.ModeDir
+			gone := mode == missing
+			if real, mode = path.Dir(real), fs.ModeDir; gone && real != "/" {
+				if m, _, err := look(real); err == nil {
+					mode = m
+				} else {
+					mode = missing
+				}
+			}
 			continue
 		}
 		m, link, err := look(path.Join(real, next))
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			return path.Join(append([]string{real, next}, rest...)...), 0, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+			real, mode = path.Join(real, next), missing
+			continue
 		}
 		if err != nil {
 			return "", 0, err
@@ -213,8 +231,14 @@ func follow(name string, look func(string) (fs.FileMode, string, error)) (string
 		}
 		rest = append(strings.Split(link, "/"), rest...)
 	}
+	if mode == missing {
+		return real, 0, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+	}
 	return real, mode, nil
 }
+
+// missing is the mode of what is not there.
+const missing = fs.ModeIrregular
 
 // resolve finds where a path of the source leads.
 func (s *source) resolve(name string) (string, fs.FileInfo, error) {
@@ -261,6 +285,9 @@ func (s *source) readFile(name string, limit int64) ([]byte, error) {
 
 // ignored says whether .dockerignore leaves a path out.
 func (s *source) ignored(name string) (bool, error) {
+	if s.ctx.Err() != nil {
+		return false, context.Cause(s.ctx)
+	}
 	if s.ignore == nil || name == "." {
 		return false, nil
 	}

@@ -2,8 +2,8 @@ package build
 
 import (
 	"cmp"
+	"errors"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -46,10 +46,10 @@ func (p *plan) find(name string, before int) *stage {
 
 // newPlan sorts a Dockerfile into stages, and chooses those that are needed.
 func newPlan(d *dockerfile, o *Options) (*plan, error) {
-	p := &plan{meta: &variables{}, escape: d.escape}
+	p := &plan{meta: newVariables(), escape: d.escape}
 	file := o.file()
 	globals := platformArgs(o.Platform)
-	seen := &variables{slices.Clone(globals.list)}
+	seen := newVariables(globals.list)
 	for _, x := range d.instructions {
 		var err error
 		switch {
@@ -111,8 +111,9 @@ func (p *plan) addMeta(x *instruction, seen *variables, o *Options) error {
 		if !given {
 			value = a.value
 		}
-		p.meta.set(a.name, value)
-		seen.set(a.name, value)
+		if err := errors.Join(p.meta.set(a.name, value), seen.set(a.name, value)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -227,16 +228,16 @@ func (x *instruction) check() error {
 
 // platformArgs are the variables that tell of platforms, which ARG declares.
 func platformArgs(target string) *variables {
-	v := &variables{}
+	v := newVariables()
 	for prefix, platform := range map[string]string{"BUILD": "", "TARGET": target} {
 		if platform == "" {
 			platform = runtime.GOOS + "/" + runtime.GOARCH
 		}
 		parts := append(strings.SplitN(platform, "/", 3), "", "")
-		v.set(prefix+"PLATFORM", platform)
-		v.set(prefix+"OS", parts[0])
-		v.set(prefix+"ARCH", parts[1])
-		v.set(prefix+"VARIANT", parts[2])
+		v.put(prefix+"PLATFORM", platform)
+		v.put(prefix+"OS", parts[0])
+		v.put(prefix+"ARCH", parts[1])
+		v.put(prefix+"VARIANT", parts[2])
 	}
 	return v
 }

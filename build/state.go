@@ -28,6 +28,7 @@ type state struct {
 	img     *image.Image // nil for scratch
 	config  dockerspec.DockerOCIImageConfig
 	history []ocispec.History // since img
+	said    int               // history's size, in bytes
 	key     string            // of img and of what was said since
 	author  string
 
@@ -55,24 +56,19 @@ func hash(parts ...string) string {
 
 // env is what variables an instruction sees: those of ARG, and those of ENV, which go before.
 func (s *state) env() *variables {
-	v := s.args.clone()
-	for _, e := range s.config.Env {
-		name, value := cut(e)
-		v.set(name, value)
-	}
-	return v
+	return newVariables(s.args.list, s.config.Env)
 }
 
 // from begins a stage.
 func (b *builder) from(s *stage) (*state, error) {
-	st := &state{of: s, args: &variables{}}
+	st := &state{of: s, args: newVariables()}
 	switch {
 	case s.parent != nil:
 		p, err := b.stage(s.parent)
 		if err != nil {
 			return nil, err
 		}
-		st.img, st.history, st.key, st.author = p.img, slices.Clone(p.history), p.key, p.author
+		st.img, st.history, st.said, st.key, st.author = p.img, slices.Clone(p.history), p.said, p.key, p.author
 		st.config = cloneConfig(p.config)
 	case s.base == "scratch":
 		st.key = hash("scratch", b.platform(s), b.epochText())
@@ -146,14 +142,26 @@ func (b *builder) hold(img *image.Image) error {
 }
 
 // note notes a step that made no layer.
-func (b *builder) note(s *state, text string) {
-	b.noteAs(s, "/bin/sh -c #(nop)  "+text)
+func (b *builder) note(s *state, text string) error {
+	return b.noteAs(s, "/bin/sh -c #(nop)  "+text)
 }
 
-func (b *builder) noteAs(s *state, createdBy string) {
+// maxSaid bounds what instructions say that make no layer, in bytes: a configuration has it.
+const maxSaid = 4 << 20
+
+// noteAs notes a step by the words of its history. The key has the configuration, too: different ones may have the same words.
+func (b *builder) noteAs(s *state, createdBy string) error {
+	if s.said += len(createdBy); s.said > maxSaid {
+		return fmt.Errorf("instructions of more than %d bytes since the last layer: %w", maxSaid, errTooLarge)
+	}
+	config, err := json.Marshal(s.config)
+	if err != nil {
+		return err
+	}
 	now := b.now()
 	s.history = append(s.history, ocispec.History{Created: &now, CreatedBy: createdBy, Author: s.author, EmptyLayer: true})
-	s.key = hash(s.key, createdBy)
+	s.key = hash(s.key, createdBy, s.author, string(config))
+	return nil
 }
 
 // cached looks for what a step made before.
@@ -185,7 +193,7 @@ func (b *builder) lookup(s *state, key string) (bool, error) {
 
 // rebase goes on from an image that has all that the state had.
 func (b *builder) rebase(s *state, img *image.Image) {
-	s.img, s.history, s.key = img, nil, hash("image", img.ID.String(), b.epochText())
+	s.img, s.history, s.said, s.key = img, nil, 0, hash("image", img.ID.String(), b.epochText())
 }
 
 // options are those of the image that a step makes.
