@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strconv"
@@ -35,15 +36,6 @@ func (r *Root) open() (*os.File, error) {
 	return os.NewFile(uintptr(fd), r.path), nil
 }
 
-// stat tells whether the root is there.
-func (r *Root) stat() error {
-	f, err := r.open()
-	if err != nil {
-		return err
-	}
-	return f.Close()
-}
-
 // ReadFile returns the content of a regular file inside the root. The path is resolved as the container would see
 // it: symbolic links, absolute ones too, do not lead out, those of /proc lead nowhere. What is not a regular file is
 // not opened. limit bounds the size in bytes; 0 means 1 MiB. A file that is not there is fs.ErrNotExist. Linux 5.6.
@@ -66,6 +58,27 @@ func (r *Root) readFile(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer root.Close()
+	return readIn(root, name, limit)
+}
+
+// userFile returns the file's content, or nothing if it is not there. The root is.
+func (r *Root) userFile(name string) ([]byte, error) {
+	root, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	b, err := readIn(root, name, maxUserFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s in %s: %w", name, r.path, err)
+	}
+	return b, nil
+}
+
+func readIn(root *os.File, name string, limit int64) ([]byte, error) {
 	// The file is looked at before it is opened: to open a device can have effects on the host.
 	place, err := openInRoot(int(root.Fd()), name, unix.O_PATH)
 	if err != nil {

@@ -25,7 +25,7 @@ func (r *Root) AddUser(*User) error { return errors.ErrUnsupported }
 // MakeTarget returns errors.ErrUnsupported on this system.
 func (r *Root) MakeTarget(string, bool) error { return errors.ErrUnsupported }
 
-func (r *Root) stat() error { return errors.ErrUnsupported }
+func (r *Root) userFile(string) ([]byte, error) { return nil, errors.ErrUnsupported }
 
 // Owner returns no one on this system.
 func (r *Root) Owner() (uid uint32, ok bool) { return 0, false }

@@ -2,7 +2,6 @@ package namespace
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -70,15 +69,6 @@ func (r *Root) LookupUser(spec string, extraGroups ...string) (*User, error) {
 		return nil, err
 	}
 	return u, nil
-}
-
-// userFile returns the file's content, or nothing if it is not there.
-func (r *Root) userFile(name string) ([]byte, error) {
-	b, err := r.ReadFile(name, maxUserFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, r.stat()
-	}
-	return b, err
 }
 
 // findUser finds the first entry with the name or the id.
