@@ -37,12 +37,22 @@ func (c *Container) Command(args ...string) *Process {
 // Start starts a command that [Container.Command] returned, and returns when it is being executed. ctx bounds the
 // set-up: when it ends first, the start is undone. The error is a [*StartError], or says that Start was called
 // before. After a success call Wait, which releases what the Process holds.
-func (p *Process) Start(ctx context.Context) (err error) {
+func (p *Process) Start(ctx context.Context) error {
+	after, err := p.startUnwatched(ctx)
+	if err != nil {
+		return err
+	}
+	go p.watch(after)
+	return nil
+}
+
+// startUnwatched starts the command. The caller is to call watch with after.
+func (p *Process) startUnwatched(ctx context.Context) (after func(*State) error, err error) {
 	if p.in == nil {
-		return errors.New("container: start: a Process is made by Container.Command")
+		return nil, errors.New("container: start: a Process is made by Container.Command")
 	}
 	if err := p.begin(); err != nil {
-		return err
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -50,40 +60,39 @@ func (p *Process) Start(ctx context.Context) (err error) {
 		}
 	}()
 	if ctx.Err() != nil {
-		return &StartError{Step: "start", Path: p.String(), Err: context.Cause(ctx)}
+		return nil, &StartError{Step: "start", Path: p.String(), Err: context.Cause(ctx)}
 	}
 	if err := p.check(); err != nil {
-		return err
+		return nil, err
 	}
 	init, err := p.in.alive("execute " + p.String() + " in")
 	if err != nil {
-		return &StartError{Step: "enter", Path: p.in.String(), Err: err}
+		return nil, &StartError{Step: "enter", Path: p.in.String(), Err: err}
 	}
 	if err := p.in.awaitSetUp(ctx, init); err != nil {
-		return err
+		return nil, err
 	}
 	l, err := p.launchIn(init)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	before, err := p.in.enter(l)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer p.in.endSetUp()
 	// The number in the path above was the container's only if that has not ended since.
 	if _, err := p.in.alive("enter"); err != nil {
-		return &StartError{Step: "enter", Path: p.in.String(), Err: err}
+		return nil, &StartError{Step: "enter", Path: p.in.String(), Err: err}
 	}
 	p.in.fork(ctx, init, l)
 	if err := p.spawn(ctx, l, nil); err != nil {
-		return err
+		return nil, err
 	}
-	go p.watch(func(s *State) error {
+	return func(s *State) error {
 		s.OOMKilled = s.Signal == syscall.SIGKILL && p.in.oomKills() > before
 		return nil
-	})
-	return nil
+	}, nil
 }
 
 // setUpPatience bounds the wait for the set-up of a container that another program starts. One that takes the name of a process in its
@@ -184,10 +193,11 @@ func (c *Container) oomKills() uint64 {
 // Run starts the command and waits for it. When ctx ends while it runs, it gets StopSignal, and is killed WaitDelay
 // later if it has not ended; the [*ExitError] then has ctx's error as its cause.
 func (p *Process) Run(ctx context.Context) error {
-	if err := p.Start(ctx); err != nil {
+	after, err := p.startUnwatched(ctx)
+	if err != nil {
 		return err
 	}
-	return p.runOn(ctx, p.Kill, func() {})
+	return p.runOn(ctx, after, p.Kill, func() {})
 }
 
 // Output runs the command as Run does and returns its standard output. If Stderr is nil, an [*ExitError] gets the

@@ -43,9 +43,19 @@ func (u *undo) run() {
 // Start starts the container and returns when its command is being executed. ctx bounds the set-up: when it ends first,
 // the start is undone. The error is a [*StartError], after which nothing is left, or says that Start was called before.
 // After a success call Wait, which releases what the container holds.
-func (c *Container) Start(ctx context.Context) (err error) {
-	if err := c.begin(); err != nil {
+func (c *Container) Start(ctx context.Context) error {
+	after, err := c.startUnwatched(ctx)
+	if err != nil {
 		return err
+	}
+	go c.watch(after)
+	return nil
+}
+
+// startUnwatched starts the container. The caller is to call watch with after.
+func (c *Container) startUnwatched(ctx context.Context) (after func(*State) error, err error) {
+	if err := c.begin(); err != nil {
+		return nil, err
 	}
 	u := undo{c.io.abort}
 	if c.held != nil {
@@ -57,7 +67,7 @@ func (c *Container) Start(ctx context.Context) (err error) {
 		}
 	}()
 	if err := ctx.Err(); err != nil {
-		return &StartError{Step: "start", Path: c.String(), Err: context.Cause(ctx)}
+		return nil, &StartError{Step: "start", Path: c.String(), Err: context.Cause(ctx)}
 	}
 	start := c.startWhole
 	if c.held != nil {
@@ -65,14 +75,13 @@ func (c *Container) Start(ctx context.Context) (err error) {
 	}
 	ward, err := start(ctx, &u)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if c.Keep != nil { // from here on it outlives the program
 		_ = ward.Release()
 	}
 	c.closeTasks()
-	go c.watch(func(s *State) error { return c.ended(s, ward) })
-	return nil
+	return func(s *State) error { return c.ended(s, ward) }, nil
 }
 
 // closeTasks gives up the descriptors by which a process enters the control group, one a hierarchy, if no command is on its

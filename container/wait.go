@@ -11,8 +11,8 @@ import (
 	"github.com/caisson-engine/caisson/namespace"
 )
 
-// watch waits for the process's end, notes it and lets after add to it. It is the one goroutine of a process that
-// has nothing to copy, parked with the runtime's poller, not on a thread.
+// watch waits for the process's end, notes it and lets after add to it. Its goroutine, the one of a process that
+// has nothing to copy, is parked with the runtime's poller, not on a thread.
 func (p *Process) watch(after func(*State) error) {
 	r := &p.run
 	end, err := r.proc.Wait(context.Background())
@@ -169,10 +169,11 @@ func (p *Process) verdict(copied error) error {
 // Run starts the container and waits for it. When ctx ends while it runs, it gets StopSignal, and is killed WaitDelay
 // later if it has not ended; the [*ExitError] then has ctx's error as its cause.
 func (c *Container) Run(ctx context.Context) error {
-	if err := c.Start(ctx); err != nil {
+	after, err := c.startUnwatched(ctx)
+	if err != nil {
 		return err
 	}
-	return c.runOn(ctx, c.Kill, c.wake)
+	return c.runOn(ctx, after, c.Kill, c.wake)
 }
 
 // Output runs the container as Run does and returns its standard output. If Stderr is nil, an [*ExitError] gets the
@@ -184,17 +185,27 @@ func (c *Container) CombinedOutput(ctx context.Context) ([]byte, error) {
 	return c.combinedOutput(ctx, c.Run)
 }
 
-// runOn waits for the process, and ends it when ctx does.
-func (p *Process) runOn(ctx context.Context, kill func() error, wake func()) error {
-	select {
-	case <-p.run.exited:
-	case <-ctx.Done():
+// runOn watches the process until its end, in place of a goroutine that would have to be woken for that and to wake this one, and ends
+// it when ctx does.
+func (p *Process) runOn(ctx context.Context, after func(*State) error, kill func() error, wake func()) error {
+	stopped := make(chan struct{})
+	ended := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		select {
+		case <-p.run.exited:
+			return
+		default:
+		}
 		p.run.mu.Lock()
 		p.run.cause = context.Cause(ctx)
 		p.run.mu.Unlock()
 		grace, cancel := context.WithTimeout(context.Background(), p.WaitDelay)
 		defer cancel()
 		_ = p.stop(grace, kill, wake)
+	})
+	p.watch(after)
+	if !ended() {
+		<-stopped
 	}
 	return p.Wait(context.Background())
 }
