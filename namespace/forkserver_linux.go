@@ -62,8 +62,14 @@ func (l *Launch) StartForkServer(ctx context.Context) (*ForkServer, error) {
 		proc.discard()
 		return nil, err
 	}
-	f := &ForkServer{shape: l.forkShape(), proc: proc, sock: s.report, turn: make(chan struct{}, 1), ended: make(chan struct{})}
-	s.report = nil // f has it
+	sock, err := duplicate(s.report)
+	if err != nil {
+		proc.discard()
+		return nil, &StartError{Step: "fcntl", Path: "report", Err: err}
+	}
+	_ = unix.SetNonblock(sock, false) // else the runtime's poller would be woken by each message
+	f := &ForkServer{shape: l.forkShape(), proc: proc, sock: os.NewFile(uintptr(sock), "report"),
+		turn: make(chan struct{}, 1), ended: make(chan struct{})}
 	go f.watch()
 	return f, nil
 }
@@ -71,15 +77,39 @@ func (l *Launch) StartForkServer(ctx context.Context) (*ForkServer, error) {
 // notForked names what a process of l cannot have of a fork server, if anything.
 func (l *Launch) notForked() string {
 	n := &l.Namespaces
-	for name, has := range map[string]bool{
-		"SeccompNotify": l.SeccompNotify != nil, "Scheduler": l.Scheduler != nil, "AppArmor": l.AppArmor != "", "SELinux": l.SELinux != "",
-		"Gate": l.Gate != nil, "Keep": l.Keep != nil, "Init": l.Init, "Created": l.Created != nil, "Root": l.Root != nil,
-		"Namespaces.PID": n.PID.Join == nil, "Namespaces.Mount": n.Mount.Join == nil, "UIDMappings": l.newUser(), "Own": len(l.Own) > 0,
-		"NetworkTo": l.NetworkTo != nil, "CgroupPaths": len(l.CgroupPaths) > 0, "TimeOffsets": l.TimeOffsets != nil,
-	} {
-		if has {
-			return name
-		}
+	switch {
+	case l.SeccompNotify != nil:
+		return "SeccompNotify"
+	case l.Scheduler != nil:
+		return "Scheduler"
+	case l.AppArmor != "":
+		return "AppArmor"
+	case l.SELinux != "":
+		return "SELinux"
+	case l.Gate != nil:
+		return "Gate"
+	case l.Keep != nil:
+		return "Keep"
+	case l.Init:
+		return "Init"
+	case l.Created != nil:
+		return "Created"
+	case l.Root != nil:
+		return "Root"
+	case n.PID.Join == nil:
+		return "Namespaces.PID"
+	case n.Mount.Join == nil:
+		return "Namespaces.Mount"
+	case l.newUser():
+		return "UIDMappings"
+	case len(l.Own) > 0:
+		return "Own"
+	case l.NetworkTo != nil:
+		return "NetworkTo"
+	case len(l.CgroupPaths) > 0:
+		return "CgroupPaths"
+	case l.TimeOffsets != nil:
+		return "TimeOffsets"
 	}
 	return ""
 }
@@ -131,12 +161,12 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 	defer p.giveBack()
 	s := newStarter(l, p)
 	defer s.close()
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, false, nil
 	}
 	s.report, s.reportFD, s.owned = os.NewFile(uintptr(pair[0]), "report"), pair[1], append(s.owned, pair[1])
-	if unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1) != nil || unix.SetNonblock(pair[1], false) != nil {
+	if unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1) != nil {
 		return nil, false, nil
 	}
 	if l.compileForked(p, func() (int, bool, error) { return s.reportFD, false, nil }) != nil {
@@ -161,12 +191,16 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 	if proc == nil {
 		return nil, err != nil && ctx.Err() != nil, err
 	}
-	err = s.openComm(proc.pid)
-	var ready bool
-	if err == nil {
-		if ready, err = s.outcome(ctx, proc); err == nil && !s.executed(proc, ready) {
-			err = s.died(proc)
-		}
+	var report []byte
+	if err = s.openComm(proc.pid); err == nil {
+		report, err = s.outcome(ctx, proc)
+	}
+	switch {
+	case err != nil:
+	case len(report) >= failureSize:
+		err = s.failure(report)
+	case !s.executed(proc, len(report) > 0):
+		err = s.died(proc)
 	}
 	if err != nil {
 		proc.discard()
@@ -181,40 +215,58 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 	return proc, true, nil
 }
 
-// answering bounds the wait for a server that somebody has stopped. soon is how long what it does takes at most if nothing is in
-// the way, in milliseconds: so long a thread waits for it, which is faster than the runtime's poller.
-const (
-	answering = 10 * time.Second
-	soon      = 1
-)
+// answering bounds the wait for a server that somebody has stopped.
+const answering = 10 * time.Second
 
-// outcome is as result, but does not wait for the end of the report when the process has ended: the server, which has it open
-// too, may get to the closing later.
-func (s *starter) outcome(ctx context.Context, p *Process) (ready bool, err error) {
-	var b [reportSize]byte
-	n, early := 0, false
-	err = withDescriptor(s.report, func(report int) error {
-		return withDescriptor(p.pidfd, func(pidfd int) (err error) {
-			fds := []unix.PollFd{{Fd: int32(report), Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
-			if _, err := unix.Poll(fds, soon); err != nil || fds[0].Revents != 0 || fds[1].Revents == 0 {
-				return nil
+// await waits for one of the descriptors, until ctx ends, or for the time at most that is given, if any is. A thread does so: with
+// the runtime's poller each message would wake a thread of that's, too, and what is waited for is there within a millisecond as a rule.
+func await(ctx context.Context, most time.Duration, fds ...unix.PollFd) error {
+	const look = 20 // ms
+	for begin := time.Now(); ; {
+		n, err := unix.Poll(fds, look)
+		switch {
+		case n > 0:
+			return nil
+		case err != nil && err != unix.EINTR:
+			return os.NewSyscallError("poll", err)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case most > 0 && time.Since(begin) > most:
+			return os.ErrDeadlineExceeded
+		}
+	}
+}
+
+// outcome is the report, up to a failure, or to its end, or to that of the process: the server, which has it open too, may get to the
+// closing later.
+func (s *starter) outcome(ctx context.Context, p *Process) ([]byte, error) {
+	b := make([]byte, 0, reportSize)
+	err := withDescriptor(s.report, func(report int) error {
+		return withDescriptor(p.pidfd, func(pidfd int) error {
+			for len(b) < failureSize {
+				err := await(ctx, 0, unix.PollFd{Fd: int32(report), Events: unix.POLLIN}, unix.PollFd{Fd: int32(pidfd), Events: unix.POLLIN})
+				if err != nil {
+					return err
+				}
+				n, _, err := unix.Recvfrom(report, b[len(b):cap(b)], unix.MSG_DONTWAIT)
+				if n == 0 || err == unix.EAGAIN {
+					return nil
+				}
+				if err != nil {
+					return os.NewSyscallError("recvfrom", err)
+				}
+				b = b[:len(b)+n]
 			}
-			early = true
-			if n, err = unix.Read(report, b[:]); err == unix.EAGAIN {
-				n, err = 0, nil
-			}
-			return err
+			return nil
 		})
 	})
 	switch {
+	case ctx.Err() != nil && err != nil:
+		err = &StartError{Step: "start", Err: ctx.Err()}
 	case err != nil:
-		return false, &StartError{Step: "read", Path: "report", Err: err}
-	case !early:
-		return s.result(ctx)
-	case n < failureSize:
-		return n > 0, nil
+		err = &StartError{Step: "read", Path: "report", Err: err}
 	}
-	return false, s.failure(b[:n])
+	return b, err
 }
 
 // fork asks the server for a process. Without one nothing of it is left, or will be.
@@ -234,7 +286,7 @@ func (f *ForkServer) fork(ctx context.Context, s *starter) (*Process, error) {
 		rights[i] = int(fd)
 	}
 	oob := unix.UnixRights(rights...)
-	err := withDescriptor(f.sock, func(fd int) error { return unix.Sendmsg(fd, p.image, oob, nil, unix.MSG_NOSIGNAL) })
+	err := withDescriptor(f.sock, func(fd int) error { return unix.Sendmsg(fd, p.image, oob, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT) })
 	if err != nil {
 		return nil, nil // it has ended
 	}
@@ -249,31 +301,14 @@ func (f *ForkServer) fork(ctx context.Context, s *starter) (*Process, error) {
 
 // answer waits for the process's first word.
 func (f *ForkServer) answer(ctx context.Context, s *starter) (*Process, error) {
-	conn, err := s.report.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
 	var pid int
-	receive := func(fd uintptr) bool {
-		pid, err = receivePid(int(fd))
-		return !errors.Is(err, unix.EAGAIN)
-	}
-	_ = conn.Control(func(fd uintptr) {
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, soon)
-		receive(fd)
-	})
-	if errors.Is(err, unix.EAGAIN) {
-		_ = s.report.SetReadDeadline(time.Now().Add(answering))
-		stop := endWith(ctx, s.report)
-		if conn.Read(receive) != nil { // from here on its word would be the end of it
-			_ = conn.Control(func(fd uintptr) {
-				_ = unix.Shutdown(int(fd), unix.SHUT_RD)
-				receive(fd)
-			})
+	err := withDescriptor(s.report, func(fd int) (err error) {
+		if await(ctx, answering, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) != nil {
+			_ = unix.Shutdown(fd, unix.SHUT_RD) // from here on its word would be the end of it
 		}
-		stop()
-		_ = s.report.SetReadDeadline(time.Time{})
-	}
+		pid, err = receivePid(fd)
+		return err
+	})
 	if err != nil {
 		if e := ctx.Err(); e != nil {
 			return nil, &StartError{Step: "start", Err: e}
@@ -297,7 +332,7 @@ func (f *ForkServer) answer(ctx context.Context, s *starter) (*Process, error) {
 func receivePid(fd int) (int, error) {
 	var b [1]byte
 	var oob [64]byte
-	n, m, _, _, err := unix.Recvmsg(fd, b[:], oob[:], unix.MSG_CMSG_CLOEXEC)
+	n, m, _, _, err := unix.Recvmsg(fd, b[:], oob[:], unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 	if err != nil {
 		return 0, err
 	}
