@@ -21,6 +21,8 @@ type ForkServer struct {
 	proc  *Process
 	sock  *os.File
 
+	patience time.Duration // with somebody who stops it, or holds up a command's set-up: answering, but for tests
+
 	turn   chan struct{} // held while a process is made: one may be there that is in the server's group, and that nobody knows yet
 	ending bool          // guarded by turn
 	ended  chan struct{} // closed when the process is gone, with all that it has left
@@ -68,7 +70,7 @@ func (l *Launch) StartForkServer(ctx context.Context) (*ForkServer, error) {
 		return nil, &StartError{Step: "fcntl", Path: "report", Err: err}
 	}
 	_ = unix.SetNonblock(sock, false) // else the runtime's poller would be woken by each message
-	f := &ForkServer{shape: l.forkShape(), proc: proc, sock: os.NewFile(uintptr(sock), "report"),
+	f := &ForkServer{shape: l.forkShape(), proc: proc, sock: os.NewFile(uintptr(sock), "report"), patience: answering,
 		turn: make(chan struct{}, 1), ended: make(chan struct{})}
 	go f.watch()
 	return f, nil
@@ -186,6 +188,8 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 		defer func() { <-f.turn }()
 	case <-ctx.Done():
 		return nil, true, &StartError{Step: "start", Err: ctx.Err()}
+	case <-time.After(f.patience):
+		return nil, false, nil
 	}
 	proc, err := f.fork(ctx, s)
 	if proc == nil {
@@ -196,7 +200,8 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 		report, err = s.outcome(ctx, proc)
 	}
 	switch {
-	case err != nil:
+	case err != nil: // it may be executing the command
+		done = true
 	case len(report) >= failureSize:
 		err = s.failure(report)
 	case !s.executed(proc, len(report) > 0):
@@ -204,7 +209,7 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 	}
 	if err != nil {
 		proc.discard()
-		return nil, ctx.Err() != nil, err
+		return nil, done || ctx.Err() != nil, err
 	}
 	if l.TTY {
 		if proc.tty, err = s.receiveTerminal(); err != nil {
@@ -215,7 +220,8 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 	return proc, true, nil
 }
 
-// answering bounds the wait for a server that somebody has stopped.
+// answering bounds the wait for a server that somebody in the container has stopped, and for one that waits for a process that
+// somebody has stopped in its set-up.
 const answering = 10 * time.Second
 
 // await waits for one of the descriptors, until ctx ends, or for the time at most that is given, if any is. A thread does so: with
@@ -303,7 +309,7 @@ func (f *ForkServer) fork(ctx context.Context, s *starter) (*Process, error) {
 func (f *ForkServer) answer(ctx context.Context, s *starter) (*Process, error) {
 	var pid int
 	err := withDescriptor(s.report, func(fd int) (err error) {
-		if await(ctx, answering, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) != nil {
+		if await(ctx, f.patience, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) != nil {
 			_ = unix.Shutdown(fd, unix.SHUT_RD) // from here on its word would be the end of it
 		}
 		pid, err = receivePid(fd)
@@ -328,10 +334,13 @@ func (f *ForkServer) answer(ctx context.Context, s *starter) (*Process, error) {
 	return newProcess(pid, pidfd), nil
 }
 
+// sizeofCredentials is CMSG_SPACE(sizeof(struct ucred)).
+const sizeofCredentials = (unix.SizeofCmsghdr + unix.SizeofUcred + 7) &^ 7
+
 // receivePid receives a process's first word, and who wrote it. If that is a failure, the process has ended.
 func receivePid(fd int) (int, error) {
 	var b [1]byte
-	var oob [64]byte
+	var oob [sizeofCredentials]byte // room for no descriptors
 	n, m, _, _, err := unix.Recvmsg(fd, b[:], oob[:], unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
 	if err != nil {
 		return 0, err

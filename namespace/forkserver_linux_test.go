@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"context"
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -224,6 +225,39 @@ func TestForkServerKilled(t *testing.T) {
 	_, err = own.Start(ctx)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	<-f.ended
+}
+
+// A command that somebody holds up in its set-up holds up no other.
+func TestForkServerHeldUp(t *testing.T) {
+	testenv.RequireRoot(t)
+	p := started(t, defaultLaunch(Dir(testenv.NewRootfs(t, "describe")), "describe", "sleep"))
+	l := joinLaunch(p, "describe")
+	f := forkServer(t, l)
+	before := descriptors(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var held sync.WaitGroup
+	held.Go(func() {
+		own := *l
+		own.edit = func(p *Program) { p.steps[3].op = unix.SYS_PPOLL }
+		p, done, err := f.start(ctx, &own)
+		if p != nil || !done || !errors.Is(err, context.Canceled) {
+			t.Errorf("%v %t %v", p, done, err)
+		}
+	})
+	require.Eventually(t, func() bool { return len(f.turn) == 1 }, time.Minute, time.Millisecond)
+	f.patience = time.Millisecond
+	own := *l
+	own.ForkServer = f
+	_, s := output(t, &own)
+	require.Zero(t, s.Code)
+	require.Len(t, f.turn, 1)
+	cancel()
+	held.Wait()
+	f.patience = answering
+	_, s = outputOf(t, l, func() (*Process, error) { return forked(t, f, l) })
+	require.Zero(t, s.Code)
+	require.Equal(t, before, descriptors(t))
 }
 
 // The server ends with its PID namespace, and with the program, whose end of the socket closes then.
