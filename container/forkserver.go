@@ -12,9 +12,11 @@ const maxForkServers = 4
 
 // A forkServer is a container's own, if it has one.
 type forkServer struct {
-	mu      sync.Mutex
-	server  *namespace.ForkServer
-	started int // how many there have been, or maxForkServers if there shall be none
+	mu       sync.Mutex
+	server   *namespace.ForkServer
+	starting bool
+	over     bool // the container has ended
+	started  int // how many there have been, or maxForkServers if there shall be none
 }
 
 func (c *Container) checkForkServer() error {
@@ -37,18 +39,25 @@ func (c *Container) fork(ctx context.Context, init *namespace.Process, l *namesp
 		l.ForkServer = f.server
 		return
 	}
-	if f.started >= maxForkServers {
+	if f.starting || f.started >= maxForkServers {
 		return
 	}
+	f.starting = true
 	f.started++
+	f.mu.Unlock() // somebody in the container may stop the server in its set-up: the other commands do not wait for it
+	var server *namespace.ForkServer
 	own, err := c.Command("forkserver").launchIn(init)
 	if err == nil {
 		own.CgroupDir, own.CgroupTasks = l.CgroupDir, l.CgroupTasks
-		f.server, err = own.StartForkServer(ctx)
+		server, err = own.StartForkServer(ctx)
 	}
+	f.mu.Lock()
+	f.starting = false
 	switch {
+	case err == nil && f.over:
+		_ = server.Close()
 	case err == nil:
-		l.ForkServer = f.server
+		f.server, l.ForkServer = server, server
 	case ctx.Err() == nil: // it will not be otherwise the next time
 		f.started = maxForkServers
 	}
@@ -59,7 +68,7 @@ func (c *Container) endForkServer() {
 	f := &c.forks
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.started = maxForkServers
+	f.started, f.over = maxForkServers, true
 	if f.server != nil {
 		_ = f.server.Close()
 	}
