@@ -85,16 +85,16 @@ func addConfig(c *engine.Config, from *container.Config) error {
 func addHostConfig(c *engine.Config, h *container.HostConfig) error {
 	if err := refuse("HostConfig", map[string]bool{
 		"Annotations": len(h.Annotations) > 0, "Cgroup": h.Cgroup != "", "StorageOpt": len(h.StorageOpt) > 0,
-		"Umask": h.Umask != nil, "Isolation": !h.Isolation.IsDefault(), "LogConfig.Config": len(h.LogConfig.Config) > 0,
-		"LogConfig.Type: " + h.LogConfig.Type: h.LogConfig.Type != "" && h.LogConfig.Type != "json-file",
-		"Runtime: " + h.Runtime:               h.Runtime != "" && h.Runtime != runtimeName,
-		"VolumeDriver: " + h.VolumeDriver:     h.VolumeDriver != "" && h.VolumeDriver != "local",
+		"Umask": h.Umask != nil, "Isolation": !h.Isolation.IsDefault(),
+		"Runtime: " + h.Runtime:           h.Runtime != "" && h.Runtime != runtimeName,
+		"VolumeDriver: " + h.VolumeDriver: h.VolumeDriver != "" && h.VolumeDriver != "local",
 	}); err != nil {
 		return err
 	}
 	c.RestartPolicy = engine.RestartPolicy{Name: string(h.RestartPolicy.Name), MaximumRetryCount: h.RestartPolicy.MaximumRetryCount}
 	c.AutoRemove, c.VolumesFrom, c.Groups = h.AutoRemove, h.VolumesFrom, h.GroupAdd
 	c.Links = h.Links
+	c.LogDriver, c.LogOptions = h.LogConfig.Type, h.LogConfig.Config
 	c.DNS, c.DNSSearch, c.DNSOptions, c.ExtraHosts = h.DNS, h.DNSSearch, h.DNSOptions, h.ExtraHosts
 	c.PublishAll, c.ReadOnlyRoot, c.ShmSize, c.Sysctls = h.PublishAllPorts, h.ReadonlyRootfs, h.ShmSize, h.Sysctls
 	c.Init = h.Init != nil && *h.Init

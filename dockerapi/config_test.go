@@ -198,7 +198,7 @@ func TestConfigBack(t *testing.T) {
 		GroupAdd: []string{"9"}, IpcMode: "host", PidMode: "host", UTSMode: "host", OomScoreAdj: 5, Privileged: true, PublishAllPorts: true, ReadonlyRootfs: true,
 		SecurityOpt: []string{"no-new-privileges", "seccomp=unconfined"}, Tmpfs: map[string]string{"/t": "size=1m"}, ShmSize: 1 << 20,
 		Sysctls: map[string]string{"net.a": "1"}, Init: &init, Runtime: runtimeName, MaskedPaths: []string{}, ReadonlyPaths: []string{},
-		LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{}}, CgroupnsMode: "host",
+		LogConfig: container.LogConfig{Type: "local", Config: map[string]string{"max-size": "1m"}}, CgroupnsMode: "host",
 		Mounts: []mount.Mount{
 			{Type: mount.TypeBind, Source: "/s", Target: "/m", BindOptions: &mount.BindOptions{Propagation: mount.PropagationRSlave}},
 			{Type: mount.TypeTmpfs, Target: "/u", ReadOnly: true, TmpfsOptions: &mount.TmpfsOptions{SizeBytes: 4096}},

@@ -49,7 +49,11 @@ func TestDockerRun(t *testing.T) {
 	require.Equal(t, "x\n", string(b))
 	require.Equal(t, "y\n", p.docker("run", "--rm", "--network", "none", "-v", "vol:/vol:ro", "busybox", "cat", "/vol/f"))
 	require.NoError(t, p.e.RemoveVolume(t.Context(), "vol"))
-	require.Contains(t, p.fails(125, "run", "--rm", "--link", "x", "busybox"), "not implemented: HostConfig.Links")
+	require.Contains(t, p.fails(125, "run", "--rm", "--storage-opt", "size=1g", "busybox"), "not implemented: HostConfig.StorageOpt")
+	require.Contains(t, p.fails(125, "run", "--rm", "--log-driver", "syslog", "busybox"), `log driver "syslog": not implemented`)
+	p.docker("run", "--name", "logged", "--network", "none", "--log-driver", "local", "--log-opt", "max-size=1m", "busybox", "true")
+	require.Equal(t, "{local map[max-size:1m]}\n", p.docker("inspect", "-f", "{{.HostConfig.LogConfig}}", "logged"))
+	p.docker("rm", "logged")
 }
 
 // TestDockerTerminal: a terminal with the size that the client's has.

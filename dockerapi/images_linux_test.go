@@ -179,13 +179,6 @@ func TestDockerHangUp(t *testing.T) {
 // TestDockerAbsent: what is not there is said to be not there.
 func TestDockerAbsent(t *testing.T) {
 	p := newPeer(t)
-	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM scratch\n"), 0o644))
-	cmd := p.command("build", dir)
-	cmd.Env = append(cmd.Env, "DOCKER_BUILDKIT=0")
-	b, err := cmd.CombinedOutput()
-	require.Error(t, err)
-	require.Contains(t, string(b), "not implemented: build")
 	for _, args := range [][]string{{"swarm", "init"}, {"service", "ls"}, {"secret", "ls"}, {"config", "ls"}, {"stack", "ls"}, {"plugin", "ls"}} {
 		require.Contains(t, p.fails(1, args...), "not implemented", args)
 	}

@@ -54,7 +54,7 @@ func configOfContainer(c *engine.Container) *container.Config {
 func (s *Server) hostConfigOf(c *engine.Container) *container.HostConfig {
 	cfg := &c.Config
 	h := &container.HostConfig{
-		LogConfig: container.LogConfig{Type: "json-file", Config: map[string]string{}}, NetworkMode: container.NetworkMode(cfg.Network),
+		LogConfig: container.LogConfig{Type: cmp.Or(cfg.LogDriver, "json-file"), Config: cfg.LogOptions}, NetworkMode: container.NetworkMode(cfg.Network),
 		RestartPolicy: container.RestartPolicy{
 			Name: container.RestartPolicyMode(cmp.Or(cfg.RestartPolicy.Name, engine.RestartNo)), MaximumRetryCount: cfg.RestartPolicy.MaximumRetryCount,
 		},
@@ -64,6 +64,9 @@ func (s *Server) hostConfigOf(c *engine.Container) *container.HostConfig {
 		UTSMode: container.UTSMode(cfg.UTSMode), UsernsMode: container.UsernsMode(cfg.UserMode), Privileged: cfg.Privileged,
 		PublishAllPorts: cfg.PublishAll, ReadonlyRootfs: cfg.ReadOnlyRoot, ShmSize: cmp.Or(cfg.ShmSize, 64<<20), Sysctls: cfg.Sysctls, Runtime: runtimeName,
 		MaskedPaths: libcontainer.DefaultMaskedPaths(), ReadonlyPaths: libcontainer.DefaultReadOnlyPaths(), SecurityOpt: securityOf(cfg),
+	}
+	if h.LogConfig.Config == nil {
+		h.LogConfig.Config = map[string]string{}
 	}
 	if cfg.ShowSystemPaths {
 		h.MaskedPaths, h.ReadonlyPaths = []string{}, []string{}

@@ -57,6 +57,12 @@ type Config struct {
 	// Healthcheck says how to ask whether the container is well: see [Health]. What it leaves empty is the image's; nil is the image's whole.
 	Healthcheck *image.Healthcheck `json:",omitempty"`
 
+	// LogDriver is "json-file" or "local", Docker's names, or empty: they are one here, a file in a form of its own. LogOptions bound it
+	// when the container is started with StartOptions.Detach: "max-size" ("10m") times "max-file" is what the log takes at most, but for
+	// 128 KiB; by default that is 32 MiB.
+	LogDriver  string            `json:",omitempty"`
+	LogOptions map[string]string `json:",omitempty"`
+
 	// Hostname in the container. Empty means the first twelve digits of its ID, or the host's name if Network is "host".
 	Hostname string `json:",omitempty"`
 	// Network is "none" (loopback only), "host", "container:" and the name or ID of a running container, or the name of

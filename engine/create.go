@@ -133,6 +133,9 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 			m.ImageID = mounted.ID
 		}
 	}
+	if _, err := c.Config.logSize(); err != nil {
+		return nil, nil, err
+	}
 	// What would be refused at the start is refused now, before a name is taken and anything made.
 	if len(c.Args) > 0 {
 		try, err := c.container(namespace.Dir("/"))

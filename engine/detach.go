@@ -27,7 +27,11 @@ func (r *Run) keep() error {
 	if !r.c.NoCgroup && r.c.Scope == nil {
 		r.c.Cgroup = r.e.keptCgroup(r.record)
 	}
-	r.c.Keep = &container.Keep{Dir: dir, Stdin: r.record.Config.OpenStdin, Hold: []*os.File{r.lock.File()}}
+	size, err := r.record.Config.logSize()
+	if err != nil {
+		return err
+	}
+	r.c.Keep = &container.Keep{Dir: dir, LogSize: size, Stdin: r.record.Config.OpenStdin, Hold: []*os.File{r.lock.File()}}
 	for _, h := range r.held {
 		if u, ok := h.(*volume.Use); ok {
 			r.c.Keep.Hold = append(r.c.Keep.Hold, u.File())

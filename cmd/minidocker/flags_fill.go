@@ -137,6 +137,16 @@ func (r *runFlags) fillPairs() error {
 		}
 		r.config.Labels[name] = value
 	}
+	for _, o := range r.logOptions {
+		name, value, ok := strings.Cut(o, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("invalid --log-opt: %q", o)
+		}
+		if r.config.LogOptions == nil {
+			r.config.LogOptions = make(map[string]string)
+		}
+		r.config.LogOptions[name] = value
+	}
 	for _, s := range r.sysctls {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
