@@ -4,9 +4,9 @@
 // runc exec. The peers' containers have no seccomp filter and no limits: so they have less to do.
 //
 // Each is timed in two states, in which the peers differ: as the first command after a rest, as one finds it that is called for
-// by somebody, and as the second of two (see [bench.Cool] for why). The aim is an eighth of crun's time at most: of a command
-// by itself for the first; where commands follow one another without a pause, crun's wait for the kernel only once, and it is
-// reached with [container.Container.ForkServer], which is made for that.
+// by somebody, and as the second of two (see [bench.Cool] for why); and then ten in a row. The aim is an eighth of crun's time at
+// most: of a command by itself for the first; where commands follow one another without a pause, crun's wait for the kernel only
+// once, and [container.Container.ForkServer] is made for that.
 //
 //	go run ./bench/exec -n 100
 package main
@@ -55,7 +55,25 @@ func run(s *bench.Setting) (err error) {
 		defer func() { err = errors.Join(err, p.command("delete", "--force", p.id())) }()
 		cases = append(cases, &bench.Case{Name: name + " exec", Run: func() error { return p.command("exec", p.id(), "/bin/true") }})
 	}
-	return s.Pairs(cases...)
+	if err := s.Pairs(cases...); err != nil {
+		return err
+	}
+	var rows []*bench.Case
+	for _, x := range cases {
+		rows = append(rows, &bench.Case{Name: x.Name, Run: func() error {
+			for range 10 {
+				if err := x.Run(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+	}
+	if err := bench.InTurns(s.N, rows...); err != nil {
+		return err
+	}
+	fmt.Print("\nTen in a row:\n\n")
+	return bench.Table(os.Stdout, rows...)
 }
 
 // A peer is an OCI runtime with a container of its own.
