@@ -61,6 +61,39 @@ func TestRelease(t *testing.T) {
 	require.ErrorIs(t, s.Release(t.Context(), ""), ErrInvalid)
 }
 
+// TestRemoveLeft: bridges that somebody was about to remove who was killed go with their network.
+func TestRemoveLeft(t *testing.T) {
+	host := forwarding(t)
+	s := newStore(t, host)
+	s.perBridge = 1
+	n, err := s.Create(t.Context(), "net", nil)
+	require.NoError(t, err)
+	for _, id := range []string{"one", "two"} {
+		b, _ := newSandbox(t, s, id)
+		attach(t, b, "net", nil)
+	}
+	c, err := s.lock(t.Context())
+	require.NoError(t, err)
+	func() {
+		defer c.Close()
+		h, err := s.openHost()
+		require.NoError(t, err)
+		x, err := s.index("net")
+		require.NoError(t, err)
+		for _, e := range x.list() {
+			elements := networkElements(&n)
+			if e.Leaf != 0 {
+				elements = leafElements(&n, e.Leaf)
+			}
+			require.NoError(t, s.takeBack(h, x, &e, elements)) // as release does, up to the bridges
+		}
+	}()
+	require.Len(t, linksOf(host), 5, "loopback, two bridges and the pair between them")
+	require.NoError(t, s.Remove(t.Context(), "net"))
+	require.Equal(t, []string{"lo"}, linksOf(host))
+	require.NoError(t, s.Check(t.Context()))
+}
+
 // TestTablesGo: the tables stay while a store is open and something is attached, and go with the last one, whichever process's it is.
 func TestTablesGo(t *testing.T) {
 	testenv.RequireCommand(t, "nft")

@@ -51,6 +51,11 @@ func (s *Store) remove(ctx context.Context, name string, wanted func(Network) bo
 	if x.size() > 0 {
 		return fmt.Errorf("it has %d endpoints and %w", x.size(), ErrInUse)
 	}
+	if n != nil {
+		if err := s.removeLeft(n); err != nil {
+			return err
+		}
+	}
 	tmp := s.path(tmpName, randomID(16))
 	if err := os.Rename(s.path(name), tmp); err != nil {
 		return err
@@ -59,6 +64,30 @@ func (s *Store) remove(ctx context.Context, name string, wanted func(Network) bo
 	delete(s.indexes, name)
 	s.indexMu.Unlock()
 	return errors.Join(durable.SyncDir(s.docs.Dir), os.RemoveAll(tmp))
+}
+
+// removeLeft removes the bridges of a network that nothing is attached to: somebody was killed who was about to, and they would be nobody's
+// once the network is gone. The caller holds the store's lock.
+func (s *Store) removeLeft(n *Network) error {
+	if s.o.UserMode != nil || n.Driver != Bridge {
+		return nil
+	}
+	links, err := s.ourLinks()
+	if err != nil {
+		return err
+	}
+	left := links[n.Interface]
+	for name := range links {
+		left = left || leafOf(n, name) != 0
+	}
+	if !left {
+		return nil
+	}
+	h, err := s.openHost()
+	if err != nil {
+		return err
+	}
+	return s.reclaimNetwork(h, n, links)
 }
 
 // Prune removes the networks that nothing is attached to, and returns those that it removed. ctx is looked at between
