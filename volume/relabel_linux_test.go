@@ -58,6 +58,38 @@ func TestRelabel(t *testing.T) {
 	require.ErrorIs(t, Relabel(t.Context(), filepath.Join(dir, "nosuch"), ownContext), fs.ErrNotExist)
 }
 
+// TestRelabelDeep: folders in folders take one descriptor each, and there is an end of them.
+func TestRelabelDeep(t *testing.T) {
+	testenv.RequireRoot(t)
+	top := t.TempDir()
+	fd, err := unix.Open(top, unix.O_PATH|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	deeper := func(n int) {
+		for range n {
+			require.NoError(t, unix.Mkdirat(fd, "d", 0o700))
+			next, err := unix.Openat(fd, "d", unix.O_PATH|unix.O_CLOEXEC, 0)
+			require.NoError(t, err)
+			require.NoError(t, unix.Close(fd))
+			fd = next
+		}
+	}
+	defer func() { require.NoError(t, unix.Close(fd)) }()
+	deeper(maxRelabelDepth - 1)
+	if err := unix.Lsetxattr(top, selinuxName, []byte(sharedContext), 0); err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		testenv.Skip(t, "a policy that takes contexts")
+	}
+	var limit unix.Rlimit
+	require.NoError(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	few := limit
+	few.Cur = min(few.Cur, maxRelabelDepth+512)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &few))
+	err = Relabel(t.Context(), top, ownContext)
+	require.NoError(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	require.NoError(t, err)
+	deeper(2)
+	require.ErrorIs(t, Relabel(t.Context(), top, ownContext), fs.ErrInvalid)
+}
+
 // TestRelabelRefuses: folders that the host needs, also by a link to them.
 func TestRelabelRefuses(t *testing.T) {
 	dir := t.TempDir()
