@@ -129,25 +129,30 @@ func (c *Container) expose(image map[string]struct{}) error {
 		}
 	}
 	c.Ports = slices.Clone(c.Config.Ports)
+	named := make(map[string]bool) // an image may expose them all
+	for _, p := range c.Ports {
+		named[portName(&p)] = true
+	}
 	exposed = append(exposed, c.Ports...)
-	slices.SortFunc(exposed, func(a, b network.Port) int {
-		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(a.Protocol, b.Protocol))
+	slices.SortStableFunc(exposed, func(a, b network.Port) int {
+		return cmp.Or(cmp.Compare(a.Container, b.Container), cmp.Compare(portProtocol(&a), portProtocol(&b)))
 	})
 	for _, p := range exposed {
-		text := fmt.Sprintf("%d/%s", p.Container, cmp.Or(p.Protocol, "tcp"))
-		if slices.Contains(c.Exposed, text) {
+		text := portName(&p)
+		if n := len(c.Exposed); n > 0 && c.Exposed[n-1] == text {
 			continue
 		}
 		c.Exposed = append(c.Exposed, text)
-		same := func(o network.Port) bool {
-			return o.Container == p.Container && cmp.Or(o.Protocol, "tcp") == cmp.Or(p.Protocol, "tcp")
-		}
-		if c.Config.PublishAll && !slices.ContainsFunc(c.Config.Ports, same) {
+		if c.Config.PublishAll && !named[text] {
 			c.Ports = append(c.Ports, p)
 		}
 	}
 	return nil
 }
+
+func portProtocol(p *network.Port) string { return cmp.Or(p.Protocol, "tcp") }
+
+func portName(p *network.Port) string { return fmt.Sprintf("%d/%s", p.Container, portProtocol(p)) }
 
 // options translates a connection. The first one publishes the ports.
 func (c *Container) options(at *Connection) (*network.EndpointOptions, error) {
