@@ -142,7 +142,7 @@ func TestHealth(t *testing.T) {
 	require.Equal(t, Starting, c.State.Health.Status)
 	require.Regexp(t, `\(health: starting\)$`, c.State.String())
 	require.NoError(t, os.WriteFile(filepath.Join(string(ctl), "go"), nil, 0o644))
-	c = until(t, e, c.ID, unhealthy)
+	until(t, e, c.ID, unhealthy)
 
 	ctl.says(t, "exit 0")
 	until(t, e, c.ID, healthy)

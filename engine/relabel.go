@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/caisson-engine/caisson/volume"
 )
@@ -24,6 +25,9 @@ func (r *Run) relabel(ctx context.Context) error {
 			v, err := r.e.volumes.Get(m.Source)
 			if err == nil {
 				path, err = v.Folder()
+			}
+			if errors.Is(err, errors.ErrUnsupported) {
+				continue // what is no folder of the host has no contexts of its own, or gets the container's when it is mounted
 			}
 			if err != nil {
 				return volumeError(m.Source, "", err)

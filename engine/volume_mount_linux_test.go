@@ -148,3 +148,17 @@ func volumer(args []string) int {
 	_ = err
 	return 1
 }
+
+// TestRelabelNoFolder: a volume that is no folder of the host has nothing to relabel, and is used.
+func TestRelabelNoFolder(t *testing.T) {
+	e := newEngine(t)
+	r := &Run{e: e, record: &Container{Config: Config{Isolation: Isolation{MountLabel: "system_u:object_r:container_file_t:s0:c1,c2"}}}}
+	for _, kind := range []string{"tmpfs", "nfs"} {
+		_, err := e.CreateVolume(kind, &volume.CreateOptions{Mount: &volume.Mount{Type: kind, Device: ":/nosuch"}})
+		require.NoError(t, err)
+		r.record.Mounts = append(r.record.Mounts, Mount{Type: "volume", Source: kind, Target: "/" + kind, Relabel: "z"})
+	}
+	require.NoError(t, r.relabel(t.Context()))
+	r.record.Mounts[0].Source = "gone"
+	require.ErrorIs(t, r.relabel(t.Context()), os.ErrNotExist)
+}
