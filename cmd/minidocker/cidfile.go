@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,7 +32,7 @@ func (a *app) create(e *engine.Engine, r *runFlags) (c *engine.Container, err er
 		return nil, err
 	}
 	if _, err = f.WriteString(c.ID); err != nil { // who asked for the file cannot find the container without it
-		err = errors.Join(err, e.Remove(a.ctx, c.ID, nil))
+		err = errors.Join(err, e.Remove(context.WithoutCancel(a.ctx), c.ID, &engine.RemoveOptions{Volumes: true}))
 		c = nil
 	}
 	return c, err

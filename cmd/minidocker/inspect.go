@@ -102,6 +102,9 @@ func (a *app) inspects(use, short, of string) *cobra.Command {
 
 // document asks for what the API says of a name.
 func (a *app) document(e *engine.Engine, wanted []kind, name string, q url.Values) (*document, error) {
+	if name == "" { // a path without a name leads to a list
+		return nil, &engine.Error{Kind: engine.NotFound, Message: "No such object: the name is empty"}
+	}
 	var err error
 	for _, k := range wanted {
 		d := &document{typed: k.typed()}

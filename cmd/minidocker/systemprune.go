@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/moby/moby/api/types/container"
@@ -27,6 +29,9 @@ func (a *app) systemPruneCommand() *cobra.Command {
 			images, err := filterQuery(append(filters, "dangling="+map[bool]string{true: "false", false: "true"}[all]))
 			if err != nil {
 				return err
+			}
+			if volumes && slices.ContainsFunc(filters, func(f string) bool { return strings.HasPrefix(f, "until=") }) {
+				return errors.New(`the filter "until" is not supported with --volumes`) // before anything is removed
 			}
 			what := []string{"all stopped containers", "all networks not used by at least one container"}
 			if volumes {
