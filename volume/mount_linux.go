@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -79,8 +80,10 @@ func (m *Mount) resolve(ctx context.Context, data string) ([]string, error) {
 	host, at := "", -1
 	switch {
 	case strings.HasPrefix(m.Type, "nfs"):
-		if i := strings.LastIndex(m.Device, ":/"); i > 0 {
-			host = strings.Trim(m.Device[:i], "[]")
+		if before, _, ok := strings.Cut(m.Device, "]:"); ok && strings.HasPrefix(before, "[") {
+			host = before[1:]
+		} else {
+			host, _, _ = strings.Cut(m.Device, ":") // as the kernel does
 		}
 	case m.Type == "cifs" || m.Type == "smb3":
 		host, _, _ = strings.Cut(strings.TrimPrefix(strings.ReplaceAll(m.Device, `\`, "/"), "//"), "/")
@@ -101,13 +104,20 @@ func (m *Mount) resolve(ctx context.Context, data string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("address of %q: %w", host, err)
 		}
-		a = found[0].Unmap()
+		a = preferred(found)
 	}
 	if at < 0 {
 		return append(options, "addr="+a.String()), nil
 	}
 	options[at] = "addr=" + a.String()
 	return options, nil
+}
+
+// preferred is the address of a server to take: one of IPv4 if there is one, as Docker's driver does, since many servers of names that have
+// both answer there alone.
+func preferred(found []netip.Addr) netip.Addr {
+	i := slices.IndexFunc(found, func(a netip.Addr) bool { return a.Unmap().Is4() })
+	return found[max(0, i)].Unmap()
 }
 
 // mountDetached makes a mount of a file system, attached nowhere.
