@@ -126,6 +126,16 @@ func TestHealth(t *testing.T) {
 	require.NoError(t, e.Unpause(t.Context(), c.ID))
 	ctl.probed(t)
 
+	// What is wrong for a moment ends no health check.
+	record := e.path(c.ID, "container.json")
+	require.NoError(t, os.Link(record, record+".kept"))
+	require.NoError(t, os.WriteFile(record+".broken", []byte("{"), 0o600))
+	require.NoError(t, os.Rename(record+".broken", record))
+	time.Sleep(20 * time.Millisecond) // one may be under way
+	ctl.rests(t)
+	require.NoError(t, os.Rename(record+".kept", record))
+	ctl.probed(t)
+
 	// The next supervisor goes on with what this one knew.
 	stop()
 	ctl.rests(t)

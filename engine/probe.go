@@ -58,9 +58,7 @@ func (e *Engine) probe(ctx context.Context, c *Container, in *container.Containe
 	p := &prober{e: e, c: c, in: in, check: c.Healthcheck.Over(&defaultHealthcheck), health: e.health(c)}
 	now := time.Now()
 	p.began = now.Add(-max(0, now.Sub(c.State.Started)))
-	if err := p.run(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, fs.ErrNotExist) {
-		e.log.Warn("health check is not executed any more", "id", c.ID, "error", err)
-	}
+	p.run(ctx)
 }
 
 // sleep waits. It is false when ctx has ended.
@@ -76,21 +74,29 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // run executes probes until ctx ends, or the container's document is another run's.
-func (p *prober) run(ctx context.Context) error {
+func (p *prober) run(ctx context.Context) {
 	wait := p.interval()
 	if n := len(p.health.Log); n > 0 && p.health.Log[n-1].End.After(p.c.State.Started) { // by the supervisor before
 		wait = min(wait, max(0, wait-time.Since(p.health.Log[n-1].End)))
 	}
+	warned := false
 	for ; sleep(ctx, wait); wait = p.interval() {
 		c, err := readRecord(p.e.path(p.c.ID)) // it may have another name
-		if err != nil || c.State.Status != Running || !c.State.Started.Equal(p.c.State.Started) {
-			return err
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if !warned {
+				p.e.log.Warn("health check is not executed", "id", p.c.ID, "error", err) // too many files are open, say
+			}
+			warned = true
+			continue
 		}
-		p.c = c
+		if err != nil || c.State.Status != Running || !c.State.Started.Equal(p.c.State.Started) {
+			return
+		}
+		p.c, warned = c, false
 		ran := time.Since(p.began)
 		r := p.once(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		if r == nil {
 			continue
@@ -104,7 +110,6 @@ func (p *prober) run(ctx context.Context) error {
 			p.e.note("health_status: "+string(is), p.c)
 		}
 	}
-	return nil
 }
 
 func (p *prober) interval() time.Duration { return p.health.interval(time.Since(p.began), p.check) }
