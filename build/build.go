@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,7 +70,8 @@ func (e *RunError) Error() string {
 // Unwrap returns Err.
 func (e *RunError) Unwrap() error { return e.Err }
 
-// builderLabel is the label of the containers of RUN: the folder of the build that they belong to.
+// builderLabel is the label of the containers of RUN: the name of the folder of the build that they belong to, which is gone when that was
+// killed and the engine opened again.
 const builderLabel = "io.caisson.build"
 
 // A builder is one call of Build.
@@ -186,15 +188,16 @@ func (b *builder) check() error {
 	return nil
 }
 
-// sweep removes the containers that builds which were killed had made and not started.
+// sweep removes the containers of builds that were killed.
 func (b *builder) sweep() error {
 	list, err := b.e.List(b.ctx)
 	if err != nil {
 		return err
 	}
 	for _, c := range list {
-		if of := c.Labels[builderLabel]; of != "" && c.State.Status == engine.Created && !exists(of) {
-			if err := b.e.Remove(b.ctx, c.ID, &engine.RemoveOptions{Volumes: true}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		of := c.Labels[builderLabel]
+		if of != "" && !exists(filepath.Join(filepath.Dir(b.scratch), filepath.Base(of))) {
+			if err := b.e.Remove(b.ctx, c.ID, &engine.RemoveOptions{Force: true, Volumes: true}); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}

@@ -37,22 +37,29 @@ func TestMain(m *testing.M) {
 		_ = container.New(namespace.Dir(dir), "/nothing").Run(context.Background())
 		return nil
 	})
-	testenv.Main(m, nil)
+	testenv.Main(m, map[string]testenv.Program{"build-forever": buildForever})
 }
 
 // newEngine opens an engine that has the image base: busybox, which says that PATH is /bin.
 func newEngine(t *testing.T) *engine.Engine {
 	t.Helper()
+	return newEngineIn(t, testenv.NewNetns(t))
+}
+
+func newEngineIn(t *testing.T, netns string) *engine.Engine {
+	t.Helper()
 	testenv.RequireRoot(t)
 	e, err := engine.Open(t.Context(), filepath.Join(t.TempDir(), "root"), &engine.Options{
-		NetworkNamespace: testenv.NewNetns(t), CgroupParent: testenv.CgroupName(t),
+		NetworkNamespace: netns, CgroupParent: testenv.CgroupName(t),
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, e.ImageStore().Check(context.Background(), &image.CheckOptions{Unreferenced: true}))
 		list, err := e.List(context.Background())
 		require.NoError(t, err)
-		require.Empty(t, list)
+		for _, c := range list {
+			t.Errorf("container %s is left: %+v %v", c.ID, c.State, c.Labels)
+		}
 		require.NoError(t, e.Close())
 	})
 	img := testimage.New(t, ocispec.ImageConfig{}, testimage.Busybox(t))

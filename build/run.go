@@ -73,7 +73,7 @@ func (b *builder) runCommand(s *state, x *instruction) (failed error) {
 	case "none", "host":
 		cfg.Network, cfg.Networks = network, nil
 	}
-	cfg.Labels = map[string]string{builderLabel: b.scratch}
+	cfg.Labels = map[string]string{builderLabel: filepath.Base(b.scratch)}
 	if script != "" {
 		m, err := b.scriptMount(script, argv[0])
 		if err != nil {
