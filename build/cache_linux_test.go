@@ -58,6 +58,7 @@ func TestCache(t *testing.T) {
 	same("another argument", 0, &Options{Args: map[string]string{"v": "2"}})
 	same("no cache", 0, &Options{NoCache: true})
 	same("what was made without", 3, nil)
+	require.NoError(t, e.ImageStore().Check(t.Context(), &image.CheckOptions{Unreferenced: true})) // what it takes the place of, too
 
 	// Another program's engine has it, too.
 	other, err := engine.Open(t.Context(), e.Root(), &engine.Options{NetworkNamespace: testenv.NewNetns(t)})

@@ -31,9 +31,18 @@ func hidden(x *ocispec.Index) map[digest.Digest]bool {
 	return all
 }
 
-// setCache makes an image the one of a step.
+// setCache makes an image the one of a step. One that was it before stays, until the cache is pruned, under a key that nobody asks for.
 func setCache(x *ocispec.Index, key string, d ocispec.Descriptor) {
-	x.Manifests = slices.DeleteFunc(x.Manifests, func(e ocispec.Descriptor) bool { return e.Annotations[annotationCache] == key })
+	replaced := func(e ocispec.Descriptor) string { return key + " " + e.Digest.String() }
+	x.Manifests = slices.DeleteFunc(x.Manifests, func(e ocispec.Descriptor) bool {
+		k := e.Annotations[annotationCache]
+		return k == key && e.Digest == d.Digest || k == replaced(d)
+	})
+	for i, e := range x.Manifests {
+		if e.Annotations[annotationCache] == key {
+			x.Manifests[i].Annotations = map[string]string{annotationCache: replaced(e)}
+		}
+	}
 	x.Manifests = append(x.Manifests, ocispec.Descriptor{
 		MediaType: d.MediaType, Digest: d.Digest, Size: d.Size, Annotations: map[string]string{annotationCache: key},
 	})

@@ -46,7 +46,7 @@ type CommitOptions struct {
 	// History are steps, of a build, before the layer's own that made no layer.
 	History []ocispec.History
 
-	// CacheKey has the image kept as what a build's step made, for Store.Cached, in place of any before it. Without a Name it is in no list
+	// CacheKey has the image kept as what a build's step made, for Store.Cached, which no longer gives any before it. Without a Name it is in no list
 	// then, and goes by PruneOptions.BuildCache.
 	CacheKey string
 
