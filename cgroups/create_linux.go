@@ -159,34 +159,35 @@ func (p *place) enter(n *node, dir int, name string, last bool) (int, error) {
 	if err != nil {
 		return -1, fmt.Errorf("open %s: %w", path, err)
 	}
-	if made {
-		if err := p.prepare(dir, next, path); err != nil {
-			_ = unix.Close(next)
-			return -1, err
+	if made && p.h.oldMemory {
+		if err = writeFile(next, "memory.use_hierarchy", "1"); err != nil {
+			err = fmt.Errorf("write memory.use_hierarchy of %s: %w", path, err)
 		}
+	}
+	if err == nil && p.h.has("cpuset") { // one that was there may be another program's, which has not come to this yet
+		err = p.inherit(dir, next, path)
+	}
+	if err != nil {
+		_ = unix.Close(next)
+		return -1, err
 	}
 	p.path = path
 	return next, nil
 }
 
-// prepare gives a new v1 group what it does not inherit from its parent.
-func (p *place) prepare(parent, dir int, path string) error {
-	if p.h.oldMemory {
-		if err := writeFile(dir, "memory.use_hierarchy", "1"); err != nil {
-			return fmt.Errorf("write memory.use_hierarchy of %s: %w", path, err)
-		}
-	}
-	if !p.h.has("cpuset") {
-		return nil
-	}
-	// Without CPUs and memory nodes, no process may join.
+// inherit gives a v1 group that has none its parent's CPUs and memory nodes: without them no process may join.
+func (p *place) inherit(parent, dir int, path string) error {
 	for _, f := range [][2]string{
 		{"cpuset.cpus", "cpuset.effective_cpus"}, {"cpuset.mems", "cpuset.effective_mems"},
 	} {
 		if err := p.m.step("inherit", path); err != nil {
 			return fmt.Errorf("inherit %s for %s: %w", f[0], path, err)
 		}
-		value, err := readFile(parent, f[0])
+		value, err := readFile(dir, f[0])
+		if err == nil && strings.TrimSpace(string(value)) != "" {
+			continue
+		}
+		value, err = readFile(parent, f[0])
 		if err == nil && strings.TrimSpace(string(value)) == "" {
 			value, err = readFile(parent, f[1])
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -84,6 +85,35 @@ func TestCreateAbsolute(t *testing.T) {
 	pids, err := again.Pids()
 	require.NoError(t, err)
 	require.Equal(t, []int{h.pid()}, pids)
+}
+
+// TestCreateBelowUnfinished: a group between that another program is making has no CPUs yet; who goes on below it gives it its own.
+func TestCreateBelowUnfinished(t *testing.T) {
+	m, other := newManager(t), newManager(t)
+	parent := testenv.CgroupName(t)
+	var second *Group
+	m.hook = func(step, _ string) (err error) {
+		if step == "inherit" && second == nil {
+			if second, err = other.Create(parent+"/b", &Resources{Pids: 10}); err != nil {
+				return err
+			}
+			newHelper(t, second, "cg-sleep") // it joins
+		}
+		return nil
+	}
+	first, err := m.Create(parent+"/a", &Resources{Pids: 10})
+	require.NoError(t, err)
+	newHelper(t, first, "cg-sleep")
+	for _, g := range []*Group{first, second} {
+		if g != nil {
+			require.NoError(t, g.Kill(t.Context()))
+			require.NoError(t, g.Remove())
+			require.NoError(t, g.Close())
+		}
+	}
+	if second == nil {
+		require.False(t, slices.ContainsFunc(m.hierarchies, func(h *hierarchy) bool { return h.has("cpuset") && !h.unified }))
+	}
 }
 
 // TestTasks joins as the launch does: the process itself writes "0" to inherited files.
