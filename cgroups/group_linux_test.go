@@ -104,7 +104,7 @@ func TestCreateBelowUnfinished(t *testing.T) {
 	first, err := m.Create(parent+"/a", &Resources{Pids: 10})
 	require.NoError(t, err)
 	newHelper(t, first, "cg-sleep")
-	for _, g := range []*Group{first, second} {
+	for _, g := range []*Group{second, first} { // what is between is removed by who made it
 		if g != nil {
 			require.NoError(t, g.Kill(t.Context()))
 			require.NoError(t, g.Remove())

@@ -88,7 +88,7 @@ func TestSecurityTable(t *testing.T) {
 	for _, e := range escapes {
 		require.Contains(t, rows[e.id], "`TestEscapes/"+e.id+"`")
 	}
-	test := regexp.MustCompile("([a-z/]+) `(Test[A-Za-z0-9]+)(/[^`]*)?`")
+	test := regexp.MustCompile("([a-z/]+) `(Test[A-Za-z0-9_]+)(/[^`]*)?`")
 	for id, cell := range rows {
 		named := test.FindAllStringSubmatch(cell, -1)
 		require.NotEmpty(t, named, id)
