@@ -89,12 +89,13 @@ func TestCreateAbsolute(t *testing.T) {
 
 // TestCreateBelowUnfinished: a group between that another program is making has no CPUs yet; who goes on below it gives it its own.
 func TestCreateBelowUnfinished(t *testing.T) {
-	m, other := newManager(t), newManager(t)
+	m := newManager(t)
 	parent := testenv.CgroupName(t)
 	var second *Group
 	m.hook = func(step, _ string) (err error) {
-		if step == "inherit" && second == nil {
-			if second, err = other.Create(parent+"/b", &Resources{Pids: 10}); err != nil {
+		if step == "inherit" {
+			m.hook = nil
+			if second, err = m.Create(parent+"/b", &Resources{Pids: 10}); err != nil {
 				return err
 			}
 			newHelper(t, second, "cg-sleep") // it joins
@@ -104,7 +105,7 @@ func TestCreateBelowUnfinished(t *testing.T) {
 	first, err := m.Create(parent+"/a", &Resources{Pids: 10})
 	require.NoError(t, err)
 	newHelper(t, first, "cg-sleep")
-	for _, g := range []*Group{second, first} { // what is between is removed by who made it
+	for _, g := range []*Group{first, second} {
 		if g != nil {
 			require.NoError(t, g.Kill(t.Context()))
 			require.NoError(t, g.Remove())
