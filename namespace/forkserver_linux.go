@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +22,7 @@ type ForkServer struct {
 	proc  *Process
 	sock  *os.File
 
-	patience time.Duration // with somebody who stops it, or holds up a command's set-up: answering, but for tests
+	patience atomic.Int64 // nanoseconds, with somebody who stops it, or holds up a command's set-up: answering, but for tests
 
 	turn   chan struct{} // held while a process is made: one may be there that is in the server's group, and that nobody knows yet
 	ending bool          // guarded by turn
@@ -70,8 +71,9 @@ func (l *Launch) StartForkServer(ctx context.Context) (*ForkServer, error) {
 		return nil, &StartError{Step: "fcntl", Path: "report", Err: err}
 	}
 	_ = unix.SetNonblock(sock, false) // else the runtime's poller would be woken by each message
-	f := &ForkServer{shape: l.forkShape(), proc: proc, sock: os.NewFile(uintptr(sock), "report"), patience: answering,
+	f := &ForkServer{shape: l.forkShape(), proc: proc, sock: os.NewFile(uintptr(sock), "report"),
 		turn: make(chan struct{}, 1), ended: make(chan struct{})}
+	f.patience.Store(int64(answering))
 	go f.watch()
 	return f, nil
 }
@@ -188,7 +190,7 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 		defer func() { <-f.turn }()
 	case <-ctx.Done():
 		return nil, true, &StartError{Step: "start", Err: ctx.Err()}
-	case <-time.After(f.patience):
+	case <-time.After(time.Duration(f.patience.Load())):
 		return nil, false, nil
 	}
 	proc, err := f.fork(ctx, s)
@@ -309,7 +311,7 @@ func (f *ForkServer) fork(ctx context.Context, s *starter) (*Process, error) {
 func (f *ForkServer) answer(ctx context.Context, s *starter) (*Process, error) {
 	var pid int
 	err := withDescriptor(s.report, func(fd int) (err error) {
-		if await(ctx, f.patience, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) != nil {
+		if await(ctx, time.Duration(f.patience.Load()), unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) != nil {
 			_ = unix.Shutdown(fd, unix.SHUT_RD) // from here on its word would be the end of it
 		}
 		pid, err = receivePid(fd)

@@ -246,7 +246,7 @@ func TestForkServerHeldUp(t *testing.T) {
 		}
 	})
 	require.Eventually(t, func() bool { return len(f.turn) == 1 }, time.Minute, time.Millisecond)
-	f.patience = time.Millisecond
+	f.patience.Store(int64(time.Millisecond))
 	own := *l
 	own.ForkServer = f
 	_, s := output(t, &own)
@@ -254,7 +254,7 @@ func TestForkServerHeldUp(t *testing.T) {
 	require.Len(t, f.turn, 1)
 	cancel()
 	held.Wait()
-	f.patience = answering
+	f.patience.Store(int64(answering))
 	_, s = outputOf(t, l, func() (*Process, error) { return forked(t, f, l) })
 	require.Zero(t, s.Code)
 	require.Equal(t, before, descriptors(t))
