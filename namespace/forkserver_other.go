@@ -8,7 +8,9 @@ import "context"
 type ForkServer struct{}
 
 // StartForkServer returns an error that satisfies errors.ErrUnsupported: the system is not Linux.
-func (l *Launch) StartForkServer(context.Context) (*ForkServer, error) { return nil, unsupported("start") }
+func (l *Launch) StartForkServer(context.Context) (*ForkServer, error) {
+	return nil, unsupported("start")
+}
 
 // Alive returns false.
 func (f *ForkServer) Alive() bool { return false }
