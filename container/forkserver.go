@@ -16,7 +16,7 @@ type forkServer struct {
 	server   *namespace.ForkServer
 	starting bool
 	over     bool // the container has ended
-	started  int // how many there have been, or maxForkServers if there shall be none
+	started  int  // how many there have been, or maxForkServers if there shall be none
 }
 
 func (c *Container) checkForkServer() error {

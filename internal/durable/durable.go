@@ -12,10 +12,14 @@ import (
 
 // WriteFile replaces the file at path by data: a temporary file in the same folder is written, synced and renamed, and
 // the folder is synced. The temporary file's name starts with ".tmp-"; one that a crash left behind may be deleted.
-func WriteFile(path string, data []byte, perm os.FileMode) error { return write(path, data, perm, true) }
+func WriteFile(path string, data []byte, perm os.FileMode) error {
+	return write(path, data, perm, true)
+}
 
 // ReplaceFile is WriteFile without the syncing: after a loss of power the file may have anything. It is for what is of no use then.
-func ReplaceFile(path string, data []byte, perm os.FileMode) error { return write(path, data, perm, false) }
+func ReplaceFile(path string, data []byte, perm os.FileMode) error {
+	return write(path, data, perm, false)
+}
 
 func write(path string, data []byte, perm os.FileMode, sync bool) (err error) {
 	dir := filepath.Dir(path)
