@@ -104,7 +104,7 @@ func TestCommandAwaitsSetUp(t *testing.T) {
 	testenv.RequireRoot(t)
 	testenv.ReapOrphans(t)
 	root, dir, group := testenv.NewRootfs(t, "echo", "sleep"), t.TempDir(), testenv.CgroupName(t)
-	first, there, goOn := kept(root, dir, group, "sleep"), make(chan struct{}), make(chan struct{})
+	first, there, goOn := kept(root, dir, group, "sleep", "1m"), make(chan struct{}), make(chan struct{})
 	first.Setup = func(context.Context, int) error {
 		close(there)
 		<-goOn
@@ -113,7 +113,7 @@ func TestCommandAwaitsSetUp(t *testing.T) {
 	started := make(chan error, 1)
 	go func() { started <- first.Start(t.Context()) }()
 	<-there
-	second := kept(root, dir, group, "sleep")
+	second := kept(root, dir, group, "sleep", "1m")
 	require.NoError(t, second.Adopt(t.Context()))
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -125,7 +125,7 @@ func TestCommandAwaitsSetUp(t *testing.T) {
 	out, err = second.Command("echo", "inside").Output(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, "inside\n", string(out))
-	_ = first.Stop(t.Context()) // how it ends is nothing of this test
+	require.NoError(t, first.Kill())
 	_ = second.Wait(t.Context())
 	_ = first.Wait(t.Context())
 }

@@ -145,6 +145,9 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 		if there, err := receive(ctx); err != nil || !there {
 			return err
 		}
+		if err := proc.AwaitSettingUp(ctx); err != nil { // others may look for the container from here on
+			return &StartError{Step: "start", Path: c.String(), Err: err}
+		}
 		if err := c.Setup(ctx, proc.Pid()); err != nil {
 			return &StartError{Step: "set up", Path: c.String(), Err: err}
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -149,7 +148,7 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 		if err := r.connect(ctx, pid); err != nil {
 			return err
 		}
-		return r.runs(ctx, pid)
+		return r.runs(pid)
 	}
 	if err := r.c.Start(ctx); err != nil {
 		return err
@@ -157,25 +156,6 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	r.e.note("start", r.record)
 	r.assureSupervised(ctx)
 	r.beginProbes()
-	return nil
-}
-
-// awaitName waits until a process whose set-up has begun has the name by which others see that. They can enter its container when it is
-// written down that it runs, and wait until it does by awaitSetUp.
-func awaitName(ctx context.Context, pid int, start uint64) error {
-	proc, err := findProcess(pid, start)
-	if err != nil {
-		return err
-	}
-	defer proc.Close()
-	for nap := 50 * time.Microsecond; !proc.SettingUp(); nap = min(2*nap, 10*time.Millisecond) {
-		if now, err := startTime(pid); err != nil || now != start {
-			return errors.Join(err, fs.ErrNotExist)
-		}
-		if !sleep(ctx, nap) {
-			return context.Cause(ctx)
-		}
-	}
 	return nil
 }
 
@@ -191,12 +171,9 @@ func awaitSetUp(ctx context.Context, proc *namespace.Process) error {
 
 // runs writes down that the container runs, before its command does: if this program is killed after that, whoever looks
 // next knows that the container was started.
-func (r *Run) runs(ctx context.Context, pid int) error {
+func (r *Run) runs(pid int) error {
 	start, err := startTime(pid)
 	if err != nil {
-		return err
-	}
-	if err := awaitName(ctx, pid, start); err != nil {
 		return err
 	}
 	r.record.State = State{

@@ -2,12 +2,14 @@ package namespace
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,6 +73,26 @@ func (p *Program) nameSetUp() (setUp, ready string, err error) {
 func (p *Process) SettingUp() bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.pid))
 	return err == nil && (isNamed(b, setUpName) || isNamed(b, readyName))
+}
+
+// AwaitSettingUp waits until SettingUp is true of a process that was just made and does not execute its command before the caller lets it, or
+// until it has ended. Where the program cannot see its processes' names it does not wait.
+func (p *Process) AwaitSettingUp(ctx context.Context) error {
+	if !ownProc() {
+		return nil
+	}
+	for nap := 50 * time.Microsecond; !p.SettingUp(); nap = min(2*nap, 10*time.Millisecond) {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", p.pid)); err != nil {
+			return nil
+		}
+		wait, cancel := context.WithTimeout(ctx, nap)
+		err := p.AwaitEnd(wait)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // isNamed says whether a name is made by a pattern.
