@@ -107,12 +107,8 @@ func (c *Container) awaitSetUp(ctx context.Context, init *namespace.Process) err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, setUpPatience, errors.New("it is being set up"))
 	defer cancel()
-	for nap := time.Millisecond; init.SettingUp(); nap = min(2*nap, 50*time.Millisecond) {
-		select {
-		case <-ctx.Done():
-			return &StartError{Step: "enter", Path: c.String(), Err: context.Cause(ctx)}
-		case <-time.After(nap):
-		}
+	if err := init.AwaitSetUp(ctx); err != nil {
+		return &StartError{Step: "enter", Path: c.String(), Err: err}
 	}
 	c.adopted.Store(false) // a name that it takes later is nothing to wait for
 	return nil

@@ -109,7 +109,7 @@ func (s *Server) removeImage(w http.ResponseWriter, r *http.Request) error {
 func deleted[D ~string](untagged []string, gone []D) []image.DeleteResponse {
 	list := []image.DeleteResponse{}
 	for _, n := range untagged {
-		list = append(list, image.DeleteResponse{Untagged: familiarName(n)})
+		list = append(list, image.DeleteResponse{Untagged: registry.Familiar(n)})
 	}
 	for _, d := range gone {
 		list = append(list, image.DeleteResponse{Deleted: string(d)})

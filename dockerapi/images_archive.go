@@ -16,6 +16,7 @@ import (
 
 	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/image"
+	"github.com/caisson-engine/caisson/registry"
 )
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
@@ -59,7 +60,7 @@ func (s *Server) loadImages(w http.ResponseWriter, r *http.Request) error {
 	for _, l := range list {
 		text := "Loaded image ID: " + l.ID.String()
 		if l.Name != "" {
-			text = "Loaded image: " + familiarName(l.Name)
+			text = "Loaded image: " + registry.Familiar(l.Name)
 		}
 		m.send(&jsonstream.Message{Stream: text + "\n"})
 	}

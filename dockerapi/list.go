@@ -123,7 +123,7 @@ func (l *lister) wants(c *engine.Container) bool {
 		l.allows("health", func(v string) bool { return v == string(healthStatus(c)) }) &&
 		l.allows("is-task", func(v string) bool { return !query{map[string][]string{"v": {v}}}.bool("v") }) &&
 		l.allows("ancestor", func(v string) bool {
-			return l.images[c.ImageID.String()] || familiarName(c.Config.Image) == familiarName(v)
+			return l.images[c.ImageID.String()] || registry.Familiar(c.Config.Image) == registry.Familiar(v)
 		}) &&
 		l.allows("volume", func(v string) bool {
 			return slices.ContainsFunc(c.Mounts, func(m engine.Mount) bool { return m.Source == v || m.Target == v })
@@ -134,15 +134,6 @@ func (l *lister) wants(c *engine.Container) bool {
 		}) &&
 		l.allows("publish", func(v string) bool { return hasPort(v, summaryPorts(c), true) }) &&
 		l.allows("expose", func(v string) bool { return hasPort(v, summaryPorts(c), false) })
-}
-
-// familiarName adds the tag that is meant when there is none.
-func familiarName(ref string) string {
-	r, err := registry.ParseReference(ref)
-	if err != nil {
-		return ref
-	}
-	return r.Familiar()
 }
 
 // hasPort says whether a port, or a range of ports, of a filter is among those of a container.

@@ -16,13 +16,13 @@ import (
 func (e *Engine) Save(ctx context.Context, w io.Writer, refs []string, o *image.SaveOptions) error {
 	for _, ref := range refs {
 		if _, err := e.images.Lookup(ctx, ref, nil); errors.Is(err, image.ErrNotFound) {
-			return notFound("No such image: %s", familiar(ref))
+			return notFound("No such image: %s", registry.Familiar(ref))
 		}
 	}
 	err := e.images.Save(ctx, w, refs, o)
 	if err == nil {
 		for _, ref := range refs {
-			e.noteImage("save", familiar(ref), ref)
+			e.noteImage("save", registry.Familiar(ref), ref)
 		}
 	}
 	return err
@@ -67,7 +67,7 @@ func (e *Engine) Push(ctx context.Context, ref string, o *PushOptions) (digest.D
 	defer done()
 	d, err := image.Push(ctx, e.images, ref, &image.PushOptions{Client: client, Platform: o.Platform, Progress: o.Progress})
 	if err == nil {
-		e.noteImage("push", familiar(ref), ref)
+		e.noteImage("push", registry.Familiar(ref), ref)
 	}
 	return d, err
 }

@@ -173,6 +173,7 @@ func notInContainer(name string, err error) error {
 // refused after that.
 const setUpPatience = 10 * time.Second
 
+// awaitSetUp waits until the container's first process executes its command: before that it has the root of the program that starts it.
 func (c *Container) awaitSetUp(ctx context.Context) error {
 	proc, err := findProcess(c.State.Pid, c.State.StartTime)
 	if err != nil {
@@ -181,7 +182,7 @@ func (c *Container) awaitSetUp(ctx context.Context) error {
 	defer proc.Close()
 	ctx, cancel := context.WithTimeoutCause(ctx, setUpPatience, conflict("container %s is being started", c.Name))
 	defer cancel()
-	return awaitSetUp(ctx, proc)
+	return proc.AwaitSetUp(ctx)
 }
 
 // withRoot calls f with a container's root file system. check says whether that is still the container's: it is called when

@@ -18,6 +18,7 @@ import (
 	"github.com/caisson-engine/caisson/image"
 	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/network"
+	"github.com/caisson-engine/caisson/registry"
 )
 
 // The types of events.
@@ -171,7 +172,7 @@ func (e *Engine) noteConnection(action, container, name string) {
 
 // noteImage adds an event of an image.
 func (e *Engine) noteImage(action, id, ref string) {
-	e.Note(ImageEvent, action, id, map[string]string{"name": familiar(ref)})
+	e.Note(ImageEvent, action, id, map[string]string{"name": registry.Familiar(ref)})
 }
 
 // noteRemoved adds the events of images that are removed.

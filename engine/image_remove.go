@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/caisson-engine/caisson/image"
+	"github.com/caisson-engine/caisson/registry"
 )
 
 // RemoveImageOptions change how an image is removed.
@@ -34,7 +35,7 @@ func (e *Engine) RemoveImage(ctx context.Context, ref string, o *RemoveImageOpti
 	e.noteRemoved(removed)
 	switch {
 	case errors.Is(err, image.ErrNotFound):
-		return nil, notFound("No such image: %s", familiar(ref))
+		return nil, notFound("No such image: %s", registry.Familiar(ref))
 	case errors.Is(err, image.ErrInUse), errors.Is(err, image.ErrConflict):
 		return nil, e.imageConflict(ctx, ref, err)
 	}
@@ -47,7 +48,7 @@ func (e *Engine) lookup(ctx context.Context, ref string) (img *image.Image, name
 	if err != nil {
 		return nil, false
 	}
-	return img, slices.ContainsFunc(img.Names, func(n string) bool { return familiar(n) == familiar(ref) })
+	return img, slices.ContainsFunc(img.Names, func(n string) bool { return registry.Familiar(n) == registry.Familiar(ref) })
 }
 
 func shortDigest(img *image.Image) string { return shortID(img.ID.Encoded()) }
@@ -56,7 +57,7 @@ func shortDigest(img *image.Image) string { return shortID(img.ID.Encoded()) }
 func (e *Engine) imageConflict(ctx context.Context, ref string, why error) error {
 	img, named := e.lookup(ctx, ref)
 	if img == nil { // it has gone meanwhile
-		return &Error{Kind: Conflict, Message: "conflict: unable to delete " + familiar(ref), Err: why}
+		return &Error{Kind: Conflict, Message: "conflict: unable to delete " + registry.Familiar(ref), Err: why}
 	}
 	if errors.Is(why, image.ErrConflict) {
 		return conflict("conflict: unable to delete %s (must be forced) - image is referenced in multiple repositories", shortDigest(img))
@@ -64,10 +65,10 @@ func (e *Engine) imageConflict(ctx context.Context, ref string, why error) error
 	running, any := e.userOf(img, true), e.userOf(img, false)
 	switch {
 	case any == nil:
-		return &Error{Kind: Conflict, Message: "conflict: unable to delete " + familiar(ref), Err: why}
+		return &Error{Kind: Conflict, Message: "conflict: unable to delete " + registry.Familiar(ref), Err: why}
 	case named:
 		return conflict("conflict: unable to remove repository reference %q (must force) - container %s is using its referenced image %s",
-			familiar(ref), any.ShortID(), shortDigest(img))
+			registry.Familiar(ref), any.ShortID(), shortDigest(img))
 	case running != nil:
 		return conflict("conflict: unable to delete %s (cannot be forced) - image is being used by running container %s",
 			shortDigest(img), running.ShortID())

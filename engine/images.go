@@ -43,7 +43,7 @@ func (e *Engine) Pull(ctx context.Context, ref string, o *PullOptions) (*image.I
 	}
 	img, err := image.Pull(ctx, e.images, ref, po)
 	if err == nil {
-		e.noteImage("pull", familiar(ref), ref)
+		e.noteImage("pull", registry.Familiar(ref), ref)
 	}
 	return img, err
 }
@@ -62,18 +62,9 @@ func (e *Engine) ImageFor(ctx context.Context, ref, platform string) (*image.Ima
 	case errors.As(err, &other):
 		return nil, &Error{Kind: NotFound, Message: "No such image", Err: other}
 	case errors.Is(err, image.ErrNotFound):
-		return nil, &Error{Kind: NotFound, Message: "No such image: " + familiar(ref)}
+		return nil, &Error{Kind: NotFound, Message: "No such image: " + registry.Familiar(ref)}
 	}
 	return img, err
-}
-
-// familiar adds the tag that is meant when there is none.
-func familiar(ref string) string {
-	r, err := registry.ParseReference(ref)
-	if err != nil {
-		return ref
-	}
-	return r.Familiar()
 }
 
 // Images lists the images.
@@ -89,7 +80,7 @@ func (e *Engine) Tag(ctx context.Context, ref, name string) error {
 	}
 	switch {
 	case errors.Is(err, image.ErrNotFound):
-		return notFound("No such image: %s", familiar(ref))
+		return notFound("No such image: %s", registry.Familiar(ref))
 	case errors.Is(err, registry.ErrInvalidReference):
 		return &Error{Kind: Invalid, Message: "tag", Err: err}
 	}

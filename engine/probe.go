@@ -52,7 +52,7 @@ func (e *Engine) probe(ctx context.Context, c *Container, in *container.Containe
 		_ = proc.AwaitEnd(ctx)
 		cancel()
 	})
-	if awaitSetUp(ctx, proc) != nil {
+	if proc.AwaitSetUp(ctx) != nil {
 		return
 	}
 	p := &prober{e: e, c: c, in: in, check: c.Healthcheck.Over(&defaultHealthcheck), health: e.health(c)}

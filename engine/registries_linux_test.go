@@ -80,7 +80,7 @@ func TestRemoveImageConflicts(t *testing.T) {
 	cfg := Config{Image: name, Command: []string{"sleep", "1000"}, AutoRemove: true, Network: "none"}
 	c, err := e.Create(t.Context(), &cfg)
 	require.NoError(t, err)
-	refuses(name, false, `conflict: unable to remove repository reference "`+familiar(name)+`" (must force) - container `+
+	refuses(name, false, `conflict: unable to remove repository reference "`+registry.Familiar(name)+`" (must force) - container `+
 		c.ShortID()+` is using its referenced image `+id)
 	refuses(id, false, "conflict: unable to delete "+id+" (must be forced) - image is being used by stopped container "+c.ShortID())
 	run, err := e.Start(t.Context(), c.ID, nil)

@@ -159,16 +159,6 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	return nil
 }
 
-// awaitSetUp waits until a container's first process executes its command: before that it has the root of the program that starts it.
-func awaitSetUp(ctx context.Context, proc *namespace.Process) error {
-	for nap := time.Millisecond; proc.SettingUp(); nap = min(2*nap, 100*time.Millisecond) {
-		if !sleep(ctx, nap) {
-			return context.Cause(ctx)
-		}
-	}
-	return nil
-}
-
 // runs writes down that the container runs, before its command does: if this program is killed after that, whoever looks
 // next knows that the container was started.
 func (r *Run) runs(pid int) error {

@@ -75,6 +75,18 @@ func (p *Process) SettingUp() bool {
 	return err == nil && (isNamed(b, setUpName) || isNamed(b, readyName))
 }
 
+// AwaitSetUp waits until SettingUp is false.
+func (p *Process) AwaitSetUp(ctx context.Context) error {
+	for nap := time.Millisecond; p.SettingUp(); nap = min(2*nap, 50*time.Millisecond) {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(nap):
+		}
+	}
+	return nil
+}
+
 // AwaitSettingUp waits until SettingUp is true of a process that was just made and does not execute its command before the caller lets it, or
 // until it has ended. Where the program cannot see its processes' names it does not wait.
 func (p *Process) AwaitSettingUp(ctx context.Context) error {

@@ -38,6 +38,9 @@ func (p *Process) Signal(syscall.Signal) error { return unsupported("signal") }
 // SettingUp returns false.
 func (p *Process) SettingUp() bool { return false }
 
+// AwaitSetUp returns an error that satisfies errors.ErrUnsupported.
+func (p *Process) AwaitSetUp(context.Context) error { return unsupported("await") }
+
 // AwaitSettingUp returns an error that satisfies errors.ErrUnsupported.
 func (p *Process) AwaitSettingUp(context.Context) error { return unsupported("await") }
 

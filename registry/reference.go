@@ -124,6 +124,15 @@ func (r Reference) String() string { return r.Name() + r.suffix() }
 // Familiar returns the reference as Docker shows it: alpine:latest for docker.io/library/alpine:latest.
 func (r Reference) Familiar() string { return r.FamiliarName() + r.suffix() }
 
+// Familiar returns a reference as [Reference.Familiar] does, with the tag that is meant when there is none; what is no reference stays as it is.
+func Familiar(ref string) string {
+	r, err := ParseReference(ref)
+	if err != nil {
+		return ref
+	}
+	return r.Familiar()
+}
+
 // FamiliarName is Name as Docker shows it: alpine for docker.io/library/alpine.
 func (r Reference) FamiliarName() string {
 	if r.Host != dockerHost {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/image"
+	"github.com/caisson-engine/caisson/registry"
 )
 
 func (a *app) saveCommand() *cobra.Command {
@@ -83,7 +84,7 @@ func (a *app) loadCommand() *cobra.Command {
 						if l.Name == "" {
 							say(a.stdout, "Loaded image ID: %s", l.ID)
 						} else {
-							say(a.stdout, "Loaded image: %s", familiar(l.Name))
+							say(a.stdout, "Loaded image: %s", registry.Familiar(l.Name))
 						}
 					}
 					return err

@@ -26,24 +26,13 @@ var networkHeadings = networkRow{
 }
 
 func (a *app) networkListCommand() *cobra.Command {
-	var quiet, noTrunc bool
-	var format string
-	var filters []string
+	f := &listFlags{}
+	var noTrunc bool
 	c := &cobra.Command{
 		Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List networks", Args: cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
-			switch {
-			case quiet && format == "":
-				format = "{{.ID}}"
-			case format == "" || format == "table":
-				format = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
-			}
-			p, err := newFormatter(format)
-			if err != nil {
-				return err
-			}
-			q, err := filterQuery(filters)
+			p, q, err := f.read("{{.ID}}", "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}")
 			if err != nil {
 				return err
 			}
@@ -60,10 +49,8 @@ func (a *app) networkListCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Only display network IDs")
+	f.add(c, "Only display network IDs", "Provide filter values: driver=, id=, label=name[=value], name=, scope=, type=, dangling=")
 	c.Flags().BoolVar(&noTrunc, "no-trunc", false, "Do not truncate the output")
-	c.Flags().StringVar(&format, "format", "", "Format output by a Go template, \"table TEMPLATE\" or \"json\"")
-	c.Flags().StringArrayVarP(&filters, "filter", "f", nil, "Provide filter values: driver=, id=, label=name[=value], name=, scope=, type=, dangling=")
 	return c
 }
 

@@ -70,11 +70,3 @@ func (a *app) pull(e *engine.Engine, name string, f *pullFlags) error {
 	_, err := e.Pull(a.ctx, name, &engine.PullOptions{Platform: f.platform, AllPlatforms: f.every, Progress: p.event})
 	return err
 }
-
-func familiar(name string) string {
-	r, err := registry.ParseReference(name)
-	if err != nil {
-		return name
-	}
-	return r.Familiar()
-}

@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/caisson-engine/caisson/engine"
+	"github.com/caisson-engine/caisson/registry"
 )
 
 func (a *app) rmiCommand() *cobra.Command {
@@ -21,7 +22,7 @@ func (a *app) rmiCommand() *cobra.Command {
 						return err
 					}
 					for _, n := range removed.Untagged {
-						say(a.stdout, "Untagged: %s", familiar(n))
+						say(a.stdout, "Untagged: %s", registry.Familiar(n))
 					}
 					for _, d := range removed.Deleted {
 						say(a.stdout, "Deleted: %s", d)

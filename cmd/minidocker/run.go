@@ -14,6 +14,7 @@ import (
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/engine"
+	"github.com/caisson-engine/caisson/registry"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -124,7 +125,7 @@ func (a *app) provide(e *engine.Engine, r *runFlags) error {
 		return err
 	}
 	if !r.quiet {
-		say(a.stderr, "Unable to find image '%s' locally", familiar(r.config.Image))
+		say(a.stderr, "Unable to find image '%s' locally", registry.Familiar(r.config.Image))
 	}
 	return a.pull(e, r.config.Image, &pullFlags{platform: r.config.Platform, quiet: r.quiet, out: a.stderr})
 }

@@ -26,24 +26,12 @@ var volumeHeadings = volumeRow{
 }
 
 func (a *app) volumeListCommand() *cobra.Command {
-	var quiet bool
-	var format string
-	var filters []string
+	f := &listFlags{}
 	c := &cobra.Command{
 		Use: "ls [OPTIONS]", Aliases: []string{"list"}, Short: "List volumes", Args: cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
-			switch {
-			case quiet && format == "":
-				format = "{{.Name}}"
-			case format == "" || format == "table":
-				format = "table {{.Driver}}\t{{.Name}}"
-			}
-			p, err := newFormatter(format)
-			if err != nil {
-				return err
-			}
-			q, err := filterQuery(filters)
+			p, q, err := f.read("{{.Name}}", "{{.Driver}}\t{{.Name}}")
 			if err != nil {
 				return err
 			}
@@ -63,9 +51,7 @@ func (a *app) volumeListCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Only display volume names")
-	c.Flags().StringVar(&format, "format", "", "Format output by a Go template: 'table', 'table TEMPLATE', 'json' or a TEMPLATE")
-	c.Flags().StringArrayVarP(&filters, "filter", "f", nil, "Provide filter values: name=, label=name[=value], driver=, dangling=true|false")
+	f.add(c, "Only display volume names", "Provide filter values: name=, label=name[=value], driver=, dangling=true|false")
 	return c
 }
 
