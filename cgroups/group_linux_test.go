@@ -340,7 +340,7 @@ func TestRemoveBusy(t *testing.T) {
 	err := g.Remove()
 	require.ErrorIs(t, err, ErrBusy)
 	require.ErrorContains(t, err, strconv.Itoa(h.pid()))
-	require.Less(t, time.Since(start), removeWait+2*time.Second)
+	require.Less(t, time.Since(start), removeWait+time.Minute)
 }
 
 // TestRemoveTree: a container that may write to its cgroup file system makes deep and wide trees.

@@ -54,7 +54,7 @@ func TestLogOptions(t *testing.T) {
 		require.NoError(t, err)
 		size += st.Size()
 	}
-	require.LessOrEqual(t, size, int64(128<<10))
+	require.LessOrEqual(t, size, int64((128+128)<<10)) // a frame may go beyond each of the two
 	require.Greater(t, size, int64(64<<10))
 	cfg.LogDriver = "gelf"
 	_, err = e.Create(t.Context(), cfg)

@@ -24,7 +24,7 @@ func TestExposeAll(t *testing.T) {
 	}
 	start := time.Now()
 	require.NoError(t, c.expose(image))
-	require.Less(t, time.Since(start), 10*time.Second)
+	require.Less(t, time.Since(start), time.Minute)
 	require.Len(t, c.Exposed, len(image))
 	require.Len(t, c.Ports, len(image))
 	require.Equal(t, []string{"1/sctp", "1/tcp", "1/udp", "2/sctp"}, c.Exposed[:4])

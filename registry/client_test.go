@@ -284,7 +284,7 @@ func TestHostileManifests(t *testing.T) {
 			require.ErrorContains(t, err, host+"/app:latest")
 			require.NotContains(t, err.Error(), "\x1b")
 			require.Less(t, len(err.Error()), 1500)
-			require.Less(t, time.Since(start), 4*time.Second)
+			require.Less(t, time.Since(start), 40*time.Second)
 		})
 	}
 }
