@@ -21,9 +21,6 @@ func TestNames(t *testing.T) {
 	}{
 		{hostname, `^[A-Za-z0-9_]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9_])?$`},
 		{sysctlValue, `^[A-Za-z0-9 \t_.,:/*-]*$`},
-		{cdiKind, `^[A-Za-z]([A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?$`},
-		{cdiName, `^[A-Za-z0-9]([A-Za-z0-9_.:-]*[A-Za-z0-9])?$`},
-		{cdiVersion, `^(0\.[3-9]|1\.[01])\.[0-9]+$`},
 	} {
 		re := regexp.MustCompile(x.like)
 		for _, s := range samples {

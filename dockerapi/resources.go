@@ -9,7 +9,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	"github.com/caisson-engine/caisson/cgroups"
-	libcontainer "github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/container/cdi"
 	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/namespace"
 )
@@ -146,7 +146,7 @@ func addBlockIO(to *cgroups.Resources, r *container.Resources) error {
 
 func addDevices(c *engine.Config, r *container.Resources) error {
 	for _, d := range r.Devices {
-		if d.PathInContainer == "" && libcontainer.IsCDIName(d.PathOnHost) {
+		if d.PathInContainer == "" && cdi.IsName(d.PathOnHost) {
 			c.CDIDevices = append(c.CDIDevices, d.PathOnHost)
 			continue
 		}

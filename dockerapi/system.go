@@ -11,6 +11,8 @@ import (
 
 	"github.com/moby/moby/api/types/swarm"
 	"github.com/moby/moby/api/types/system"
+
+	"github.com/caisson-engine/caisson/container/cdi"
 )
 
 func (s *Server) systemRoutes() {
@@ -102,10 +104,20 @@ func (s *Server) getInfo(w http.ResponseWriter, r *http.Request) error {
 		Runtimes:       map[string]system.RuntimeWithStatus{runtimeName: {}},
 		DefaultRuntime: runtimeName, InitBinary: runtimeName, LiveRestoreEnabled: true,
 		Swarm:           swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
-		SecurityOptions: []string{"name=seccomp,profile=builtin", "name=cgroupns"}, CDISpecDirs: []string{"/etc/cdi", "/var/run/cdi"},
+		SecurityOptions: []string{"name=seccomp,profile=builtin", "name=cgroupns"}, CDISpecDirs: []string{cdi.Dir, cdi.DynamicDir},
 		Warnings: []string{},
 	}
 	info.Name, _ = os.Hostname()
+	if devices, err := cdi.Load(); err != nil {
+		info.Warnings = append(info.Warnings, "WARNING: "+err.Error())
+	} else {
+		for _, name := range devices.Names() {
+			info.DiscoveredDevices = append(info.DiscoveredDevices, system.DeviceInfo{Source: "cdi", ID: name})
+		}
+		for _, err := range devices.Problems() {
+			info.Warnings = append(info.Warnings, "WARNING: CDI: "+err.Error())
+		}
+	}
 	for _, support := range i.Support {
 		if !support.Available {
 			info.Warnings = append(info.Warnings, "WARNING: no "+support.Feature+": "+support.Reason)

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/container/cdi"
 )
 
 // Isolation is what a [Config] says about namespaces, devices and security beyond capabilities and seccomp.
@@ -31,7 +32,7 @@ type Isolation struct {
 	// Devices are devices of the host, in addition to the standard ones.
 	Devices []container.Device `json:",omitempty"`
 	// CDIDevices are devices by name, "vendor.com/class=name", which the files of the folders CDIDirs describe; empty means
-	// those of [container.LoadCDI].
+	// those of [cdi.Load].
 	CDIDevices, CDIDirs []string `json:",omitempty"`
 	// AppArmor is the profile; empty leaves that of the program. SELinux and MountLabel are the contexts of the process and of
 	// the file systems that are made for it.
@@ -84,11 +85,11 @@ func (i *Isolation) apply(c *container.Container) error {
 	}
 	c.Domainname, c.Devices = i.Domainname, i.Devices
 	if len(i.CDIDevices) > 0 {
-		cdi, err := container.LoadCDI(i.CDIDirs...)
+		devices, err := cdi.Load(i.CDIDirs...)
 		if err != nil {
 			return err
 		}
-		if err := cdi.Apply(c, i.CDIDevices...); err != nil {
+		if err := devices.Apply(c, i.CDIDevices...); err != nil {
 			return err
 		}
 	}

@@ -45,8 +45,8 @@ func TestIsolation(t *testing.T) {
 	require.Equal(t, "p", c.AppArmor)
 	require.Equal(t, "/dev/shm", c.Mounts[0].Target)
 	dir := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.json"), []byte(`{"cdiVersion":"0.6.0","kind":"a.b/c",
-		"devices":[{"name":"d","containerEdits":{"env":["CDI=1"]}}]}`), 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "a.yaml"), []byte("cdiVersion: 0.6.0\nkind: a.b/c\n"+
+		"devices: [{name: d, containerEdits: {env: [CDI=1]}}]\n"), 0o644))
 	c = container.New(nil)
 	require.NoError(t, (&Isolation{CDIDevices: []string{"a.b/c=d"}, CDIDirs: []string{dir}}).apply(c))
 	require.Equal(t, []string{"CDI=1"}, c.Env)

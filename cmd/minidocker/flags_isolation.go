@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/container/cdi"
 	"github.com/caisson-engine/caisson/engine"
 )
 
@@ -25,7 +25,7 @@ func (r *runFlags) addIsolation(f *pflag.FlagSet) {
 
 func (r *runFlags) fillIsolation() error {
 	for _, spec := range r.devices {
-		if container.IsCDIName(spec) {
+		if cdi.IsName(spec) {
 			r.config.CDIDevices = append(r.config.CDIDevices, spec)
 			continue
 		}

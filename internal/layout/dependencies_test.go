@@ -62,7 +62,7 @@ func TestContainerLinksLittle(t *testing.T) {
 		for _, no := range []string{
 			"net/http", "crypto/tls", module + "/registry", module + "/image", module + "/layer", module + "/network",
 			module + "/engine", module + "/dockerapi", "github.com/vishvananda/", "github.com/google/nftables",
-			"github.com/moby/moby/", "github.com/docker/", "oras.land/", "github.com/klauspost/", module + "/build",
+			"github.com/moby/moby/", "github.com/docker/", "go.yaml.in/", "oras.land/", "github.com/klauspost/", module + "/build",
 		} {
 			if p == no || strings.HasPrefix(p, strings.TrimSuffix(no, "/")+"/") {
 				t.Errorf("a program that imports only container links %s", p)
