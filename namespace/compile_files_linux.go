@@ -10,7 +10,7 @@ import (
 // descriptors lists those that the process starts with: stdio and ExtraFiles, then those that the steps use, of which
 // the report is the first.
 func (c *compiler) descriptors() {
-	c.standardFiles()
+	c.standardFiles(once(openNull))
 	c.inline = len(c.files)
 	c.report = c.file("report", nil) // Start fills it in
 	if c.l.Gate != nil {
@@ -18,8 +18,8 @@ func (c *compiler) descriptors() {
 	}
 }
 
-func (c *compiler) standardFiles() {
-	null := openDevNull()
+// standardFiles lists stdio and ExtraFiles; null opens /dev/null.
+func (c *compiler) standardFiles(null func() (int, bool, error)) {
 	for i, f := range []*os.File{c.l.Stdin, c.l.Stdout, c.l.Stderr} {
 		name := [...]string{"stdin", "stdout", "stderr"}[i]
 		if f == nil || c.l.TTY {

@@ -62,9 +62,9 @@ func (c *compiler) serve(sock arg) {
 	c.op(opSet, num(0)).next = heldAddr + contextSize
 }
 
-// compileForked makes the program of a process that a fork server clones: what a command has of its own. report is the host
-// program's end of it.
-func (l *Launch) compileForked(p *Program, report func() (int, bool, error)) error {
+// compileForked makes the program of a process that a fork server clones: what a command has of its own. null opens
+// /dev/null, and report is the host program's end of it.
+func (l *Launch) compileForked(p *Program, null func() (int, error), report func() (int, bool, error)) error {
 	if err := l.check(); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (l *Launch) compileForked(p *Program, report func() (int, bool, error)) err
 	own := *l
 	own.Seccomp, own.Init = nil, false // it has the server's
 	c := &compiler{Program: p, l: &own, user: l.userMode()}
-	c.standardFiles()
+	c.standardFiles(once(null))
 	c.inline = len(c.files)
 	c.report = c.file("report", report)
 	c.op(opSet, c.report).outAt = contextAddr + contextFD

@@ -34,7 +34,7 @@ func (l *Launch) compileHeld(p *Program) error {
 	}
 	p.moved = true
 	c := &compiler{Program: p, l: l, user: l.userMode()}
-	c.standardFiles()
+	c.standardFiles(once(openNull))
 	c.inline, c.report = len(c.files), num(heldFD)
 	c.terminal()
 	c.ownFiles()

@@ -21,6 +21,7 @@ type ForkServer struct {
 	shape Launch
 	proc  *Process
 	sock  *os.File
+	null  *os.File // of the commands that are given none of their own
 
 	patience atomic.Int64 // nanoseconds, with somebody who stops it, or holds up a command's set-up: answering, but for tests
 
@@ -71,7 +72,13 @@ func (l *Launch) StartForkServer(ctx context.Context) (*ForkServer, error) {
 		return nil, &StartError{Step: "fcntl", Path: "report", Err: err}
 	}
 	_ = unix.SetNonblock(sock, false) // else the runtime's poller would be woken by each message
-	f := &ForkServer{shape: l.forkShape(), proc: proc, sock: os.NewFile(uintptr(sock), "report"),
+	null, err := openNull()
+	if err != nil {
+		_ = unix.Close(sock)
+		proc.discard()
+		return nil, &StartError{Step: "open", Path: os.DevNull, Err: err}
+	}
+	f := &ForkServer{shape: l.forkShape(), proc: proc, sock: os.NewFile(uintptr(sock), "report"), null: os.NewFile(uintptr(null), os.DevNull),
 		turn: make(chan struct{}, 1), ended: make(chan struct{})}
 	f.patience.Store(int64(answering))
 	go f.watch()
@@ -135,6 +142,7 @@ func (f *ForkServer) watch() {
 	f.ending = true
 	endGroup(f.proc)
 	_ = f.sock.Close()
+	_ = f.null.Close()
 	close(f.ended)
 }
 
@@ -173,7 +181,7 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 	if unix.SetsockoptInt(pair[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1) != nil {
 		return nil, false, nil
 	}
-	if l.compileForked(p, func() (int, bool, error) { return s.reportFD, false, nil }) != nil {
+	if l.compileForked(p, func() (int, error) { return duplicate(f.null) }, func() (int, bool, error) { return s.reportFD, false, nil }) != nil {
 		return nil, false, nil
 	}
 	if l.edit != nil {
@@ -197,16 +205,17 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 	if proc == nil {
 		return nil, err != nil && ctx.Err() != nil, err
 	}
-	var report []byte
-	if err = s.openComm(proc.pid); err == nil {
-		report, err = s.outcome(ctx, proc)
+	report, err := s.outcome(ctx, proc)
+	var ran bool
+	if err == nil && len(report) < failureSize {
+		ran, err = s.forkedExecuted(proc)
 	}
 	switch {
 	case err != nil: // it may be executing the command
 		done = true
 	case len(report) >= failureSize:
 		err = s.failure(report)
-	case !s.executed(proc, len(report) > 0):
+	case !ran:
 		err = s.died(proc)
 	}
 	if err != nil {
@@ -226,12 +235,14 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 // somebody has stopped in its set-up.
 const answering = 10 * time.Second
 
+// glance is how long a wait is at most that does not see ctx end, in milliseconds.
+const glance = 20
+
 // await waits for one of the descriptors, until ctx ends, or for the time at most that is given, if any is. A thread does so: with
 // the runtime's poller each message would wake a thread of that's, too, and what is waited for is there within a millisecond as a rule.
 func await(ctx context.Context, most time.Duration, fds ...unix.PollFd) error {
-	const look = 20 // ms
 	for begin := time.Now(); ; {
-		n, err := unix.Poll(fds, look)
+		n, err := unix.Poll(fds, glance)
 		switch {
 		case n > 0:
 			return nil
@@ -245,25 +256,45 @@ func await(ctx context.Context, most time.Duration, fds ...unix.PollFd) error {
 	}
 }
 
+// forkedExecuted says whether a process whose report has ended without a failure executes its command or has done so. One that has
+// exited has, but with the status of a failed set-up: what that is, and how one is that goes on or was killed, its name shows.
+func (s *starter) forkedExecuted(p *Process) (ran bool, err error) {
+	_ = withDescriptor(p.pidfd, func(fd int) error {
+		state, err := reap(fd, unix.WNOWAIT)
+		ran = err != nil || state != nil && state.Signal == 0 && state.Code != failedSetUp // with an error, another part of the program has reaped it
+		return nil
+	})
+	if ran {
+		return true, nil
+	}
+	if err := s.openComm(p.pid); err != nil {
+		return false, err
+	}
+	return s.executed(p, false), nil
+}
+
 // outcome is the report, up to a failure, or to its end, or to that of the process: the server, which has it open too, may get to the
 // closing later.
 func (s *starter) outcome(ctx context.Context, p *Process) ([]byte, error) {
 	b := make([]byte, 0, reportSize)
 	err := withDescriptor(s.report, func(report int) error {
 		return withDescriptor(p.pidfd, func(pidfd int) error {
-			for len(b) < failureSize {
-				err := await(ctx, 0, unix.PollFd{Fd: int32(report), Events: unix.POLLIN}, unix.PollFd{Fd: int32(pidfd), Events: unix.POLLIN})
-				if err != nil {
-					return err
-				}
+			for waited := false; len(b) < failureSize; {
 				n, _, err := unix.Recvfrom(report, b[len(b):cap(b)], unix.MSG_DONTWAIT)
-				if n == 0 || err == unix.EAGAIN {
+				switch {
+				case err == unix.EAGAIN && !waited:
+					waited = true
+					err = await(ctx, 0, unix.PollFd{Fd: int32(report), Events: unix.POLLIN}, unix.PollFd{Fd: int32(pidfd), Events: unix.POLLIN})
+					if err != nil {
+						return err
+					}
+				case n == 0 || err == unix.EAGAIN:
 					return nil
-				}
-				if err != nil {
+				case err != nil:
 					return os.NewSyscallError("recvfrom", err)
+				default:
+					b, waited = b[:len(b)+n], false
 				}
-				b = b[:len(b)+n]
 			}
 			return nil
 		})
@@ -311,7 +342,9 @@ func (f *ForkServer) fork(ctx context.Context, s *starter) (*Process, error) {
 func (f *ForkServer) answer(ctx context.Context, s *starter) (*Process, error) {
 	var pid int
 	err := withDescriptor(s.report, func(fd int) (err error) {
-		if await(ctx, time.Duration(f.patience.Load()), unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) != nil {
+		// The end of the report, which comes with the execution of the command, is all that this thread is woken for as a rule.
+		n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, glance)
+		if n <= 0 && await(ctx, time.Duration(f.patience.Load()), unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}) != nil {
 			_ = unix.Shutdown(fd, unix.SHUT_RD) // from here on its word would be the end of it
 		}
 		pid, err = receivePid(fd)
@@ -329,9 +362,13 @@ func (f *ForkServer) answer(ctx context.Context, s *starter) (*Process, error) {
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 		return nil, err
 	}
-	if _, err := reap(pidfd, unix.WNOWAIT); err != nil { // another part of the program has reaped it
+	state, err := reap(pidfd, unix.WNOWAIT)
+	if err != nil { // another part of the program has reaped it
 		_ = unix.Close(pidfd)
 		return nil, err
+	}
+	if state != nil { // there is nothing to poll
+		return processOf(pid, pidfd), nil
 	}
 	return newProcess(pid, pidfd), nil
 }

@@ -83,14 +83,15 @@ func TestForkServerWithout(t *testing.T) {
 	f := forkServer(t, l)
 	before := descriptors(t)
 	for name, change := range map[string]func(*Launch){
-		"another user":        func(l *Launch) { l.User.UID = 1000 },
-		"another filter":      func(l *Launch) { l.Seccomp = make([]byte, 8) },
-		"a long environment":  func(l *Launch) { l.Env = []string{strings.Repeat("A", maxForked)} },
-		"many files":          func(l *Launch) { l.ExtraFiles = make([]*os.File, maxForkedFiles) },
-		"a gate":              func(l *Launch) { l.Gate = os.Stdin },
-		"no command":          func(l *Launch) { l.Args = []string{"nothing"} },
-		"no folder":           func(l *Launch) { l.Dir = "/nothing" },
-		"a command that ends": func(l *Launch) { l.edit = func(p *Program) { p.steps[3].op, p.steps[3].next = unix.SYS_EXIT_GROUP, 0 } },
+		"another user":       func(l *Launch) { l.User.UID = 1000 },
+		"another filter":     func(l *Launch) { l.Seccomp = make([]byte, 8) },
+		"a long environment": func(l *Launch) { l.Env = []string{strings.Repeat("A", maxForked)} },
+		"many files":         func(l *Launch) { l.ExtraFiles = make([]*os.File, maxForkedFiles) },
+		"a gate":             func(l *Launch) { l.Gate = os.Stdin },
+		"no command":         func(l *Launch) { l.Args = []string{"nothing"} },
+		"no folder":          func(l *Launch) { l.Dir = "/nothing" },
+		"a set-up that ends": func(l *Launch) { l.edit = calls(3, unix.SYS_EXIT_GROUP, failedSetUp) },
+		"a set-up killed":    func(l *Launch) { l.edit = calls(4, unix.SYS_KILL, 0, int(unix.SIGKILL)) }, // its session, in which it is alone
 	} {
 		own := *l
 		change(&own)
@@ -118,6 +119,17 @@ func TestForkServerWithout(t *testing.T) {
 	require.ErrorContains(t, err, "Gate")
 }
 
+// calls has step k be another system call.
+func calls(k int, nr int32, args ...int) func(*Program) {
+	return func(p *Program) {
+		s := &p.steps[k]
+		s.op, s.n, s.first = nr, int32(len(args)), len(p.args)
+		for _, a := range args {
+			p.args = append(p.args, num(a))
+		}
+	}
+}
+
 // TestForkServerFailEachStep fails every step of the server and of a process in turn: nothing is left.
 func TestForkServerFailEachStep(t *testing.T) {
 	testenv.RequireRoot(t)
@@ -126,16 +138,15 @@ func TestForkServerFailEachStep(t *testing.T) {
 	before := descriptors(t)
 	set, rest := newProgram(), newProgram()
 	require.NoError(t, l.compileForkServer(set))
-	require.NoError(t, l.compileForked(rest, nil))
+	require.NoError(t, l.compileForked(rest, openNull, nil))
 	stride := 1
 	if testing.Short() {
 		stride = 7
 	}
 	fail := func(k int) func(*Program) {
 		return func(p *Program) {
-			s := &p.steps[k]
-			s.op, s.n, s.first, s.fail = opFail, 1, len(p.args), 0
-			p.args = append(p.args, num(int(syscall.EUCLEAN)))
+			calls(k, opFail, int(syscall.EUCLEAN))(p)
+			p.steps[k].fail = 0
 		}
 	}
 	for k := 0; k < set.Len(); k += stride {

@@ -8,24 +8,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDevNull returns what opens /dev/null for the standard files of one process, which share it. One may write to the
-// device, but whoever is root in a container must not change the mode or owner of the host's node: so it is opened through a
-// read-only mount.
-func openDevNull() func() (int, bool, error) {
+// openNull opens /dev/null. One may write to the device, but whoever is root in a container must not change the mode or owner of
+// the host's node: so it is opened through a read-only mount.
+func openNull() (int, error) {
+	switch {
+	case !privileged(): // the host's own: whoever may change it as an ordinary user may do so anyway
+		return unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	case kernel.MountSetattr.Err() == nil:
+		return openSharedNull()
+	}
+	return openOwnNull()
+}
+
+// once calls open the first time only: the standard files of a process share what it opens.
+func once(open func() (int, error)) func() (int, bool, error) {
 	shared := -1
 	return func() (fd int, owned bool, err error) {
 		if shared >= 0 {
 			return shared, false, nil
 		}
-		switch {
-		case !privileged(): // the host's own: whoever may change it as an ordinary user may do so anyway
-			fd, err = unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
-		case kernel.MountSetattr.Err() == nil:
-			fd, err = openSharedNull()
-		default:
-			fd, err = openOwnNull()
-		}
-		if err == nil {
+		if fd, err = open(); err == nil {
 			shared = fd
 		}
 		return fd, true, err

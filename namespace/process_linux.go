@@ -30,6 +30,10 @@ type Process struct {
 
 func newProcess(pid, pidfd int) *Process {
 	_ = unix.SetNonblock(pidfd, true) // so that the runtime polls it
+	return processOf(pid, pidfd)
+}
+
+func processOf(pid, pidfd int) *Process {
 	return &Process{pid: pid, pidfd: os.NewFile(uintptr(pidfd), "pidfd"), turn: make(chan struct{}, 1)}
 }
 

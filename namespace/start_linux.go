@@ -372,6 +372,9 @@ func (s *starter) result(ctx context.Context) (ready bool, err error) {
 // failureSize is the length of a report of failure: the step's address and the error.
 const failureSize = 16
 
+// failedSetUp is the exit status of a process that a step has failed.
+const failedSetUp = 127
+
 // reportSize is more than a whole report can have: some bytes of news, and a failure of each of the stubs on the way.
 const reportSize = 4 * failureSize
 
