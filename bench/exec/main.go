@@ -3,12 +3,14 @@
 // Command exec times a command in a running container, from the call to the end of /bin/true, in turns with crun exec and
 // runc exec. The peers' containers have no seccomp filter and no limits: so they have less to do.
 //
+// The floor is what the execution itself takes: a process that is in the container already starts the command by vfork and waits.
+//
 // Each is timed in two states, in which the peers differ: as the first command after a rest, as one finds it that is called for
 // by somebody, and as the second of two (see [bench.Cool] for why); and then ten in a row. The aim is an eighth of crun's time at
 // most: of a command by itself for the first; where commands follow one another without a pause, crun's wait for the kernel only
 // once, and [container.Container.ForkServer] is made for that.
 //
-//	go run ./bench/exec -n 100
+//	CGO_ENABLED=0 go run ./bench/exec -n 100
 package main
 
 import (
@@ -20,13 +22,22 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/internal/bench"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
-func main() { os.Exit(bench.Main("exec", 100, "runs of each", run)) }
+func main() {
+	if slices.Equal(os.Args[1:], []string{"floor"}) {
+		if err := serveFloor(); err != nil {
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(bench.Main("exec", 100, "runs of each", run))
+}
 
 func run(s *bench.Setting) (err error) {
 	ctx := context.Background()
@@ -42,6 +53,14 @@ func run(s *bench.Setting) (err error) {
 			_ = c.Wait(ctx) // killed
 		}()
 		x.Run = func() error { return c.Command("/bin/true").Run(ctx) }
+	}
+	turn, end, err := floor(ctx, s.Root)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	if turn != nil {
+		cases = append(cases, &bench.Case{Name: "the floor: a process in the container that starts it at a byte's sign", Run: turn})
 	}
 	oci := bench.WithoutUnified()
 	for _, name := range []string{"crun", "runc"} {
