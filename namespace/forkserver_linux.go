@@ -208,7 +208,7 @@ func (f *ForkServer) start(ctx context.Context, l *Launch) (_ *Process, done boo
 	report, err := s.outcome(ctx, proc)
 	var ran bool
 	if err == nil && len(report) < failureSize {
-		ran, err = s.forkedExecuted(proc)
+		ran, err = s.forkedExecuted(proc, len(report) > 0)
 	}
 	switch {
 	case err != nil: // it may be executing the command
@@ -256,9 +256,10 @@ func await(ctx context.Context, most time.Duration, fds ...unix.PollFd) error {
 	}
 }
 
-// forkedExecuted says whether a process whose report has ended without a failure executes its command or has done so. One that has
-// exited has, but with the status of a failed set-up: what that is, and how one is that goes on or was killed, its name shows.
-func (s *starter) forkedExecuted(p *Process) (ran bool, err error) {
+// forkedExecuted says whether a process whose report has ended without a failure, ready or not, executes its command or has done so.
+// One that has exited has, but with the status of a failed set-up: what that is, and how one is that goes on or was killed, its name
+// shows.
+func (s *starter) forkedExecuted(p *Process, ready bool) (ran bool, err error) {
 	_ = withDescriptor(p.pidfd, func(fd int) error {
 		state, err := reap(fd, unix.WNOWAIT)
 		ran = err != nil || state != nil && state.Signal == 0 && state.Code != failedSetUp // with an error, another part of the program has reaped it
@@ -270,7 +271,7 @@ func (s *starter) forkedExecuted(p *Process) (ran bool, err error) {
 	if err := s.openComm(p.pid); err != nil {
 		return false, err
 	}
-	return s.executed(p, false), nil
+	return s.executed(p, ready), nil
 }
 
 // outcome is the report, up to a failure, or to its end, or to that of the process: the server, which has it open too, may get to the
