@@ -84,7 +84,7 @@ func addConfig(c *engine.Config, from *container.Config) error {
 // addHostConfig translates what is the host's, but for what has a function of its own.
 func addHostConfig(c *engine.Config, h *container.HostConfig) error {
 	if err := refuse("HostConfig", map[string]bool{
-		"Annotations": len(h.Annotations) > 0, "Cgroup": h.Cgroup != "", "StorageOpt": len(h.StorageOpt) > 0,
+		"Cgroup": h.Cgroup != "", "StorageOpt": len(h.StorageOpt) > 0,
 		"Umask": h.Umask != nil, "Isolation": !h.Isolation.IsDefault(),
 		"Runtime: " + h.Runtime:           h.Runtime != "" && h.Runtime != runtimeName,
 		"VolumeDriver: " + h.VolumeDriver: h.VolumeDriver != "" && h.VolumeDriver != "local",
@@ -93,7 +93,7 @@ func addHostConfig(c *engine.Config, h *container.HostConfig) error {
 	}
 	c.RestartPolicy = engine.RestartPolicy{Name: string(h.RestartPolicy.Name), MaximumRetryCount: h.RestartPolicy.MaximumRetryCount}
 	c.AutoRemove, c.VolumesFrom, c.Groups = h.AutoRemove, h.VolumesFrom, h.GroupAdd
-	c.Links = h.Links
+	c.Links, c.Annotations = h.Links, h.Annotations
 	c.LogDriver, c.LogOptions = h.LogConfig.Type, h.LogConfig.Config
 	c.DNS, c.DNSSearch, c.DNSOptions, c.ExtraHosts = h.DNS, h.DNSSearch, h.DNSOptions, h.ExtraHosts
 	c.PublishAll, c.ReadOnlyRoot, c.ShmSize, c.Sysctls = h.PublishAllPorts, h.ReadonlyRootfs, h.ShmSize, h.Sysctls

@@ -62,7 +62,7 @@ func (s *Server) hostConfigOf(c *engine.Container) *container.HostConfig {
 		CgroupnsMode: container.CgroupnsMode(cmp.Or(cfg.CgroupNamespace, "private")), DNS: cfg.DNS, DNSOptions: cfg.DNSOptions, DNSSearch: cfg.DNSSearch,
 		ExtraHosts: cfg.ExtraHosts, GroupAdd: cfg.Groups, IpcMode: container.IpcMode(cmp.Or(cfg.IPCMode, "private")), PidMode: container.PidMode(cfg.PIDMode),
 		UTSMode: container.UTSMode(cfg.UTSMode), UsernsMode: container.UsernsMode(cfg.UserMode), Privileged: cfg.Privileged,
-		PublishAllPorts: cfg.PublishAll, ReadonlyRootfs: cfg.ReadOnlyRoot, ShmSize: cmp.Or(cfg.ShmSize, 64<<20), Sysctls: cfg.Sysctls, Runtime: runtimeName,
+		PublishAllPorts: cfg.PublishAll, ReadonlyRootfs: cfg.ReadOnlyRoot, ShmSize: cmp.Or(cfg.ShmSize, 64<<20), Sysctls: cfg.Sysctls, Runtime: runtimeName, Annotations: cfg.Annotations,
 		MaskedPaths: libcontainer.DefaultMaskedPaths(), ReadonlyPaths: libcontainer.DefaultReadOnlyPaths(), SecurityOpt: securityOf(cfg),
 	}
 	if h.LogConfig.Config == nil {

@@ -2,7 +2,6 @@ package dockerapi
 
 import (
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/moby/moby/api/types/blkiodev"
@@ -164,10 +163,18 @@ func addDevices(c *engine.Config, r *container.Resources) error {
 		c.Devices = append(c.Devices, all...)
 	}
 	for _, q := range r.DeviceRequests {
-		if q.Driver != "cdi" || q.Count != 0 || len(q.Capabilities) > 0 || len(q.Options) > 0 {
-			return notImplemented("HostConfig.DeviceRequests: driver " + strconv.Quote(q.Driver) + " (\"cdi\" with DeviceIDs is)")
+		if len(q.Options) > 0 {
+			return notImplemented("HostConfig.DeviceRequests.Options")
 		}
-		c.CDIDevices = append(c.CDIDevices, q.DeviceIDs...)
+		if isGPU := func(all []string) bool { return slices.Contains(all, "gpu") }; q.Driver == "" && !slices.ContainsFunc(q.Capabilities, isGPU) {
+			return badRequest("could not select device driver \"\" with capabilities: %v", q.Capabilities)
+		}
+		g := &engine.GPURequest{Driver: q.Driver, Count: q.Count, IDs: q.DeviceIDs}
+		names, err := g.CDI()
+		if err != nil {
+			return err
+		}
+		c.CDIDevices = append(c.CDIDevices, names...)
 	}
 	return nil
 }

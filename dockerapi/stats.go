@@ -167,13 +167,18 @@ func updateOf(b *container.UpdateConfig) (*engine.Update, error) {
 	if err := refuse("UpdateConfig", map[string]bool{
 		"CgroupParent": b.CgroupParent != "", "BlkioWeightDevice": len(b.BlkioWeightDevice) > 0, "BlkioDeviceReadBps": len(b.BlkioDeviceReadBps) > 0,
 		"BlkioDeviceWriteBps": len(b.BlkioDeviceWriteBps) > 0, "BlkioDeviceReadIOps": len(b.BlkioDeviceReadIOps) > 0,
-		"BlkioDeviceWriteIOps": len(b.BlkioDeviceWriteIOps) > 0, "CpuRealtimePeriod": b.CPURealtimePeriod != 0, "CpuRealtimeRuntime": b.CPURealtimeRuntime != 0,
-		"Devices": len(b.Devices) > 0, "DeviceCgroupRules": len(b.DeviceCgroupRules) > 0, "DeviceRequests": len(b.DeviceRequests) > 0,
+		"BlkioDeviceWriteIOps": len(b.BlkioDeviceWriteIOps) > 0,
+		"Devices":              len(b.Devices) > 0, "DeviceCgroupRules": len(b.DeviceCgroupRules) > 0, "DeviceRequests": len(b.DeviceRequests) > 0,
 		"MemorySwappiness": b.MemorySwappiness != nil && *b.MemorySwappiness != -1, "OomKillDisable": b.OomKillDisable != nil && *b.OomKillDisable,
 		"Ulimits": len(b.Ulimits) > 0, "CpuCount": b.CPUCount != 0, "CpuPercent": b.CPUPercent != 0, "IOMaximumIOps": b.IOMaximumIOps != 0,
 		"IOMaximumBandwidth": b.IOMaximumBandwidth != 0,
 	}); err != nil {
 		return nil, err
+	}
+	for name, micros := range map[string]int64{"CpuRealtimePeriod": b.CPURealtimePeriod, "CpuRealtimeRuntime": b.CPURealtimeRuntime} {
+		if micros < 0 || micros > int64(time.Hour/time.Microsecond) {
+			return nil, badRequest("invalid %s: %d", name, micros)
+		}
 	}
 	if b.CPUShares < 0 || b.CPUQuota < -1 || b.CPUPeriod < 0 || b.CPUQuota > int64(time.Hour/time.Microsecond) || b.CPUPeriod > int64(time.Hour/time.Microsecond) {
 		return nil, badRequest("invalid CpuShares, CpuQuota or CpuPeriod: %d, %d, %d", b.CPUShares, b.CPUQuota, b.CPUPeriod)
@@ -182,7 +187,9 @@ func updateOf(b *container.UpdateConfig) (*engine.Update, error) {
 		Memory: b.Memory, MemorySwap: b.MemorySwap, MemoryReservation: b.MemoryReservation, CPUs: float64(b.NanoCPUs) / 1e9,
 		CPUShares: uint64(b.CPUShares), CpusetCPUs: b.CpusetCpus, CpusetMems: b.CpusetMems, IOWeight: b.BlkioWeight,
 		CPUQuota: time.Duration(b.CPUQuota) * time.Microsecond, CPUPeriod: time.Duration(b.CPUPeriod) * time.Microsecond,
-		RestartPolicy: engine.RestartPolicy{Name: string(b.RestartPolicy.Name), MaximumRetryCount: b.RestartPolicy.MaximumRetryCount},
+		RealtimePeriod:  time.Duration(b.CPURealtimePeriod) * time.Microsecond,
+		RealtimeRuntime: time.Duration(b.CPURealtimeRuntime) * time.Microsecond,
+		RestartPolicy:   engine.RestartPolicy{Name: string(b.RestartPolicy.Name), MaximumRetryCount: b.RestartPolicy.MaximumRetryCount},
 	}
 	if b.CPUQuota == -1 {
 		u.CPUQuota = cgroups.Unlimited

@@ -23,6 +23,9 @@ func (s *Server) systemRoutes() {
 	s.handle("GET /system/df", s.getDiskUsage)
 	s.absent("swarm", "/swarm", "/swarm/{rest...}", "/nodes", "/nodes/{rest...}", "/services", "/services/{rest...}", "/tasks", "/tasks/{rest...}",
 		"/secrets", "/secrets/{rest...}", "/configs", "/configs/{rest...}")
+	s.handle("GET /plugins/{name}/json", func(_ http.ResponseWriter, r *http.Request) error { // docker inspect asks of any name
+		return failure(http.StatusNotFound, "plugin %q not found", r.PathValue("name"))
+	})
 	s.absent("plugins", "/plugins", "/plugins/{rest...}")
 }
 

@@ -25,6 +25,8 @@ type Config struct {
 	Name string `json:",omitempty"`
 	// Labels are kept with the container, besides those of the image.
 	Labels map[string]string `json:",omitempty"`
+	// Annotations are kept with the container, too. Nothing acts on them.
+	Annotations map[string]string `json:",omitempty"`
 	// AutoRemove removes the container, and the volumes that were made for it, when it has ended.
 	AutoRemove bool `json:",omitempty"`
 	// RestartPolicy says when it is started again. It cannot be combined with AutoRemove.

@@ -20,7 +20,9 @@ type Update struct {
 	PidsLimit                             int64
 	// CPUQuota in each CPUPeriod is another way to say CPUs.
 	CPUQuota, CPUPeriod time.Duration
-	IOWeight            uint16
+	// RealtimeRuntime in each RealtimePeriod is what processes of a real-time scheduler get, on cgroup v1.
+	RealtimeRuntime, RealtimePeriod time.Duration
+	IOWeight                        uint16
 	// RestartPolicy, if its Name is not empty, takes the place of the container's.
 	RestartPolicy RestartPolicy
 }
@@ -96,6 +98,7 @@ func (u *Update) resources() *cgroups.Resources {
 	r := &cgroups.Resources{
 		Memory: u.Memory, MemorySwap: u.MemorySwap, MemoryReservation: u.MemoryReservation, CPUShares: u.CPUShares,
 		CPUs: u.CpusetCPUs, Mems: u.CpusetMems, Pids: u.PidsLimit, CPUQuota: u.CPUQuota, CPUPeriod: u.CPUPeriod, IOWeight: u.IOWeight,
+		RealtimeRuntime: u.RealtimeRuntime, RealtimePeriod: u.RealtimePeriod,
 	}
 	if u.CPUs != 0 {
 		r.CPUPeriod = cgroups.DefaultCPUPeriod
@@ -130,7 +133,7 @@ func (u *Update) apply(cfg *Config) {
 	if u.RestartPolicy.Name != "" {
 		cfg.RestartPolicy = u.RestartPolicy
 	}
-	if u.CPUs == 0 && u.CPUQuota == 0 && u.CPUPeriod == 0 && u.IOWeight == 0 {
+	if u.CPUs == 0 && u.CPUQuota == 0 && u.CPUPeriod == 0 && u.IOWeight == 0 && u.RealtimeRuntime == 0 && u.RealtimePeriod == 0 {
 		return
 	}
 	more := cgroups.Resources{}
@@ -148,6 +151,12 @@ func (u *Update) apply(cfg *Config) {
 	}
 	if u.CPUPeriod != 0 {
 		more.CPUPeriod = u.CPUPeriod
+	}
+	if u.RealtimeRuntime != 0 {
+		more.RealtimeRuntime = u.RealtimeRuntime
+	}
+	if u.RealtimePeriod != 0 {
+		more.RealtimePeriod = u.RealtimePeriod
 	}
 	if u.IOWeight != 0 {
 		more.IOWeight = u.IOWeight

@@ -93,6 +93,7 @@ func (a *app) loadCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&input, "input", "i", "", "Read from a tar archive file, instead of STDIN")
+	refuseFlag(c.Flags(), "platform", "", "", "an archive is loaded with all its platforms")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress the load output (there is no progress to suppress)")
 	return c
 }

@@ -61,6 +61,11 @@ func (a *app) buildCommand() *cobra.Command {
 	f.BoolVarP(&b.quiet, "quiet", "q", false, "Suppress the build output and print image ID on success")
 	f.StringVar(&b.iidfile, "iidfile", "", "Write the image ID to the file")
 	f.StringVar(&b.progress, "progress", "auto", "Type of progress output (auto, plain): both are plain")
+	f.Bool("compress", false, "Compress the build context: it is read where it is")
+	refuseFlag(f, "cache-from", "", "", "the cache is of what was built here")
+	refuseFlag(f, "isolation", "", "default", "that is Windows's")
+	refuseSwitch(f, "squash", "", false, "image flatten makes one layer of an image's")
+	untrusted(f)
 	f.Bool("rm", true, "Remove intermediate containers after a successful build: they always are")
 	f.Bool("force-rm", false, "Always remove intermediate containers: they always are")
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -279,15 +284,15 @@ func remote(path string) bool {
 }
 
 func (a *app) builderCommand() *cobra.Command {
-	c := &cobra.Command{Use: "builder", Short: "Manage builds", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := group("builder", "Manage builds")
 	build := a.buildCommand()
 	var all, force bool
 	var filters []string
 	prune := &cobra.Command{
-		Use: "prune", Short: "Remove build cache", Args: cobra.NoArgs, DisableFlagsInUseLine: true,
+		Use: "prune [OPTIONS]", Short: "Remove build cache", Args: cobra.NoArgs, DisableFlagsInUseLine: true,
 		RunE: func(*cobra.Command, []string) error {
-			if !force {
-				return errors.New("this removes the build cache: say --force")
+			if !force && !a.confirm("WARNING! This will remove all build cache.") {
+				return nil
 			}
 			return a.withEngine(func(e *engine.Engine) error {
 				var f *image.Filter
@@ -306,6 +311,7 @@ func (a *app) builderCommand() *cobra.Command {
 		},
 	}
 	prune.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused build cache: it always is")
+	refuseFlag(prune.Flags(), "keep-storage", "", "0", "what is kept is chosen by --filter until=")
 	prune.Flags().BoolVarP(&force, "force", "f", false, "Do not prompt for confirmation")
 	prune.Flags().StringArrayVar(&filters, "filter", nil, "Provide filter values (e.g. \"until=24h\")")
 	c.AddCommand(build, prune)

@@ -19,9 +19,7 @@ func (a *app) containerCommands() []*cobra.Command {
 			a.statsCommand(), a.stopCommand(), a.topCommand(), a.unpauseCommand(), a.updateCommand(), a.waitCommand(),
 		}
 	}
-	group := &cobra.Command{Use: "container", Short: "Manage containers", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		return c.Help()
-	}}
+	group := group("container", "Manage containers")
 	list := a.psCommand()
 	list.Use, list.Aliases = "ls [OPTIONS]", []string{"list", "ps"}
 	inspect := a.inspects("inspect [OPTIONS] CONTAINER [CONTAINER...]", "Display detailed information on one or more containers", "container")

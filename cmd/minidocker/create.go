@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -20,6 +21,9 @@ func (a *app) createCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			r.config.Image, r.config.Command = args[0], args[1:]
+			if _, err := r.streams(); err != nil { // start attaches what it is told to
+				return err
+			}
 			r.config.OpenStdin, r.config.StdinOnce = r.interactive, r.interactive
 			if err := r.fill(); err != nil {
 				return err
@@ -41,7 +45,7 @@ func (a *app) createCommand() *cobra.Command {
 	r.add(all)
 	c.Flags().SetInterspersed(false)
 	all.VisitAll(func(f *pflag.Flag) {
-		if f.Name != "detach" && f.Name != "explain" {
+		if !slices.Contains([]string{"detach", "explain", "sig-proxy", "detach-keys"}, f.Name) {
 			c.Flags().AddFlag(f)
 		}
 	})
@@ -50,6 +54,8 @@ func (a *app) createCommand() *cobra.Command {
 
 func (a *app) startCommand() *cobra.Command {
 	var attach, interactive bool
+	s := streams{out: true, err: true, proxy: true}
+	keys := ""
 	c := &cobra.Command{
 		Use:                   "start [OPTIONS] CONTAINER [CONTAINER...]",
 		Short:                 "Start containers that were created or have exited",
@@ -57,12 +63,17 @@ func (a *app) startCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			attach = attach || interactive
+			var err error
+			if s.keys, err = parseKeys(keys); err != nil {
+				return err
+			}
+			s.in = interactive
 			if attach && len(args) > 1 {
 				return errors.New("you cannot start and attach multiple containers at once")
 			}
 			return a.withEngine(func(e *engine.Engine) error {
 				if attach {
-					return a.startStatus(a.startAttached(e, args[0], interactive))
+					return a.startStatus(a.startAttached(e, args[0], &s))
 				}
 				return a.each(args, func(name string) error { return a.startByName(e, name) })
 			})
@@ -70,6 +81,9 @@ func (a *app) startCommand() *cobra.Command {
 	}
 	c.Flags().BoolVarP(&attach, "attach", "a", false, "Attach STDOUT/STDERR and forward signals")
 	c.Flags().BoolVarP(&interactive, "interactive", "i", false, "Attach container's STDIN, and STDOUT/STDERR")
+	c.Flags().StringVar(&keys, "detach-keys", "", `Run the container so that these keys leave it running in background ("ctrl-p,ctrl-q")`)
+	refuseFlag(c.Flags(), "checkpoint", "", "", "checkpoints are not implemented")
+	refuseFlag(c.Flags(), "checkpoint-dir", "", "", "checkpoints are not implemented")
 	return c
 }
 
@@ -92,15 +106,15 @@ func (a *app) startByName(e *engine.Engine, name string) error {
 	return nil
 }
 
-func (a *app) startAttached(e *engine.Engine, name string, interactive bool) error {
+func (a *app) startAttached(e *engine.Engine, name string, s *streams) error {
 	c, err := e.Inspect(a.ctx, name)
 	if err != nil {
 		return err
 	}
-	if interactive && c.Config.TTY && !isTerminal(a.stdin) {
+	if s.in && c.Config.TTY && !isTerminal(a.stdin) {
 		return errors.New("the input device is not a TTY")
 	}
-	return a.foreground(e, c, interactive)
+	return a.foreground(e, c, s)
 }
 
 // startStatus turns the end of a container into the command's exit status. With any other error that is 1, as with Docker.

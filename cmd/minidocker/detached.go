@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/caisson-engine/caisson/engine"
-	"github.com/caisson-engine/caisson/namespace"
 )
 
 // eachCommand is a command that does one thing with every container named.
@@ -46,7 +44,7 @@ func (a *app) stoppingCommand(use, short string, stop func(*engine.Engine, conte
 			}
 		}
 		timeout := time.Duration(seconds) * time.Second
-		if !c.Flags().Changed("time") {
+		if !c.Flags().Changed("timeout") {
 			of, err := e.Inspect(a.ctx, name)
 			if err != nil {
 				return err
@@ -56,9 +54,12 @@ func (a *app) stoppingCommand(use, short string, stop func(*engine.Engine, conte
 		return stop(e, a.ctx, name, syscall.Signal(sig), timeout)
 	})
 	c.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
-		return pflag.NormalizedName(strings.Replace(name, "timeout", "time", 1)) // Docker has both
+		if name == "time" { // its older name
+			name = "timeout"
+		}
+		return pflag.NormalizedName(name)
 	})
-	c.Flags().IntVarP(&seconds, "time", "t", 0, "Seconds to wait before killing the container, -1 for ever (default 10, or its own)")
+	c.Flags().IntVarP(&seconds, "timeout", "t", 0, "Seconds to wait before killing the container, -1 for ever (default 10, or its own)")
 	c.Flags().StringVarP(&signal, "signal", "s", "", "Signal to send to the container")
 	return c
 }
@@ -114,10 +115,10 @@ func (a *app) namingCommand(use, short string, f func(*engine.Engine, string) er
 }
 
 type execFlags struct {
-	interactive, tty bool
-	privileged       bool
-	env, envFiles    []string
-	dir, user        string
+	interactive, tty   bool
+	privileged, detach bool
+	env, envFiles      []string
+	dir, user          string
 }
 
 func (a *app) execCommand() *cobra.Command {
@@ -126,13 +127,15 @@ func (a *app) execCommand() *cobra.Command {
 		Use: "exec [OPTIONS] CONTAINER COMMAND [ARG...]", Short: "Execute a command in a container that runs in background",
 		Args: cobra.MinimumNArgs(2), DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.runStatus(a.withEngine(func(e *engine.Engine) error { return a.exec(e, x, args) }))
+			return a.runStatus("exec", a.withEngine(func(e *engine.Engine) error { return a.exec(e, x, args) }))
 		},
 	}
 	f := c.Flags()
 	f.SetInterspersed(false)
 	f.BoolVarP(&x.interactive, "interactive", "i", false, "Keep STDIN open")
 	f.BoolVarP(&x.tty, "tty", "t", false, "Allocate a pseudo-TTY")
+	f.BoolVarP(&x.detach, "detach", "d", false, "Run command in the background")
+	refuseFlag(f, "detach-keys", "", "", "the command's terminal is this program's and ends with it; exec -d runs one in background")
 	f.StringArrayVarP(&x.env, "env", "e", nil, "Set environment variables")
 	f.StringArrayVar(&x.envFiles, "env-file", nil, "Read in a file of environment variables")
 	f.BoolVar(&x.privileged, "privileged", false, "Give all capabilities to the command")
@@ -142,7 +145,7 @@ func (a *app) execCommand() *cobra.Command {
 }
 
 func (a *app) exec(e *engine.Engine, x *execFlags, args []string) error {
-	if x.interactive && x.tty && !isTerminal(a.stdin) {
+	if x.interactive && x.tty && !x.detach && !isTerminal(a.stdin) {
 		return &exitStatus{1, errors.New("the input device is not a TTY")}
 	}
 	r, err := e.Adopt(a.ctx, args[0])
@@ -150,10 +153,16 @@ func (a *app) exec(e *engine.Engine, x *execFlags, args []string) error {
 		return &exitStatus{1, err}
 	}
 	defer func() { _ = r.Leave() }()
+	starter := a.starter()
+	if x.detach && starter == nil {
+		return a.execBehind()
+	}
 	p := r.Process().Command(args[1:]...)
-	o, started, err := a.attach(x.interactive, x.tty)
-	if err != nil {
-		return err
+	o, started := &engine.StartOptions{}, func() {}
+	if !x.detach {
+		if o, started, err = a.attach(&streams{in: x.interactive, out: true, err: true}, x.tty); err != nil {
+			return err
+		}
 	}
 	p.Stdin, p.Stdout, p.Stderr, p.TTY, p.TTYSize = o.Stdin, o.Stdout, o.Stderr, x.tty, o.TTYSize
 	if x.privileged {
@@ -173,6 +182,9 @@ func (a *app) exec(e *engine.Engine, x *execFlags, args []string) error {
 	}
 	if x.user != "" {
 		p.User, p.Groups = x.user, nil
+	}
+	if x.detach {
+		return a.executes(p, starter)
 	}
 	done := func() {}
 	if x.tty && x.interactive {
@@ -198,19 +210,27 @@ func (a *app) exec(e *engine.Engine, x *execFlags, args []string) error {
 }
 
 func (a *app) attachCommand() *cobra.Command {
-	noStdin := false
+	noStdin, keys := false, ""
+	s := &streams{out: true, err: true}
 	c := &cobra.Command{
 		Use: "attach [OPTIONS] CONTAINER", Short: "Attach to a container that runs in background, from here on",
 		Args: cobra.ExactArgs(1), DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.runStatus(a.withEngine(func(e *engine.Engine) error { return a.attachTo(e, args[0], !noStdin) }))
+			var err error
+			if s.keys, err = parseKeys(keys); err != nil {
+				return err
+			}
+			s.in = !noStdin
+			return a.runStatus("attach", a.withEngine(func(e *engine.Engine) error { return a.attachTo(e, args[0], s) }))
 		},
 	}
 	c.Flags().BoolVar(&noStdin, "no-stdin", false, "Do not attach STDIN")
+	c.Flags().BoolVar(&s.proxy, "sig-proxy", true, "Proxy all received signals to the process")
+	c.Flags().StringVar(&keys, "detach-keys", "", `Override the key sequence for detaching a container ("ctrl-p,ctrl-q")`)
 	return c
 }
 
-func (a *app) attachTo(e *engine.Engine, name string, stdin bool) error {
+func (a *app) attachTo(e *engine.Engine, name string, s *streams) error {
 	r, err := e.Adopt(a.ctx, name)
 	if err != nil {
 		return &exitStatus{1, err}
@@ -227,46 +247,6 @@ func (a *app) attachTo(e *engine.Engine, name string, stdin bool) error {
 		return err
 	}
 	cfg := &r.Container().Config
-	return a.attachRun(r, log, stdin && (cfg.OpenStdin || cfg.TTY))
-}
-
-// attachRun prints what comes of a log until the container has ended, and copies the standard input to it.
-func (a *app) attachRun(r *engine.Run, log *namespace.LogReader, stdin bool) error {
-	if stdin {
-		done, err := a.typing(r)
-		if err != nil {
-			return err
-		}
-		defer done()
-	}
-	a.forward(r)
-	defer a.signals.to(nil)
-	if err := a.printFrames(func() (*namespace.Frame, error) { return log.Follow(context.WithoutCancel(a.ctx)) }); err != nil {
-		return err
-	}
-	return r.Wait(context.WithoutCancel(a.ctx))
-}
-
-// typing copies the standard input to the container's.
-func (a *app) typing(r *engine.Run) (done func(), err error) {
-	in, err := r.Process().Input(a.ctx)
-	if err != nil {
-		return nil, fmt.Errorf("standard input: %w", err)
-	}
-	done = func() {}
-	tty := r.Container().Config.TTY
-	if tty {
-		if done, err = a.raw(); err != nil {
-			return nil, errors.Join(err, in.Close())
-		}
-		_ = namespace.Resize(in, a.size())
-	}
-	go func() { // it may outlive the container by the line that is being typed
-		_, _ = io.Copy(in, a.stdin)
-		_ = in.Close()
-		if !tty && r.Container().Config.StdinOnce {
-			_ = r.Process().CloseInput(a.ctx)
-		}
-	}()
-	return done, nil
+	s.in = s.in && (cfg.OpenStdin || cfg.TTY)
+	return a.attachRun(r, log, s)
 }

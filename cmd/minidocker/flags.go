@@ -11,12 +11,17 @@ type runFlags struct {
 	config      engine.Config
 	interactive bool
 	detach      bool
+	attach      []string
+	proxy       bool
+	keys        string
 	explain     bool
 	quiet       bool
 	pull        string
 	restart     string
 
 	env, envFiles, labels          []string
+	annotations                    []string
+	gpus                           []string
 	volumes, mounts, tmpfs         []string
 	volumeDriver                   string
 	entrypoint                     string
@@ -42,6 +47,9 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.BoolVarP(&r.interactive, "interactive", "i", false, "Keep STDIN open")
 	f.BoolVarP(&c.TTY, "tty", "t", false, "Allocate a pseudo-TTY")
 	f.BoolVarP(&r.detach, "detach", "d", false, "Run container in background and print container ID")
+	f.StringArrayVarP(&r.attach, "attach", "a", nil, "Attach to STDIN, STDOUT or STDERR")
+	f.BoolVar(&r.proxy, "sig-proxy", true, "Proxy received signals to the process")
+	f.StringVar(&r.keys, "detach-keys", "", `Run the container so that these keys leave it running in background ("ctrl-p,ctrl-q")`)
 	f.BoolVar(&c.Init, "init", false, "Run an init that forwards signals and reaps processes")
 	f.BoolVar(&c.AutoRemove, "rm", false, "Remove the container and its anonymous volumes when it exits")
 	f.StringVar(&r.restart, "restart", "no", "Restart policy to apply when a container exits")
@@ -56,6 +64,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVarP(&r.env, "env", "e", nil, "Set environment variables")
 	f.StringArrayVar(&r.envFiles, "env-file", nil, "Read in a file of environment variables")
 	f.StringArrayVarP(&r.labels, "label", "l", nil, "Set meta data on the container")
+	f.StringArrayVar(&r.annotations, "annotation", nil, "Add an annotation to the container")
 	f.StringArrayVar(&r.labelFiles, "label-file", nil, "Read in a line delimited file of labels")
 	f.StringVar(&r.cidfile, "cidfile", "", "Write the container ID to the file")
 	f.StringVarP(&c.Dir, "workdir", "w", "", "Working directory inside the container")
@@ -95,6 +104,12 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 		"below this command's own group; a slice with --cgroup-manager systemd")
 	f.StringVar(&c.CgroupNamespace, "cgroupns", "", `Cgroup namespace to use ("host", "private")`)
 	r.addIsolation(f)
+	refuseFlag(f, "runtime", "", "caisson", "this command starts containers itself, as the runtime caisson")
+	refuseFlag(f, "isolation", "", "default", "that is Windows's")
+	refuseFlag(f, "storage-opt", "", "", "a container's root has no size of its own; volumes have: volume create -o size=")
+	refuseFlag(f, "kernel-memory", "", "", "Linux has no such limit any more, and Docker ignores it")
+	refuseSwitch(f, "use-api-socket", "", false, "docker calls it experimental; -v mounts a daemon's socket")
+	untrusted(f)
 	f.BoolVar(&c.Privileged, "privileged", false, "Give extended privileges to this container")
 	f.StringArrayVar(&c.CapAdd, "cap-add", nil, "Add Linux capabilities")
 	f.StringArrayVar(&c.CapDrop, "cap-drop", nil, "Drop Linux capabilities")

@@ -137,6 +137,16 @@ func (r *runFlags) fillPairs() error {
 		}
 		r.config.Labels[name] = value
 	}
+	for _, o := range r.annotations {
+		name, value, ok := strings.Cut(o, "=")
+		if !ok || name == "" {
+			return fmt.Errorf("invalid --annotation: %q is not name=value", o)
+		}
+		if r.config.Annotations == nil {
+			r.config.Annotations = make(map[string]string)
+		}
+		r.config.Annotations[name] = value
+	}
 	for _, o := range r.logOptions {
 		name, value, ok := strings.Cut(o, "=")
 		if !ok || name == "" {

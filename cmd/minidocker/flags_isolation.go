@@ -20,10 +20,22 @@ func (r *runFlags) addIsolation(f *pflag.FlagSet) {
 	f.StringVar(&i.UTSMode, "uts", "", `UTS namespace to use ("host", "private")`)
 	f.StringVar(&i.UserMode, "userns", "", `User namespace to use ("host", "auto", "keep-id[:uid=UID,gid=GID]")`)
 	f.StringVar(&i.Domainname, "domainname", "", "Container NIS domain name")
+	f.StringArrayVar(&r.gpus, "gpus", nil, "GPU devices to add to the container ('all' to pass all GPUs), as CDI describes them")
 	f.StringArrayVar(&r.devices, "device", nil, "Add a host device to the container")
 }
 
 func (r *runFlags) fillIsolation() error {
+	for _, spec := range r.gpus {
+		g, err := engine.ParseGPUs(spec)
+		if err != nil {
+			return err
+		}
+		names, err := g.CDI()
+		if err != nil {
+			return err
+		}
+		r.config.CDIDevices = append(r.config.CDIDevices, names...)
+	}
 	for _, spec := range r.devices {
 		if cdi.IsName(spec) {
 			r.config.CDIDevices = append(r.config.CDIDevices, spec)

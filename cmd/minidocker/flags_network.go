@@ -20,6 +20,8 @@ type networkFlags struct {
 	egress                                      []string
 	egressLog                                   string
 	ip, ip6, mac                                string
+	links                                       []string // of network connect
+	priority                                    int
 }
 
 func (n *networkFlags) add(f *pflag.FlagSet, c *engine.Config) {
@@ -32,6 +34,7 @@ func (n *networkFlags) add(f *pflag.FlagSet, c *engine.Config) {
 	_ = f.MarkHidden("net-alias")
 	f.StringVar(&n.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	f.StringVar(&n.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
+	refuseFlag(f, "link-local-ip", "", "", "a container has one address of each family on a network")
 	f.StringVar(&n.mac, "mac-address", "", "Container MAC address (e.g., 92:d0:c6:0a:29:33)")
 	f.StringArrayVarP(&n.publish, "publish", "p", nil, "Publish a container's port(s) to the host")
 	f.BoolVarP(&c.PublishAll, "publish-all", "P", false, "Publish all exposed ports to random ports")
@@ -39,6 +42,8 @@ func (n *networkFlags) add(f *pflag.FlagSet, c *engine.Config) {
 	f.StringArrayVar(&n.dns, "dns", nil, "Set custom DNS servers")
 	f.StringArrayVar(&c.DNSSearch, "dns-search", nil, "Set custom DNS search domains")
 	f.StringArrayVar(&c.DNSOptions, "dns-option", nil, "Set DNS options")
+	f.StringArrayVar(&c.DNSOptions, "dns-opt", nil, "") // its older name
+	_ = f.MarkHidden("dns-opt")
 	f.StringArrayVar(&n.egress, "egress", nil,
 		`Allow connections to this and nothing else: a name, "*.name", address, prefix or name=prefix, then [:port[-port]][/protocol]; "none" for nothing at all`)
 	f.StringVar(&n.egressLog, "egress-log", "", "Append what the container tried to connect to to the file, as lines of JSON")

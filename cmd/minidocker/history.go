@@ -18,7 +18,7 @@ var historyHeadings = historyRow{"IMAGE", "CREATED", "CREATED AT", "CREATED BY",
 
 func (a *app) historyCommand() *cobra.Command {
 	var noTrunc, quiet, human bool
-	var format string
+	var format, platform string
 	c := &cobra.Command{
 		Use:                   "history [OPTIONS] IMAGE",
 		Short:                 "Show the history of an image",
@@ -26,7 +26,7 @@ func (a *app) historyCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
-				img, err := e.Image(a.ctx, args[0])
+				img, err := e.ImageFor(a.ctx, args[0], platform)
 				if err != nil {
 					return err
 				}
@@ -75,6 +75,7 @@ func (a *app) historyCommand() *cobra.Command {
 	c.Flags().BoolVarP(&human, "human", "H", true, "Print sizes and dates in human readable format")
 	c.Flags().BoolVar(&noTrunc, "no-trunc", false, "Don't truncate output")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Only show image IDs")
+	c.Flags().StringVar(&platform, "platform", "", "Show history for the given platform (os/arch[/variant])")
 	c.Flags().StringVar(&format, "format", "", "Format output by a Go template, \"table TEMPLATE\" or \"json\"")
 	return c
 }

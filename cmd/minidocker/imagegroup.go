@@ -6,11 +6,9 @@ import "github.com/spf13/cobra"
 // all.
 func (a *app) imageCommands() []*cobra.Command {
 	top := func() []*cobra.Command {
-		return []*cobra.Command{a.historyCommand(), a.importCommand(), a.loadCommand(), a.pushCommand(), a.saveCommand()}
+		return []*cobra.Command{a.buildCommand(), a.historyCommand(), a.importCommand(), a.loadCommand(), a.pushCommand(), a.saveCommand()}
 	}
-	group := &cobra.Command{Use: "image", Short: "Manage images", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		return c.Help()
-	}}
+	group := group("image", "Manage images")
 	list := a.imagesCommand()
 	list.Use, list.Aliases = "ls [OPTIONS] [REPOSITORY[:TAG]]", []string{"list"}
 	remove := a.rmiCommand()

@@ -35,6 +35,7 @@ func (a *app) imagesCommand() *cobra.Command {
 	c.Flags().BoolVarP(&f.all, "all", "a", false, "Show all images (there are no hidden ones)")
 	c.Flags().StringArrayVarP(&f.filters, "filter", "f", nil,
 		"Filter output: dangling=, label=name[=value], before=, since=, reference=, until=")
+	refuseSwitch(c.Flags(), "tree", "", false, "docker calls it experimental; images --filter and system df -v show what images share")
 	c.Flags().StringVar(&f.format, "format", "", "Format output by a Go template, \"table TEMPLATE\" or \"json\"")
 	return c
 }

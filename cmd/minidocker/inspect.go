@@ -58,7 +58,7 @@ func (a *app) inspectCommand() *cobra.Command {
 
 // inspects makes a command that shows documents of a kind, or of all kinds.
 func (a *app) inspects(use, short, of string) *cobra.Command {
-	var format string
+	var format, platform string
 	var size bool
 	c := &cobra.Command{
 		Use: use, Short: short, Args: cobra.MinimumNArgs(1), DisableFlagsInUseLine: true,
@@ -77,6 +77,9 @@ func (a *app) inspects(use, short, of string) *cobra.Command {
 			if size {
 				q.Set("size", "1")
 			}
+			if platform != "" {
+				q.Set("platform", platform)
+			}
 			return a.withEngine(func(e *engine.Engine) error {
 				var list []document
 				err := a.each(args, func(name string) error {
@@ -94,6 +97,12 @@ func (a *app) inspects(use, short, of string) *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&format, "format", "f", "", "Format output by a Go template, or \"json\"")
+	switch of {
+	case "image":
+		c.Flags().StringVar(&platform, "platform", "", "Inspect a specific platform of the multi-platform image (os/arch[/variant])")
+	case "network":
+		c.Flags().BoolP("verbose", "v", false, "Verbose output for diagnostics: there is no more of a network that is local")
+	}
 	if of == "" || of == "container" {
 		c.Flags().BoolVarP(&size, "size", "s", false, "Display total file sizes if the type is container")
 	}

@@ -50,6 +50,7 @@ func (a *app) logsCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "Follow log output")
+	c.Flags().Bool("details", false, "Show extra details provided to logs: there are none")
 	c.Flags().BoolVarP(&times, "timestamps", "t", false, "Show timestamps")
 	c.Flags().StringVarP(&tail, "tail", "n", "all", "Number of lines to show from the end of the logs")
 	c.Flags().StringVar(&since, "since", "", "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)")

@@ -33,6 +33,10 @@ type app struct {
 	signals        signals
 
 	root      string
+	config    string // folder of config.json
+	debug     bool
+	logLevel  string
+	notify    int
 	format    layer.Format
 	noHello   bool
 	netns     string
@@ -66,6 +70,10 @@ func (a *app) exit(err error) int {
 	if errors.As(err, &status) {
 		code, err = status.code, status.err
 	}
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		code, err = 125, refused
+	}
 	if err != nil {
 		fmt.Fprintln(a.stderr, err)
 	}
@@ -76,17 +84,12 @@ func (a *app) exit(err error) int {
 func say(w io.Writer, format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 
 func (a *app) command() *cobra.Command {
-	root := &cobra.Command{
-		Use:           "minidocker",
-		Short:         "Pull images and run containers, without a daemon",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	root := group("minidocker", "Pull images and run containers, without a daemon")
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.TraverseChildren = true // a flag of docker's own may have the letter of a command's
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpFunc(a.help)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &exitStatus{125, fmt.Errorf("%w\n\nUsage:  %s\n\nRun '%s --help' for more information", err, c.UseLine(),
 			c.CommandPath())}
@@ -102,10 +105,33 @@ func (a *app) command() *cobra.Command {
 		"Ask Docker Hub for hello-world:latest, not the registry carried in this program")
 	f.StringArrayVar(&a.mirrors, "registry-mirror", nil, "Ask this URL first for images of Docker Hub")
 	f.StringArrayVar(&a.insecures, "insecure-registry", nil, "Allow plain HTTP and unverified TLS for this host or CIDR range")
+	a.addGlobal(root)
+	f.IntVar(&a.notify, "notify", -1, "The descriptor that a program in background closes when it is ready, and says to why it cannot be")
+	_ = f.MarkHidden("notify")
 	root.AddCommand(a.containerCommands()...)
 	root.AddCommand(a.imageCommands()...)
-	root.AddCommand(a.imagesCommand(), a.rmiCommand(), a.pullCommand(), a.tagCommand(), a.buildCommand(), a.builderCommand(), a.inspectCommand(), a.volumeCommand(), a.networkCommand(),
+	root.AddCommand(a.imagesCommand(), a.rmiCommand(), a.pullCommand(), a.tagCommand(), a.builderCommand(), a.inspectCommand(), a.volumeCommand(), a.networkCommand(),
 		a.registryCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(), a.infoCommand(), a.eventsCommand(), a.systemCommand(),
 		a.superviseCommand(), a.daemonCommand())
+	root.AddCommand(refusedCommands()...)
+	dress(root)
 	return root
 }
+
+// addGlobal adds the flags of docker itself, which are before the command's name.
+func (a *app) addGlobal(root *cobra.Command) {
+	f := root.Flags()
+	root.Version = "-"
+	root.SetVersionTemplate(versionLine())
+	f.BoolP("version", "v", false, "Print version information and quit")
+	f.StringVar(&a.config, "config", "", "The folder of the file with credentials ($DOCKER_CONFIG, or .docker in the home directory)")
+	f.BoolVarP(&a.debug, "debug", "D", false, "Print what the engine logs")
+	f.StringVarP(&a.logLevel, "log-level", "l", "", `Print what the engine logs, from this level on ("debug", "info", "warn", "error")`)
+	for _, r := range [][2]string{{"host", "H"}, {"context", "c"}, {"tlscacert", ""}, {"tlscert", ""}, {"tlskey", ""}} {
+		refuseFlag(f, r[0], r[1], "", noDaemon)
+	}
+	refuseSwitch(f, "tls", "", false, noDaemon)
+	refuseSwitch(f, "tlsverify", "", false, noDaemon)
+}
+
+const noDaemon = "this command asks no daemon, it does the work itself; docker -H asks one"

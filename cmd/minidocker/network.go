@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"strings"
 
@@ -12,10 +14,7 @@ import (
 )
 
 func (a *app) networkCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "network", Short: "Manage networks", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	c := group("network", "Manage networks")
 	c.AddCommand(a.networkListCommand(), a.networkCreateCommand(), a.networkRemoveCommand(), a.inspects("inspect [OPTIONS] NETWORK [NETWORK...]", "Display detailed information on one or more networks", "network"),
 		a.networkConnectCommand(), a.networkDisconnectCommand(), a.networkPruneCommand())
 	return c
@@ -26,7 +25,7 @@ type createFlags struct {
 	driver                                     string
 	subnets, gateways, ranges, options, labels []string
 	internal, ipv6, ipv4                       bool
-	egress                                     []string
+	egress, reserved                           []string
 }
 
 func (a *app) networkCreateCommand() *cobra.Command {
@@ -57,6 +56,14 @@ func (a *app) networkCreateCommand() *cobra.Command {
 	c.Flags().BoolVar(&f.ipv4, "ipv4", true, "Enable IPv4 address assignment")
 	c.Flags().StringArrayVarP(&f.options, "opt", "o", nil, "Set driver specific options: those of Docker's drivers")
 	c.Flags().StringArrayVar(&f.labels, "label", nil, "Set metadata on a network")
+	c.Flags().StringArrayVar(&f.reserved, "aux-address", nil, "Addresses that no container gets: NAME=ADDRESS")
+	c.Flags().Bool("attachable", false, "Enable manual container attachment: it always is")
+	refuseFlag(c.Flags(), "ipam-driver", "", "default", "there are no plugins")
+	refuseFlag(c.Flags(), "ipam-opt", "", "", "options are those of plugins")
+	refuseFlag(c.Flags(), "scope", "", "local", "there is no swarm")
+	refuseFlag(c.Flags(), "config-from", "", "", "a network's options are its own")
+	refuseSwitch(c.Flags(), "config-only", "", false, "a network's options are its own")
+	refuseSwitch(c.Flags(), "ingress", "", false, "there is no swarm")
 	c.Flags().StringArrayVar(&f.egress, "egress", nil, "Allow the network's containers connections to this and nothing else, as run --egress does")
 	return c
 }
@@ -111,6 +118,21 @@ func (f *createFlags) parse() (*network.CreateOptions, error) {
 		}
 		s.Range = r.Masked()
 	}
+	for _, text := range f.reserved {
+		name, address, _ := strings.Cut(text, "=")
+		a, err := netip.ParseAddr(address)
+		if err != nil || name == "" {
+			return nil, fmt.Errorf("invalid aux-address %s: it is not NAME=ADDRESS", text)
+		}
+		s, err := of("aux-address", text, a)
+		if err != nil {
+			return nil, err
+		}
+		if s.Reserved == nil {
+			s.Reserved = make(map[string]netip.Addr)
+		}
+		s.Reserved[name] = a
+	}
 	for _, text := range f.options {
 		name, value, _ := strings.Cut(text, "=")
 		if err := engine.SetNetworkOption(o, name, value); err != nil {
@@ -121,13 +143,17 @@ func (f *createFlags) parse() (*network.CreateOptions, error) {
 }
 
 func (a *app) networkRemoveCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "rm NETWORK [NETWORK...]", Aliases: []string{"remove"}, Short: "Remove one or more networks",
+	force := false
+	c := &cobra.Command{
+		Use: "rm [OPTIONS] NETWORK [NETWORK...]", Aliases: []string{"remove"}, Short: "Remove one or more networks",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
 				return a.each(args, func(name string) error {
 					err := e.RemoveNetwork(a.ctx, name)
+					if force && errors.Is(err, fs.ErrNotExist) {
+						return nil
+					}
 					if err == nil {
 						say(a.stdout, "%s", name)
 					}
@@ -136,6 +162,8 @@ func (a *app) networkRemoveCommand() *cobra.Command {
 			})
 		},
 	}
+	c.Flags().BoolVarP(&force, "force", "f", false, "Say nothing of networks that are not there")
+	return c
 }
 
 func (a *app) networkConnectCommand() *cobra.Command {
@@ -148,20 +176,27 @@ func (a *app) networkConnectCommand() *cobra.Command {
 			if err := f.settings(at); err != nil {
 				return err
 			}
+			at.Links, at.GatewayPriority = f.links, f.priority
 			return a.withEngine(func(e *engine.Engine) error { return e.Connect(a.ctx, args[1], at) })
 		},
 	}
 	c.Flags().StringArrayVar(&f.aliases, "alias", nil, "Add network-scoped alias for the container")
 	c.Flags().StringVar(&f.ip, "ip", "", "IPv4 address (e.g., 172.30.100.104)")
 	c.Flags().StringVar(&f.ip6, "ip6", "", "IPv6 address (e.g., 2001:db8::33)")
+	c.Flags().StringArrayVar(&f.links, "link", nil, "Add link to another container: NAME[:ALIAS]")
+	c.Flags().IntVar(&f.priority, "gw-priority", 0, "Highest gw-priority provides the default gateway: accepts positive and negative values")
+	refuseFlag(c.Flags(), "driver-opt", "", "", "drivers have options of networks, not of endpoints")
+	refuseFlag(c.Flags(), "link-local-ip", "", "", "an endpoint has one address of each family of its network's")
 	return c
 }
 
 func (a *app) networkDisconnectCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "disconnect NETWORK CONTAINER", Short: "Disconnect a container from a network", Args: cobra.ExactArgs(2),
+	c := &cobra.Command{
+		Use: "disconnect [OPTIONS] NETWORK CONTAINER", Short: "Disconnect a container from a network", Args: cobra.ExactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.withEngine(func(e *engine.Engine) error { return e.Disconnect(a.ctx, args[1], args[0]) })
 		},
 	}
+	c.Flags().BoolP("force", "f", false, "Force the container to disconnect from a network: nothing holds it there")
+	return c
 }

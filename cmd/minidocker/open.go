@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/caisson-engine/caisson/engine"
 	"github.com/caisson-engine/caisson/registry"
@@ -19,6 +21,10 @@ func (a *app) open() (*engine.Engine, error) {
 	}
 	o := a.options()
 	o.StartSupervisor = a.startSupervisor
+	var err error
+	if o.Logger, err = a.logger(); err != nil {
+		return nil, err
+	}
 	return engine.Open(a.ctx, a.root, o)
 }
 
@@ -28,9 +34,32 @@ func (a *app) options() *engine.Options {
 	}
 }
 
+// logger is where the engine logs to: nowhere, unless a flag says so.
+func (a *app) logger() (*slog.Logger, error) {
+	if a.debug {
+		a.logLevel = "debug"
+	}
+	if a.logLevel == "" {
+		return nil, nil
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(strings.Replace(a.logLevel, "fatal", "error", 1))); err != nil {
+		return nil, &exitStatus{125, fmt.Errorf("unable to parse logging level: %s", a.logLevel)}
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level})), nil
+}
+
+// configFile is the path of the file that credentials are kept in; "" is the usual one.
+func (a *app) configFile() string {
+	if a.config == "" {
+		return ""
+	}
+	return filepath.Join(a.config, "config.json")
+}
+
 // client makes a client of registries, with the credentials that login keeps.
 func (a *app) client() *registry.Client {
-	client := &registry.Client{Insecure: a.insecures, Credentials: registry.DockerCredentials(""), CertsDir: "/etc/docker/certs.d"}
+	client := &registry.Client{Insecure: a.insecures, Credentials: registry.DockerCredentials(a.configFile()), CertsDir: "/etc/docker/certs.d"}
 	if len(a.mirrors) > 0 {
 		client.Mirrors = map[string][]string{"docker.io": a.mirrors}
 	}

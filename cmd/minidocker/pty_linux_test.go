@@ -186,3 +186,29 @@ func TestPullOnTerminal(t *testing.T) {
 	p.expect("Status: Downloaded newer image for ")
 	require.Zero(t, waitStatus(t, c))
 }
+
+// The keys leave a container running, and its terminal is found again.
+func TestDetachKeys(t *testing.T) {
+	testenv.ReapOrphans(t)
+	host := newRegistry(t)
+	env := []string{"CAISSON_ROOT=" + t.TempDir()}
+	p := newTerminal(t)
+	before := p.attributes()
+	c := p.start(newCommand(t), env, "run", "-it", "--name", "left", "--detach-keys", "ctrl-a,b", "-e", "PS1=prompt> ", host+"/busybox", "sh")
+	p.expect("prompt> ")
+	p.send("A=kept\n")
+	p.expect("prompt> ")
+	p.send("\x01b")
+	require.Zero(t, waitStatus(t, c))
+	require.Equal(t, before, p.attributes(), "the host's terminal is as before")
+	c = p.start(newCommand(t), env, "attach", "left")
+	time.Sleep(300 * time.Millisecond)
+	p.send("echo $A again\n")
+	p.expect("kept again")
+	p.send("\x10\x11")
+	require.Zero(t, waitStatus(t, c))
+	c = p.start(newCommand(t), env, "attach", "left")
+	time.Sleep(300 * time.Millisecond)
+	p.send("exit 7\n")
+	require.Equal(t, 7, waitStatus(t, c))
+}

@@ -50,6 +50,7 @@ func (a *app) pullCommand() *cobra.Command {
 	c.Flags().StringVar(&f.platform, "platform", "", "Pull the image for this platform (os/arch[/variant])")
 	c.Flags().BoolVar(&f.every, "all-platforms", false, "Pull all platforms, and what else the index lists")
 	c.Flags().BoolVarP(&f.all, "all-tags", "a", false, "Download all tagged images in the repository")
+	untrusted(c.Flags())
 	c.Flags().BoolVarP(&f.quiet, "quiet", "q", false, "Suppress verbose output")
 	return c
 }

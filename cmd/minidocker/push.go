@@ -18,21 +18,24 @@ import (
 
 func (a *app) pushCommand() *cobra.Command {
 	var all, quiet bool
+	var platform string
 	c := &cobra.Command{
 		Use:                   "push [OPTIONS] NAME[:TAG]",
 		Short:                 "Upload an image to a registry",
 		Args:                  cobra.ExactArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.withEngine(func(e *engine.Engine) error { return a.push(e, args[0], all, quiet) })
+			return a.withEngine(func(e *engine.Engine) error { return a.push(e, args[0], platform, all, quiet) })
 		},
 	}
 	c.Flags().BoolVarP(&all, "all-tags", "a", false, "Push all tags of an image to the repository")
+	c.Flags().StringVar(&platform, "platform", "", "Push a platform-specific manifest as a single-platform image (os/arch[/variant])")
+	untrusted(c.Flags())
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress verbose output")
 	return c
 }
 
-func (a *app) push(e *engine.Engine, name string, all, quiet bool) error {
+func (a *app) push(e *engine.Engine, name, platform string, all, quiet bool) error {
 	ref, err := registry.ParseReference(name)
 	if err != nil {
 		return err
@@ -73,7 +76,7 @@ func (a *app) push(e *engine.Engine, name string, all, quiet bool) error {
 		if !quiet && isTerminal(a.stdout) {
 			p.width = int(sizeOf(a.stdout).Cols)
 		}
-		d, err := e.Push(a.ctx, n, &engine.PushOptions{Progress: p.pushed})
+		d, err := e.Push(a.ctx, n, &engine.PushOptions{Platform: platform, Progress: p.pushed})
 		if err != nil {
 			return err
 		}
@@ -154,7 +157,7 @@ func (a *app) loginCommand() *cobra.Command {
 			if err := client.Ping(a.ctx, host); err != nil {
 				return err
 			}
-			if err := registry.SaveDockerCredential(a.ctx, "", host, cred); err != nil {
+			if err := registry.SaveDockerCredential(a.ctx, a.configFile(), host, cred); err != nil {
 				return err
 			}
 			say(a.stdout, "Login Succeeded")
@@ -197,7 +200,7 @@ func (a *app) logoutCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			host := registry.HostOf(strings.Join(args, ""))
-			found, err := registry.EraseDockerCredential(a.ctx, "", host)
+			found, err := registry.EraseDockerCredential(a.ctx, a.configFile(), host)
 			if err != nil {
 				return err
 			}

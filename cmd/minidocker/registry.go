@@ -21,10 +21,7 @@ import (
 )
 
 func (a *app) registryCommand() *cobra.Command {
-	group := &cobra.Command{
-		Use: "registry", Short: "Serve a registry", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	group := group("registry", "Serve a registry")
 	group.AddCommand(a.registryServeCommand())
 	return group
 }

@@ -34,6 +34,7 @@ func (a *app) rmCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&o.Force, "force", "f", false, "Force the removal of a running container (uses SIGKILL)")
+	refuseSwitch(c.Flags(), "link", "l", false, "links are the container's that has them, and go with it")
 	c.Flags().BoolVarP(&o.Volumes, "volumes", "v", false, "Remove anonymous volumes associated with the container")
 	return c
 }

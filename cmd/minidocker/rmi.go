@@ -33,6 +33,8 @@ func (a *app) rmiCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVarP(&o.Force, "force", "f", false, "Force removal of the image")
+	c.Flags().Bool("no-prune", false, "Do not delete untagged parents: there are none")
+	refuseFlag(c.Flags(), "platform", "", "", "an image is removed with all its platforms")
 	return c
 }
 

@@ -32,7 +32,7 @@ func (a *app) runCommand() *cobra.Command {
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			r.config.Image, r.config.Command = args[0], args[1:]
-			return a.runStatus(a.run(r))
+			return a.runStatus("run", a.run(r))
 		},
 	}
 	r.add(c.Flags())
@@ -40,7 +40,7 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 // runStatus turns an error of run into an exit status and a message.
-func (a *app) runStatus(err error) error {
+func (a *app) runStatus(command string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -56,12 +56,19 @@ func (a *app) runStatus(err error) error {
 	if errors.As(err, &status) {
 		code = status.code
 	}
-	return &exitStatus{code, fmt.Errorf("minidocker: Error: %w\n\nRun 'minidocker run --help' for more information", err)}
+	if code != 125 { // it is not what was typed
+		return &exitStatus{code, fmt.Errorf("minidocker: Error: %w", err)}
+	}
+	return &exitStatus{code, fmt.Errorf("minidocker: Error: %w\n\nRun 'minidocker %s --help' for more information", err, command)}
 }
 
 // run is the command run.
 func (a *app) run(r *runFlags) error {
 	if err := r.fill(); err != nil {
+		return err
+	}
+	s, err := r.streams()
+	if err != nil {
 		return err
 	}
 	if r.interactive && r.config.TTY && !r.explain && !r.detach && !isTerminal(a.stdin) {
@@ -85,27 +92,30 @@ func (a *app) run(r *runFlags) error {
 			return err
 		}
 		if r.detach {
-			return a.startDetached(e, c)
+			return a.startDetached(e, c, nil)
 		}
-		return a.foreground(e, c, r.interactive)
+		return a.foreground(e, c, s)
 	})
 }
 
 // foreground starts a container with the command's standard files and waits for its end.
-func (a *app) foreground(e *engine.Engine, c *engine.Container, interactive bool) error {
-	if p := c.Config.RestartPolicy.Name; p != "" && p != engine.RestartNo { // it runs in background, and goes on without this command
+func (a *app) foreground(e *engine.Engine, c *engine.Container, s *streams) error {
+	if !s.out && !s.err { // as Docker has it
+		return a.startDetached(e, c, s)
+	}
+	if p := c.Config.RestartPolicy.Name; s.background() || p != "" && p != engine.RestartNo { // it runs in background, and goes on without this command
 		run, err := e.Start(a.ctx, c.ID, &engine.StartOptions{Detach: true, TTYSize: a.size()})
 		if err != nil {
-			return err
+			return a.clearAway(e, c, err)
 		}
 		log, err := e.Log(a.ctx, c.ID)
 		if err != nil {
 			return errors.Join(err, run.Leave())
 		}
 		defer log.Close()
-		return a.attachRun(run, log, interactive)
+		return a.attachRun(run, log, s)
 	}
-	run, done, err := a.start(e, c, interactive)
+	run, done, err := a.start(e, c, s)
 	if err != nil {
 		return err
 	}
@@ -131,18 +141,18 @@ func (a *app) provide(e *engine.Engine, r *runFlags) error {
 }
 
 // start starts the container with the command's standard files. done puts the terminal back.
-func (a *app) start(e *engine.Engine, c *engine.Container, interactive bool) (_ *engine.Run, done func(), err error) {
+func (a *app) start(e *engine.Engine, c *engine.Container, s *streams) (_ *engine.Run, done func(), err error) {
 	defer func() { err = a.clearAway(e, c, err) }()
 	if err := a.ctx.Err(); err != nil {
 		return nil, nil, err
 	}
 	tty := c.Config.TTY
-	o, started, err := a.attach(interactive, tty)
+	o, started, err := a.attach(s, tty)
 	if err != nil {
 		return nil, nil, err
 	}
 	done = func() {}
-	if tty && interactive {
+	if tty && s.in {
 		if done, err = a.raw(); err != nil {
 			return nil, nil, err
 		}
@@ -175,14 +185,17 @@ func (a *app) clearAway(e *engine.Engine, c *engine.Container, err error) error 
 	return errors.Join(err, gone)
 }
 
-// startDetached starts the container and leaves it.
-func (a *app) startDetached(e *engine.Engine, c *engine.Container) error {
+// startDetached starts the container, gives it the standard input if that is attached, and leaves it.
+func (a *app) startDetached(e *engine.Engine, c *engine.Container, s *streams) error {
 	run, err := e.Start(a.ctx, c.ID, &engine.StartOptions{Detach: true, TTYSize: a.size()})
 	if err != nil {
 		return a.clearAway(e, c, err)
 	}
 	say(a.stdout, "%s", c.ID)
-	return run.Leave()
+	if s != nil && s.in {
+		err = a.feed(run)
+	}
+	return errors.Join(err, run.Leave())
 }
 
 // startDelay is how long a start may go on after a signal to stop.

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,15 +25,14 @@ const (
 
 // superviseCommand is what startSupervisor runs.
 func (a *app) superviseCommand() *cobra.Command {
-	notify := -1
-	c := &cobra.Command{
+	return &cobra.Command{
 		Use: "supervise", Hidden: true, Args: cobra.NoArgs,
 		Short: "Serve the networks of containers that run in background, and start them again, until the last has ended",
 		RunE: func(*cobra.Command, []string) error {
-			if notify < 0 {
+			starter := a.starter()
+			if starter == nil {
 				return a.supervise(func() {})
 			}
-			starter := inherited(notify)
 			err := a.supervise(func() { _ = starter.Close() })
 			if err != nil {
 				say(starter, "%v", err)
@@ -43,8 +40,6 @@ func (a *app) superviseCommand() *cobra.Command {
 			return err
 		},
 	}
-	c.Flags().IntVar(&notify, "notify", -1, "The descriptor that is closed when it is ready, and gets the error if it cannot be")
-	return c
 }
 
 func (a *app) supervise(ready func()) error {
@@ -83,33 +78,13 @@ func (a *app) startSupervisor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	c := exec.Command("/proc/self/exe", "--root", root, "supervise", "--notify", "3")
+	args := []string{"--root", root, "supervise"}
 	if a.netns != "" {
-		c.Args = append(c.Args, "--network-namespace", a.netns)
+		args = append(args, "--network-namespace", a.netns)
 	}
-	c.Args[0], c.Dir, c.SysProcAttr, c.ExtraFiles = os.Args[0], "/", ownSession(), []*os.File{w}
-	keepInherited()
-	err = c.Start()
-	_ = w.Close()
-	if err != nil {
-		return err
+	said, err := inBackground(ctx, func(c *exec.Cmd) { c.Dir = "/" }, args...)
+	if err == nil && said != "" {
+		err = fmt.Errorf("it says: %s", said)
 	}
-	go func() { _ = c.Wait() }() // it is reaped if this program is there for longer
-	stop := context.AfterFunc(ctx, func() { _ = r.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	said, err := io.ReadAll(io.LimitReader(r, 1<<16))
-	switch text := strings.TrimSpace(string(said)); {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case err != nil:
-		return err
-	case text != "":
-		return fmt.Errorf("it says: %s", text)
-	}
-	return nil
+	return err
 }

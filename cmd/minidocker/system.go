@@ -10,10 +10,7 @@ import (
 )
 
 func (a *app) systemCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "system", Short: "Manage all of it", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	c := group("system", "Manage all of it")
 	c.AddCommand(a.systemDFCommand(), a.eventsCommand(), a.infoCommand(), a.systemPruneCommand())
 	return c
 }

@@ -42,15 +42,18 @@ func sizeOf(f *os.File) namespace.WinSize {
 
 // attach wires the container's standard files to the command's. Only with -t does the container see a terminal: one of the
 // host, like its files and devices, is hidden behind a pipe. started is to be called when the container has been.
-func (a *app) attach(interactive, tty bool) (o *engine.StartOptions, started func(), err error) {
+func (a *app) attach(s *streams, tty bool) (o *engine.StartOptions, started func(), err error) {
 	started = func() {}
-	o = &engine.StartOptions{Stdout: hidden(a.stdout)}
+	o = &engine.StartOptions{}
+	if s.out {
+		o.Stdout = hidden(a.stdout)
+	}
 	if tty {
 		o.TTYSize = a.size()
-	} else {
+	} else if s.err {
 		o.Stderr = hidden(a.stderr)
 	}
-	if !interactive {
+	if !s.in {
 		return o, started, nil
 	}
 	o.Stdin = a.stdin

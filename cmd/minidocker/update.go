@@ -28,6 +28,7 @@ type updateFlags struct {
 	memory, swap, reservation string
 	restart                   string
 	quota, period             int64 // microseconds
+	rtRuntime, rtPeriod       int64
 	engine.Update
 }
 
@@ -47,6 +48,9 @@ func (a *app) updateCommand() *cobra.Command {
 	f.Uint64VarP(&u.CPUShares, "cpu-shares", "c", 0, "CPU shares (relative weight)")
 	f.Int64Var(&u.quota, "cpu-quota", 0, "Limit CPU CFS (Completely Fair Scheduler) quota")
 	f.Int64Var(&u.period, "cpu-period", 0, "Limit CPU CFS (Completely Fair Scheduler) period")
+	f.Int64Var(&u.rtRuntime, "cpu-rt-runtime", 0, "Limit the CPU real-time runtime in microseconds")
+	f.Int64Var(&u.rtPeriod, "cpu-rt-period", 0, "Limit the CPU real-time period in microseconds")
+	refuseFlag(f, "kernel-memory", "", "", "Linux has no such limit any more, and Docker ignores it")
 	f.StringVar(&u.CpusetCPUs, "cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)")
 	f.StringVar(&u.CpusetMems, "cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)")
 	f.Int64Var(&u.PidsLimit, "pids-limit", 0, "Tune container pids limit (set -1 for unlimited)")
@@ -88,6 +92,7 @@ func (u *updateFlags) fill() error {
 		u.RestartPolicy = p
 	}
 	u.CPUQuota, u.CPUPeriod = time.Duration(u.quota)*time.Microsecond, time.Duration(u.period)*time.Microsecond
+	u.RealtimeRuntime, u.RealtimePeriod = time.Duration(u.rtRuntime)*time.Microsecond, time.Duration(u.rtPeriod)*time.Microsecond
 	if u.quota == -1 {
 		u.CPUQuota = -1
 	}

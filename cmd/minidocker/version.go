@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"runtime"
 	"runtime/debug"
 
@@ -24,6 +25,26 @@ type versions struct {
 	Server *system.VersionResponse
 }
 
+// built is what this program was built of.
+func built() (version, commit string) {
+	version, commit = "unknown", "unknown"
+	if b, ok := debug.ReadBuildInfo(); ok {
+		version = b.Main.Version
+		for _, s := range b.Settings {
+			if s.Key == "vcs.revision" {
+				commit = s.Value
+			}
+		}
+	}
+	return version, commit
+}
+
+// versionLine is what --version prints.
+func versionLine() string {
+	version, commit := built()
+	return fmt.Sprintf("minidocker version %s, build %s\n", version, commit)
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	var format string
 	c := &cobra.Command{
@@ -33,16 +54,8 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			var v versions
 			c := &v.Client
-			c.Version, c.GitCommit, c.APIVersion = "unknown", "unknown", dockerapi.MaxVersion
-			c.GoVersion, c.Os, c.Arch = runtime.Version(), runtime.GOOS, runtime.GOARCH
-			if b, ok := debug.ReadBuildInfo(); ok {
-				c.Version = b.Main.Version
-				for _, s := range b.Settings {
-					if s.Key == "vcs.revision" {
-						c.GitCommit = s.Value
-					}
-				}
-			}
+			c.Version, c.GitCommit = built()
+			c.APIVersion, c.GoVersion, c.Os, c.Arch = dockerapi.MaxVersion, runtime.Version(), runtime.GOOS, runtime.GOARCH
 			if format == "" {
 				say(a.stdout, "minidocker, of the container engine caisson")
 				say(a.stdout, " Version:           %s", c.Version)

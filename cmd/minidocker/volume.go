@@ -13,10 +13,7 @@ import (
 )
 
 func (a *app) volumeCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "volume", Short: "Manage volumes", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	c := group("volume", "Manage volumes")
 	c.AddCommand(a.volumeListCommand(), a.volumeCreateCommand(), a.volumeRemoveCommand(), a.inspects("inspect [OPTIONS] VOLUME [VOLUME...]", "Display detailed information on one or more volumes", "volume"),
 		a.volumePruneCommand(), a.volumeCloneCommand(), a.volumeExportCommand(), a.volumeImportCommand())
 	return c
