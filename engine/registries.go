@@ -41,6 +41,8 @@ func (e *Engine) Login(ctx context.Context, host string, cred registry.Credentia
 type RemoteImage struct {
 	// Descriptor is of the manifest or index: its media type, digest, and size in bytes.
 	Descriptor ocispec.Descriptor
+	// Document is the manifest or index itself.
+	Document []byte
 	// Platforms are those of an index, or that of the image.
 	Platforms []ocispec.Platform
 }
@@ -58,7 +60,7 @@ func (e *Engine) RemoteImage(ctx context.Context, ref string, cred registry.Cred
 	if err != nil {
 		return nil, err
 	}
-	i := &RemoteImage{Descriptor: desc}
+	i := &RemoteImage{Descriptor: desc, Document: b}
 	if registry.IsIndex(desc.MediaType) {
 		var x ocispec.Index
 		if err := json.Unmarshal(b, &x); err != nil {

@@ -111,7 +111,7 @@ func (a *app) command() *cobra.Command {
 	root.AddCommand(a.containerCommands()...)
 	root.AddCommand(a.imageCommands()...)
 	root.AddCommand(a.imagesCommand(), a.rmiCommand(), a.pullCommand(), a.tagCommand(), a.builderCommand(), a.inspectCommand(), a.volumeCommand(), a.networkCommand(),
-		a.registryCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(), a.infoCommand(), a.eventsCommand(), a.systemCommand(),
+		a.registryCommand(), a.manifestCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(), a.infoCommand(), a.eventsCommand(), a.systemCommand(),
 		a.superviseCommand(), a.daemonCommand())
 	root.AddCommand(refusedCommands()...)
 	dress(root)

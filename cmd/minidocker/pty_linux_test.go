@@ -202,13 +202,11 @@ func TestDetachKeys(t *testing.T) {
 	require.Zero(t, waitStatus(t, c))
 	require.Equal(t, before, p.attributes(), "the host's terminal is as before")
 	c = p.start(newCommand(t), env, "attach", "left")
-	time.Sleep(300 * time.Millisecond)
 	p.send("echo $A again\n")
 	p.expect("kept again")
 	p.send("\x10\x11")
 	require.Zero(t, waitStatus(t, c))
 	c = p.start(newCommand(t), env, "attach", "left")
-	time.Sleep(300 * time.Millisecond)
 	p.send("exit 7\n")
 	require.Equal(t, 7, waitStatus(t, c))
 }

@@ -20,15 +20,9 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	r := &runFlags{}
 	c := &cobra.Command{
-		Use:   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
-		Short: "Create and run a new container from an image",
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return &exitStatus{125, fmt.Errorf("minidocker: 'minidocker run' requires at least 1 argument\n\nUsage:  %s\n\n"+
-					"Run 'minidocker run --help' for more information", c.UseLine())}
-			}
-			return nil
-		},
+		Use:                   "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+		Short:                 "Create and run a new container from an image",
+		Args:                  cobra.MinimumNArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			r.config.Image, r.config.Command = args[0], args[1:]
@@ -55,9 +49,6 @@ func (a *app) runStatus(command string, err error) error {
 	var status *exitStatus
 	if errors.As(err, &status) {
 		code = status.code
-	}
-	if code != 125 { // it is not what was typed
-		return &exitStatus{code, fmt.Errorf("minidocker: Error: %w", err)}
 	}
 	return &exitStatus{code, fmt.Errorf("minidocker: Error: %w\n\nRun 'minidocker %s --help' for more information", err, command)}
 }
