@@ -19,28 +19,37 @@ import (
 
 // CopyFrom writes a file or folder of the container that ref names, with all below it, as a tar stream whose first entry has
 // the last part of the path as its name: "." if that is "/.", behind a link to a folder too. If the path ends in a symbolic
-// link, the link is written. Of a container that does not run, what is mounted in it is not seen. An ordinary user's program reads what the user
-// may; with [Isolation].UserMode "keep-id" root's closed folders are none of that.
+// link, the link is written. Of a container that does not run, what is mounted in it is not seen. Owners are those that the container sees.
 func (e *Engine) CopyFrom(ctx context.Context, ref, name string, w io.Writer) error {
 	dir, base := path.Split(path.Join("/", name))
 	if base == "" || strings.HasSuffix(name, "/.") {
 		dir, base = path.Join("/", name), "."
 	}
-	return e.inFolder(ctx, ref, dir, func(c *Container, root *os.Root) error {
-		return treecopy.Write(ctx, w, root, base, base, c.ownerInside())
+	return e.inFolder(ctx, ref, dir, func(c *Container, tree treecopy.Tree, d *namespace.Deputy) error {
+		return treecopy.Write(ctx, w, tree, base, base, c.seenBy(d).ownerInside())
 	})
 }
 
-// CopyTo makes the files of a tar stream below a folder of the container that ref names. Files belong to root, unless
-// o.Owners is set. o may be nil. An ordinary user's program writes where the user may, and as the user: it can give files to nobody else.
+// CopyTo makes the files of a tar stream below a folder of the container that ref names. Files belong to the container's root, unless
+// o.Owners is set. o may be nil.
 func (e *Engine) CopyTo(ctx context.Context, ref, dir string, r io.Reader, o *CopyOptions) error {
 	if o == nil {
 		o = &CopyOptions{}
 	}
-	return e.inFolder(ctx, ref, dir, func(c *Container, root *os.Root) error {
-		return c.asRoot(func() error {
-			return treecopy.Extract(ctx, root, r, &treecopy.Options{Owners: o.Owners, Rename: o.Rename, Owner: c.ownerOutside()})
-		})
+	return e.inFolder(ctx, ref, dir, func(c *Container, tree treecopy.Tree, d *namespace.Deputy) error {
+		extract := func(owner func(uid, gid int) (int, int)) error {
+			return treecopy.Extract(ctx, tree, r, &treecopy.Options{Owners: o.Owners, Rename: o.Rename, Owner: owner})
+		}
+		if d == nil {
+			return c.asRoot(func() error { return extract(c.ownerOutside()) })
+		}
+		owner := c.ownerOfDeputy(d)
+		if uid, gid := owner(0, 0); uid != 0 || gid != 0 {
+			if err := d.SetOwner(uint32(uid), uint32(gid)); err != nil {
+				return err
+			}
+		}
+		return extract(owner)
 	})
 }
 
@@ -61,16 +70,16 @@ func (e *Engine) StatPath(ctx context.Context, ref, name string, follow bool) (s
 		base = "."
 	}
 	if follow {
-		err = e.inFolder(ctx, ref, name, func(_ *Container, root *os.Root) (err error) {
-			st, err = root.Lstat(".")
+		err = e.inFolder(ctx, ref, name, func(_ *Container, tree treecopy.Tree, _ *namespace.Deputy) (err error) {
+			st, err = tree.Lstat(".")
 			return err
 		})
 		if err == nil {
 			return st, nil
 		}
 	}
-	err = e.inFolder(ctx, ref, dir, func(_ *Container, root *os.Root) (err error) {
-		st, err = root.Lstat(base)
+	err = e.inFolder(ctx, ref, dir, func(_ *Container, tree treecopy.Tree, _ *namespace.Deputy) (err error) {
+		st, err = tree.Lstat(base)
 		return err
 	})
 	return st, err
@@ -82,7 +91,12 @@ func (e *Engine) FollowPath(ctx context.Context, ref, name string) (real string,
 		if err := check(); err != nil {
 			return err
 		}
-		if real, err = follow(root, name); err != nil {
+		d, err := ordinaryDeputy(ctx)
+		if err != nil {
+			return err
+		}
+		defer closeDeputy(d)
+		if real, err = follow(root, name, d); err != nil {
 			return notInContainer(path.Join("/", name), err)
 		}
 		return check()
@@ -93,7 +107,7 @@ func (e *Engine) FollowPath(ctx context.Context, ref, name string) (real string,
 // maxLinks is how many links a path may lead over, as for the kernel.
 const maxLinks = 40
 
-func follow(root *namespace.Root, name string) (string, error) {
+func follow(root *namespace.Root, name string, d *namespace.Deputy) (string, error) {
 	real, links := "/", 0
 	for rest := strings.Split(name, "/"); len(rest) > 0; {
 		next := rest[0]
@@ -105,7 +119,7 @@ func follow(root *namespace.Root, name string) (string, error) {
 			real = path.Dir(real)
 			continue
 		}
-		link, err := readLink(root, real, next)
+		link, err := readLink(root, real, next, d)
 		switch {
 		case errors.Is(err, syscall.EINVAL): // it is none
 			real = path.Join(real, next)
@@ -123,22 +137,23 @@ func follow(root *namespace.Root, name string) (string, error) {
 	return real, nil
 }
 
-func readLink(root *namespace.Root, dir, name string) (string, error) {
+func readLink(root *namespace.Root, dir, name string, d *namespace.Deputy) (string, error) {
 	folder, err := root.OpenFolder(dir)
 	if err != nil {
 		return "", err
 	}
 	defer folder.Close()
-	r, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", folder.Fd()))
+	tree, done, err := treeIn(folder, d)
 	if err != nil {
 		return "", err
 	}
-	defer r.Close()
-	return r.Readlink(name)
+	defer done()
+	return tree.Readlink(name)
 }
 
-// inFolder calls f with a folder of a container. Nothing that f does with it leads out of it.
-func (e *Engine) inFolder(ctx context.Context, ref, dir string, f func(*Container, *os.Root) error) error {
+// inFolder calls f with a folder of a container. Nothing that f does with it leads out of it. For an ordinary user's program it is a deputy that
+// does it, which f gets too.
+func (e *Engine) inFolder(ctx context.Context, ref, dir string, f func(*Container, treecopy.Tree, *namespace.Deputy) error) error {
 	return e.withRoot(ctx, ref, dir, func(c *Container, root *namespace.Root, check func() error) error {
 		folder, err := root.OpenFolder(dir)
 		if err != nil {
@@ -148,12 +163,17 @@ func (e *Engine) inFolder(ctx context.Context, ref, dir string, f func(*Containe
 		if err := check(); err != nil {
 			return err
 		}
-		r, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", folder.Fd()))
+		d, err := ordinaryDeputy(ctx)
 		if err != nil {
 			return err
 		}
-		defer r.Close()
-		err = f(c, r)
+		defer closeDeputy(d)
+		tree, done, err := treeIn(folder, d)
+		if err != nil {
+			return err
+		}
+		defer done()
+		err = f(c, tree, d)
 		var p *fs.PathError
 		if errors.As(err, &p) && errors.Is(err, fs.ErrNotExist) {
 			return notInContainer(path.Join(dir, p.Path), err)

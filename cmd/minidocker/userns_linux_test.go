@@ -64,13 +64,35 @@ func TestUsernsKeepID(t *testing.T) {
 	entry := fmt.Sprintf("%s:*:%d:%d:%s:/made/here:/bin/sh\n%s:x:%d:\n0:0 644\n", u.Name, u.ID, u.ID, u.Name, u.Name, u.ID)
 	require.Equal(t, entry, run(0, "exec", "one", "sh", "-c", "tail -n 1 /etc/passwd; tail -n 1 /etc/group; stat -c '%u:%g %a' /etc/passwd"))
 	require.Equal(t, u.Name+" /made/here\n", run(0, "exec", "one", "sh", "-c", "echo $(id -un) $HOME"))
+
+	// Copies go into and come out of the folders of the container's root, closed ones too, and belong to it.
+	run(0, "exec", "-u", "0", "one", "sh", "-c", "mkdir -m 700 /shut && echo inside >/shut/in && chmod 600 /shut/in && chown 7 /shut/in")
+	require.NoError(t, os.WriteFile(filepath.Join(bind, "sent"), []byte("sent\n"), 0o600))
+	require.NoError(t, os.Chown(filepath.Join(bind, "sent"), u.ID, u.ID))
+	for _, to := range []string{"/etc/sent", "/shut", "/tmp"} {
+		run(0, "cp", "bind/sent", "one:"+to)
+	}
+	run(0, "cp", "-a", "bind/sent", "one:/shut/own")
+	require.Equal(t, fmt.Sprintf("0:0 0:0 0:0 %d:%d 7:0\n", u.ID, u.ID), run(0, "exec", "-u", "0", "one", "sh", "-c", "echo $(stat -c %u:%g /etc/sent /shut/sent /tmp/sent /shut/own /shut/in)"))
+	run(0, "cp", "one:/shut", "out")
+	b, err := os.ReadFile(filepath.Join(u.Home, "out", "in"))
+	require.NoError(t, err)
+	require.Equal(t, "inside\n", string(b))
 	run(0, "rm", "-f", "one")
+
+	// Without keep-id the user is root there, and the image's user is another one.
+	run(0, "run", "-d", "--name", "root", image, "sleep", "600")
+	run(0, "exec", "-u", "app", "root", "sh", "-c", "umask 077; mkdir /tmp/app; echo inside >/tmp/app/in")
+	run(0, "cp", "bind/sent", "root:/tmp/app")
+	require.Equal(t, "0:0\n", run(0, "exec", "root", "stat", "-c", "%u:%g", "/tmp/app/sent"))
+	require.Contains(t, run(0, "cp", "root:/tmp/app/in", "-"), "inside")
+	run(0, "rm", "-f", "root")
 
 	// Others' ids, and the image as another user of it has it.
 	require.Equal(t, "7 9\n", run(0, "run", "--name", "two", "--userns", "keep-id:uid=7,gid=9", image, "sh", "-c", "touch /tmp/seven; echo $(id -u) $(id -g)"))
 	run(0, "start", "-a", "two")
 	run(0, "cp", "two:/etc/passwd", "passwd")
-	b, err := os.ReadFile(filepath.Join(u.Home, "passwd"))
+	b, err = os.ReadFile(filepath.Join(u.Home, "passwd"))
 	require.NoError(t, err)
 	require.Equal(t, 1, strings.Count(string(b), u.Name+":*:7:9:"), "once, however often it is started")
 	run(0, "commit", "two", "kept")

@@ -1,3 +1,3 @@
-// Package treecopy makes a tar stream of a file or folder below an [os.Root], and files of a stream below one. No name in a
-// stream and no symbolic link in a tree leads out of the root.
+// Package treecopy makes a tar stream of a file or folder below a [Tree], and files of a stream below one. No name in a
+// stream and no symbolic link in a tree leads out of it.
 package treecopy

@@ -32,11 +32,11 @@ type Options struct {
 // Extract makes the files of a tar stream in root. A file takes the place of one of its name, a folder goes together with
 // one; a file in place of a folder, and a folder in place of a file, are errors. Times are set, and modes; extended
 // attributes are not. ctx is looked at between reads.
-func Extract(ctx context.Context, root *os.Root, r io.Reader, o *Options) error {
+func Extract(ctx context.Context, root Tree, r io.Reader, o *Options) error {
 	if o == nil {
 		o = &Options{}
 	}
-	x := &extractor{root: root, o: o}
+	x := &extractor{root: root, files: changerOf(root), o: o}
 	for t := tar.NewReader(&reader{ctx, r}); ; {
 		h, err := t.Next()
 		if err == io.EOF {
@@ -63,7 +63,8 @@ func Extract(ctx context.Context, root *os.Root, r io.Reader, o *Options) error 
 }
 
 type extractor struct {
-	root    *os.Root
+	root    Tree
+	files   changer
 	o       *Options
 	folders []folder // whose modes and times come last
 }
@@ -178,7 +179,7 @@ func (x *extractor) regular(name string, h *tar.Header, content io.Reader, st fs
 		return err
 	}
 	if x.o.Owners {
-		if err := f.Chown(h.Uid, h.Gid); err != nil {
+		if err := x.files.chown(f, h.Uid, h.Gid); err != nil {
 			return err
 		}
 	}
@@ -186,7 +187,7 @@ func (x *extractor) regular(name string, h *tar.Header, content io.Reader, st fs
 	if x.o.NoSetID {
 		mode &^= fs.ModeSetuid | fs.ModeSetgid
 	}
-	if err := f.Chmod(mode); err != nil {
+	if err := x.files.chmod(f, mode); err != nil {
 		return err
 	}
 	return x.root.Chtimes(name, accessed(h), h.ModTime)
@@ -222,7 +223,7 @@ func (x *extractor) finish() error {
 
 // chmodFolder goes by a descriptor: what is a link by now is followed inside the root only.
 func (x *extractor) chmodFolder(name string, mode fs.FileMode) error {
-	f, err := x.root.Open(name)
+	f, err := x.root.OpenFile(name, folderFlags, 0)
 	if err != nil {
 		return err
 	}
@@ -231,5 +232,5 @@ func (x *extractor) chmodFolder(name string, mode fs.FileMode) error {
 	if err != nil || !st.IsDir() {
 		return changed(name, err)
 	}
-	return f.Chmod(mode)
+	return x.files.chmod(f, mode)
 }

@@ -22,7 +22,7 @@ func TestPipeInPlaceOfFolder(t *testing.T) {
 	root, err := os.OpenRoot(dir)
 	require.NoError(t, err)
 	defer root.Close()
-	w := &writer{ctx: t.Context(), root: root, tar: tar.NewWriter(io.Discard)}
+	w := &writer{ctx: t.Context(), root: root, files: changerOf(root), tar: tar.NewWriter(io.Discard)}
 	done := make(chan error, 1)
 	go func() { done <- w.folder("x", "x") }()
 	select {

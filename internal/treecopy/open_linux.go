@@ -1,6 +1,7 @@
 package treecopy
 
 import (
+	"io/fs"
 	"os"
 	"strconv"
 
@@ -9,10 +10,10 @@ import (
 
 const folderFlags = os.O_RDONLY | unix.O_DIRECTORY | unix.O_NONBLOCK
 
-// openSame opens for reading what the root has at name, if that is st still. What took its place meanwhile is not opened:
+// openSame opens for reading what the tree has at name, if that is st still. What took its place meanwhile is not opened:
 // opening a device may do something.
-func openSame(root *os.Root, name string, st os.FileInfo) (*os.File, error) {
-	place, err := root.OpenFile(name, unix.O_PATH, 0)
+func (t files) openSame(name string, st fs.FileInfo) (*os.File, error) {
+	place, err := t.OpenFile(name, unix.O_PATH, 0)
 	if err != nil {
 		return nil, err
 	}

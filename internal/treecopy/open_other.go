@@ -2,13 +2,16 @@
 
 package treecopy
 
-import "os"
+import (
+	"io/fs"
+	"os"
+)
 
 const folderFlags = os.O_RDONLY
 
-// openSame opens for reading what the root has at name, if that is st still.
-func openSame(root *os.Root, name string, st os.FileInfo) (*os.File, error) {
-	f, err := root.Open(name)
+// openSame opens for reading what the tree has at name, if that is st still.
+func (t files) openSame(name string, st fs.FileInfo) (*os.File, error) {
+	f, err := t.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/caisson-engine/caisson/internal/treecopy"
 )
 
-func openRoot(t *testing.T, dir string) *os.Root {
+func openRoot(t *testing.T, dir string) treecopy.Tree {
 	t.Helper()
 	r, err := os.OpenRoot(dir)
 	require.NoError(t, err)
@@ -24,6 +24,12 @@ func openRoot(t *testing.T, dir string) *os.Root {
 }
 
 func TestThereAndBack(t *testing.T) {
+	for name, open := range trees(t) {
+		t.Run(name, func(t *testing.T) { thereAndBack(t, open) })
+	}
+}
+
+func thereAndBack(t *testing.T, open func(*testing.T, string) treecopy.Tree) {
 	from, to := t.TempDir(), t.TempDir()
 	require.NoError(t, os.MkdirAll(from+"/a/b", 0o750))
 	require.NoError(t, os.WriteFile(from+"/a/b/file", []byte("content"), 0o640))
@@ -32,8 +38,8 @@ func TestThereAndBack(t *testing.T) {
 	day := time.Unix(1_000_000_000, 0)
 	require.NoError(t, os.Chtimes(from+"/a/b", day, day))
 	var b bytes.Buffer
-	require.NoError(t, treecopy.Write(t.Context(), &b, openRoot(t, from), "a", "top", nil))
-	root := openRoot(t, to)
+	require.NoError(t, treecopy.Write(t.Context(), &b, open(t, from), "a", "top", nil))
+	root := open(t, to)
 	for range 2 { // the second time over what is there
 		require.NoError(t, treecopy.Extract(t.Context(), root, bytes.NewReader(b.Bytes()), &treecopy.Options{
 			Rename: func(name string) string { return strings.Replace(name, "top", "new", 1) },
@@ -54,11 +60,17 @@ func TestThereAndBack(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	require.ErrorIs(t, treecopy.Write(ctx, &b, openRoot(t, from), "a", "top", nil), context.Canceled)
+	require.ErrorIs(t, treecopy.Write(ctx, &b, open(t, from), "a", "top", nil), context.Canceled)
 }
 
 // Neither names nor links lead out of the folder.
 func TestHostile(t *testing.T) {
+	for name, open := range trees(t) {
+		t.Run(name, func(t *testing.T) { hostile(t, open) })
+	}
+}
+
+func hostile(t *testing.T, open func(*testing.T, string) treecopy.Tree) {
 	outside := t.TempDir()
 	for name, entries := range map[string][]tar.Header{
 		"above":      {{Name: "../x", Typeflag: tar.TypeReg}},
@@ -80,13 +92,13 @@ func TestHostile(t *testing.T) {
 				require.NoError(t, w.WriteHeader(&h))
 			}
 			require.NoError(t, w.Close())
-			require.Error(t, treecopy.Extract(t.Context(), openRoot(t, t.TempDir()), &b, nil))
+			require.Error(t, treecopy.Extract(t.Context(), open(t, t.TempDir()), &b, nil))
 			left, err := filepath.Glob(outside + "/*")
 			require.NoError(t, err)
 			require.Empty(t, left)
 		})
 	}
-	require.Error(t, treecopy.Extract(t.Context(), openRoot(t, outside), strings.NewReader(strings.Repeat("rubbish", 100)), nil))
+	require.Error(t, treecopy.Extract(t.Context(), open(t, outside), strings.NewReader(strings.Repeat("rubbish", 100)), nil))
 	// A link in place of a file is replaced, not followed.
 	dir, target := t.TempDir(), filepath.Join(outside, "target")
 	require.NoError(t, os.WriteFile(target, []byte("mine"), 0o600))
@@ -97,7 +109,7 @@ func TestHostile(t *testing.T) {
 	_, err := w.Write([]byte("new"))
 	require.NoError(t, err)
 	require.NoError(t, w.Close())
-	require.NoError(t, treecopy.Extract(t.Context(), openRoot(t, dir), &b, nil))
+	require.NoError(t, treecopy.Extract(t.Context(), open(t, dir), &b, nil))
 	got, err := os.ReadFile(target)
 	require.NoError(t, err)
 	require.Equal(t, "mine", string(got))

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -15,8 +14,8 @@ import (
 
 // Write writes the file or folder that name names in root, with all below it, as a tar stream whose first entry is called
 // as. Symbolic links are written as such. Sockets are left out. owner, which may be nil, changes the owners that are written.
-func Write(ctx context.Context, w io.Writer, root *os.Root, name, as string, owner func(uid, gid int) (int, int)) error {
-	t := &writer{ctx: ctx, root: root, tar: tar.NewWriter(w), owner: owner}
+func Write(ctx context.Context, w io.Writer, root Tree, name, as string, owner func(uid, gid int) (int, int)) error {
+	t := &writer{ctx: ctx, root: root, files: changerOf(root), tar: tar.NewWriter(w), owner: owner}
 	if err := t.entry(name, as); err != nil {
 		return err
 	}
@@ -24,9 +23,10 @@ func Write(ctx context.Context, w io.Writer, root *os.Root, name, as string, own
 }
 
 type writer struct {
-	ctx  context.Context
-	root *os.Root
-	tar  *tar.Writer
+	ctx   context.Context
+	root  Tree
+	files changer
+	tar   *tar.Writer
 
 	owner func(uid, gid int) (int, int)
 }
@@ -90,7 +90,7 @@ func (t *writer) folder(name, as string) error {
 }
 
 func (t *writer) regular(name string, h *tar.Header, st fs.FileInfo) error {
-	f, err := openSame(t.root, name, st)
+	f, err := t.files.openSame(name, st)
 	if err != nil {
 		return err
 	}
