@@ -18,7 +18,7 @@ import (
 	"github.com/caisson-engine/caisson/namespace"
 )
 
-// How long a command waits for another one that changes the same container, and for processes to end that were killed.
+// How long a command waits for another one that changes the same container, and for processes to end that were killed, or end anyway.
 const (
 	lockWait = 10 * time.Second
 	killWait = 10 * time.Second

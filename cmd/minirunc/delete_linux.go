@@ -24,7 +24,7 @@ func (c *command) delete(args []string) error {
 		return err
 	}
 	err := c.remove(f.Arg(0), *force)
-	if *force && errors.Is(err, ocistate.ErrNotExist) {
+	if (*force || earlyRemoved) && errors.Is(err, ocistate.ErrNotExist) {
 		return nil
 	}
 	return err
@@ -58,9 +58,18 @@ func (c *command) remove(id string, force bool) error {
 	return c.poststop(k)
 }
 
-// stop ends a container that was not started, or any one if it must.
+// stop ends a container that was not started, or any one if it must. It waits for one that is ending anyway: that of a short command has
+// executed its last instruction when its caller asks, but mounts and namespaces take a millisecond to go.
 func (k *container) stop(force bool) error {
 	status, err := k.status()
+	if err == nil && status == specs.StateRunning {
+		if k.Ending() {
+			ctx, cancel := context.WithTimeout(context.Background(), killWait)
+			defer cancel()
+			_ = k.Wait(ctx)
+		}
+		status, err = k.status()
+	}
 	if err != nil {
 		return err
 	}

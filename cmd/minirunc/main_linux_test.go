@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	})
 	testenv.Main(m, map[string]testenv.Program{
 		"minirunc": func(args []string) int {
+			if doEarly(args) {
+				return 0
+			}
 			return (&command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).main(args[1:])
 		},
 		"hog":     playHog,

@@ -19,7 +19,7 @@ var errNoMountNamespace = errors.New("the container has no mount namespace of it
 
 // noteMounts notes what is mounted on the root already, if the container's mounts are going to be among the host's.
 func (k *container) noteMounts() error {
-	if slices.ContainsFunc(k.Config.Namespaces, func(n ocistate.Namespace) bool { return n.Type == "NEWNS" }) {
+	if k.ownMounts() {
 		return nil
 	}
 	n, err := mountsOn(k.Config.Rootfs)
@@ -27,6 +27,11 @@ func (k *container) noteMounts() error {
 		return err
 	}
 	return k.folder.WriteFile(mountsFile, []byte(strconv.Itoa(n)))
+}
+
+// ownMounts says whether the container's mounts are not among the host's.
+func (k *container) ownMounts() bool {
+	return slices.ContainsFunc(k.Config.Namespaces, func(n ocistate.Namespace) bool { return n.Type == "NEWNS" })
 }
 
 // removeMounts removes a container's mounts from among the host's, where they are if it has no mount namespace.

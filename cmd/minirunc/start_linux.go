@@ -26,6 +26,9 @@ func (c *command) start(args []string) error {
 	if err := c.parse(f, args, 1, 1); err != nil {
 		return err
 	}
+	if earlyUnpark {
+		return c.startedEarly(f.Arg(0))
+	}
 	k, err := c.lockToStart(f.Arg(0))
 	if err != nil {
 		return err
@@ -105,15 +108,20 @@ func (k *container) execute(ctx context.Context) (err error) {
 		if errors.Is(err, namespace.ErrNotParked) {
 			return errStopped
 		}
-		var start *namespace.StartError
-		if !errors.As(err, &start) || start.Step != "execve" {
-			return err
-		}
-		if b, e := k.bundle(); e == nil {
-			return &spoken{fmt.Sprintf("exec %s: %v", b.Spec.Process.Args[0], start.Err), err}
-		}
-		return err
+		return k.notExecuted(err)
 	}
 	k.removePipes()
 	return h.run(ctx, "poststart", k.ociState(specs.StateRunning))
+}
+
+// notExecuted says in runc's words that a container's command could not be executed.
+func (k *container) notExecuted(err error) error {
+	var start *namespace.StartError
+	if !errors.As(err, &start) || start.Step != "execve" {
+		return err
+	}
+	if b, e := k.bundle(); e == nil {
+		return &spoken{fmt.Sprintf("exec %s: %v", b.Spec.Process.Args[0], start.Err), err}
+	}
+	return err
 }

@@ -72,6 +72,13 @@ func (s *State) Alive() error {
 	return nil
 }
 
+// Ending says whether the container's first process is in its end: it executes nothing any more and cannot be kept from ending, but has
+// not given back what it had, such as its mounts, or waits for the other processes of its PID namespace.
+func (s *State) Ending() bool {
+	st, err := readStat(s.InitProcessPid)
+	return err == nil && st.start == s.InitProcessStart && st.ending && s.Alive() == nil
+}
+
 // bootID is what tells one run of the kernel from the next, "" if that cannot be found out.
 var bootID = sync.OnceValue(func() string {
 	b, err := readFile("/proc/sys/kernel/random/boot_id")
@@ -96,6 +103,7 @@ func Session(pid int) (int, error) {
 type stat struct {
 	start   uint64
 	session int
+	ending  bool // it has called exit, or was killed
 	dead    bool // a zombie
 }
 
@@ -110,6 +118,12 @@ func readStat(pid int) (st stat, err error) {
 	if len(fields) < 20 {
 		return st, fmt.Errorf("%s: %d fields", path, len(fields))
 	}
+	const exiting = 0x4 // PF_EXITING
+	flags, err := strconv.ParseUint(fields[6], 10, 64)
+	if err != nil {
+		return st, err
+	}
+	st.ending = flags&exiting != 0
 	st.dead = fields[0] == "Z" || fields[0] == "X" || fields[0] == "x"
 	if st.session, err = strconv.Atoi(fields[3]); err == nil {
 		st.start, err = strconv.ParseUint(fields[19], 10, 64)

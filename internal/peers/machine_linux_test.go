@@ -105,7 +105,7 @@ func runtimePath(t *testing.T, name string) string {
 	}
 	testenv.RequireCommand(t, "go")
 	path := filepath.Join(newDir(t), name)
-	build := exec.Command("go", "build", "-o", path, "github.com/caisson-engine/caisson/cmd/minirunc")
+	build := exec.Command("go", "build", "-ldflags=-E _early", "-o", path, "github.com/caisson-engine/caisson/cmd/minirunc")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
