@@ -17,8 +17,11 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 }
 
 // dress gives a command and all below it the help and the errors of what is typed wrong that docker's have.
-func dress(c *cobra.Command) {
+func (a *app) dress(c *cobra.Command) {
 	c.DisableFlagsInUseLine = true
+	if c.ValidArgsFunction == nil {
+		c.ValidArgsFunction = a.completes(c)
+	}
 	accepts := c.Args
 	c.Args = func(c *cobra.Command, args []string) error {
 		if c.HasSubCommands() {
@@ -30,7 +33,7 @@ func dress(c *cobra.Command) {
 		return fmt.Errorf("minidocker: '%s' %s\n\nUsage:  %s\n\nRun '%s --help' for more information", c.CommandPath(), arity(c, accepts), useLine(c), c.CommandPath())
 	}
 	for _, sub := range c.Commands() {
-		dress(sub)
+		a.dress(sub)
 	}
 }
 

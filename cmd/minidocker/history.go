@@ -61,6 +61,8 @@ func (a *app) historyCommand() *cobra.Command {
 				switch {
 				case quiet && format == "":
 					format = "{{.ID}}"
+				case !human && (format == "" || format == "table"):
+					format = "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
 				case format == "" || format == "table":
 					format = "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
 				}

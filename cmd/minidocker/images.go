@@ -41,9 +41,14 @@ func (a *app) imagesCommand() *cobra.Command {
 }
 
 // An imageRow is a name of an image, taken apart, by the names that docker's templates have.
-type imageRow struct{ Repository, Tag, Digest, ID, CreatedSince, CreatedAt, Size string }
+type imageRow struct {
+	Repository, Tag, Digest, ID, CreatedSince, CreatedAt, Size string
+	Containers, SharedSize, UniqueSize, VirtualSize            string // system df -v knows them
+}
 
-var imageHeadings = imageRow{"REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "CREATED AT", "SIZE"}
+var imageHeadings = imageRow{
+	"REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "CREATED AT", "SIZE", "CONTAINERS", "SHARED SIZE", "UNIQUE SIZE", "VIRTUAL SIZE",
+}
 
 const (
 	imageTable        = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
@@ -95,8 +100,9 @@ func (a *app) images(e *engine.Engine, f *imagesFlags, args []string) error {
 func rows(img *image.Summary, f *imagesFlags) []imageRow {
 	row := imageRow{
 		Repository: "<none>", Tag: "<none>", Digest: "<none>", ID: img.ID.String(), CreatedSince: "N/A", CreatedAt: "N/A",
-		Size: units.HumanSizeWithPrecision(float64(img.Size), 3),
+		Size: units.HumanSizeWithPrecision(float64(img.Size), 3), Containers: "N/A", SharedSize: "N/A", UniqueSize: "N/A",
 	}
+	row.VirtualSize = row.Size
 	if !f.noTrunc {
 		row.ID = img.ID.Encoded()[:12]
 	}

@@ -114,7 +114,7 @@ func (a *app) command() *cobra.Command {
 		a.registryCommand(), a.manifestCommand(), a.loginCommand(), a.logoutCommand(), a.versionCommand(), a.infoCommand(), a.eventsCommand(), a.systemCommand(),
 		a.superviseCommand(), a.daemonCommand())
 	root.AddCommand(refusedCommands()...)
-	dress(root)
+	a.dress(root)
 	return root
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -25,7 +26,11 @@ func (a *app) open() (*engine.Engine, error) {
 	if o.Logger, err = a.logger(); err != nil {
 		return nil, err
 	}
-	return engine.Open(a.ctx, a.root, o)
+	e, err := engine.Open(a.ctx, a.root, o)
+	if errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w (as root it is there; --root or $CAISSON_ROOT names a folder of one's own)", err)
+	}
+	return e, err
 }
 
 func (a *app) options() *engine.Options {

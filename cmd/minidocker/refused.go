@@ -68,6 +68,7 @@ func untrusted(f *pflag.FlagSet) {
 func refusedCommands() (all []*cobra.Command) {
 	for _, r := range [][2]string{
 		{"checkpoint", "checkpoints are not implemented"},
+		{"search", "Docker Hub is searched at https://hub.docker.com"},
 		{"context", "there is no daemon to choose: this command does the work itself. --root names another folder"},
 		{"plugin", "there are no plugins"},
 		{"trust", "Docker Content Trust is not there"},

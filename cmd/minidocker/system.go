@@ -71,18 +71,12 @@ func (a *app) printDF(u *engine.DiskUsage, size func(int64) string, format strin
 	return f.print(a.stdout, dfRow{"TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"}, list)
 }
 
-// sharingRow is what system df's templates have of an image, with --verbose.
-type sharingRow struct {
-	imageRow
-	SharedSize, UniqueSize string
-}
-
 func (a *app) printSharing(u *engine.DiskUsage, size func(int64) string, format string) error {
 	var list []any
 	for _, i := range u.ByImage {
 		for _, row := range rows(i.Image.Summary(), &imagesFlags{}) {
-			row.Size = size(i.Shared + i.Unique)
-			list = append(list, sharingRow{row, size(i.Shared), size(i.Unique)})
+			row.Size, row.SharedSize, row.UniqueSize = size(i.Shared+i.Unique), size(i.Shared), size(i.Unique)
+			list = append(list, row)
 		}
 	}
 	if format == "" {
@@ -92,5 +86,5 @@ func (a *app) printSharing(u *engine.DiskUsage, size func(int64) string, format 
 	if err != nil {
 		return err
 	}
-	return f.print(a.stdout, sharingRow{imageHeadings, "SHARED SIZE", "UNIQUE SIZE"}, list)
+	return f.print(a.stdout, imageHeadings, list)
 }
