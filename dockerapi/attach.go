@@ -35,10 +35,10 @@ func (t *tie) close() {
 	}
 }
 
-// open opens the log of a container that runs, and the input.
+// open opens the log of a container that runs, since its start, and the input.
 func openTie(ctx context.Context, e *engine.Engine, run *engine.Run, input bool) *tie {
 	t := &tie{end: func() {}}
-	if t.log, t.err = e.Log(ctx, run.Container().ID); t.err != nil || !input {
+	if t.log, t.err = e.LogSinceStart(ctx, run.Container().ID); t.err != nil || !input {
 		return t
 	}
 	in, err := run.Process().Input(ctx)

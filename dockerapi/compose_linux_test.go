@@ -147,7 +147,7 @@ func TestCompose(t *testing.T) {
 	require.Equal(t, "paused\n", p.docker("inspect", "-f", "{{.State.Status}}", "proj_web_1"))
 	c.do(0, "unpause", "web")
 	c.do(0, "restart", "-t", "60", "client")
-	p.awaitLog("proj_client_1", "hello\n")
+	p.awaitLog("proj_client_1", "hello\nhello\n")
 	c.do(0, "kill", "-s", "TERM", "client")
 	require.Equal(t, "3\n", p.docker("wait", "proj_client_1"))
 	c.do(0, "stop")

@@ -39,7 +39,7 @@ func parseTime(s string) (time.Time, error) {
 	return time.Time{}, badRequest("invalid time: %q", s)
 }
 
-// logs sends what a container has printed since it was started.
+// logs sends what a container has printed, by all its starts.
 func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	p := &logPrinter{streams: wanted(q), times: q.bool("timestamps")}

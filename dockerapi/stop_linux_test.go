@@ -18,7 +18,7 @@ func TestDockerStopBySignal(t *testing.T) {
 	p.docker("stop", "-t", "60", "-s", "SIGUSR1", "sig")
 	require.Equal(t, "7\n", p.docker("wait", "sig"))
 	p.docker("start", "sig")
-	p.awaitLog("sig", "ready\n")
+	p.awaitLog("sig", "ready\nready\n")
 	p.docker("restart", "-t", "60", "-s", "10", "sig")
 	events, err := p.e.OpenEvents(time.Unix(1, 0))
 	require.NoError(t, err)
@@ -32,7 +32,7 @@ func TestDockerStopBySignal(t *testing.T) {
 			}
 		}
 	}
-	p.awaitLog("sig", "ready\n")
+	p.awaitLog("sig", "ready\nready\nready\n")
 	p.docker("stop", "-t", "60", "sig")
 	require.Equal(t, "9\n", p.docker("wait", "sig"))
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/image"
+	"github.com/caisson-engine/caisson/namespace"
 	"github.com/caisson-engine/caisson/network"
 )
 
@@ -93,6 +94,8 @@ type State struct {
 	// Error says why it did not start, or how its end was found if not by waiting.
 	Error             string `json:",omitempty"`
 	Started, Finished time.Time
+	// LogStart is where in its log begins what [Engine.LogSinceStart] opens.
+	LogStart namespace.LogPosition `json:",omitzero"`
 }
 
 // ShortID returns the first twelve digits of the ID.

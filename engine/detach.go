@@ -40,19 +40,17 @@ func (r *Run) keep() error {
 	return nil
 }
 
-// keepDir makes the keeper's folder. A container that its restart policy has started goes on with its log.
-func (r *Run) keepDir() error {
+// keepDir makes the keeper's folder. A container that was started before goes on with its log.
+func (r *Run) keepDir() (err error) {
 	dir := r.e.keepDir(r.record.ID)
-	if r.again {
-		err := namespace.ContinueLog(dir)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	err = namespace.ContinueLog(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.Mkdir(dir, 0o700)
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return err
+	if r.logStart = r.before.LogStart; err == nil && !r.again {
+		r.logStart, err = namespace.EndOfLog(dir)
 	}
-	return os.Mkdir(dir, 0o700)
+	return err
 }
 
 // discard removes the control group that is left where the last start was killed. The caller holds the container's
@@ -171,16 +169,24 @@ func (e *Engine) ending(ctx context.Context, c *Container) (*State, error) {
 	}
 	return &State{
 		Status: Exited, ExitCode: stateCode(ended.State), OOMKilled: ended.State.OOMKilled, Detached: true,
-		Started: c.State.Started, Finished: ended.State.Ended.UTC(),
+		Started: c.State.Started, Finished: ended.State.Ended.UTC(), LogStart: c.State.LogStart,
 	}, nil
 }
 
 // LogTime is how Docker prints a frame's time before its lines, for [time.Time.Format]: as wide for each.
 const LogTime = "2006-01-02T15:04:05.000000000Z07:00"
 
-// Log opens what the container that ref names, which was started with StartOptions.Detach, has printed since its last start, not counting
-// those by its restart policy.
+// Log opens what the container that ref names, which was started with StartOptions.Detach, has printed, by all its starts.
 func (e *Engine) Log(ctx context.Context, ref string) (*namespace.LogReader, error) {
+	return e.logFrom(ctx, ref, func(*Container) (at namespace.LogPosition) { return at })
+}
+
+// LogSinceStart is [Engine.Log] without what was printed before the last start, those by its restart policy not counted.
+func (e *Engine) LogSinceStart(ctx context.Context, ref string) (*namespace.LogReader, error) {
+	return e.logFrom(ctx, ref, func(c *Container) namespace.LogPosition { return c.State.LogStart })
+}
+
+func (e *Engine) logFrom(ctx context.Context, ref string, from func(*Container) namespace.LogPosition) (*namespace.LogReader, error) {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
 		return nil, err
@@ -188,7 +194,8 @@ func (e *Engine) Log(ctx context.Context, ref string) (*namespace.LogReader, err
 	if !c.State.Detached {
 		return nil, conflict("container %s has no log: only one that was started with Detach has", c.Name)
 	}
-	return container.OpenLog(e.keepDir(c.ID))
+	log, _, err := namespace.OpenLogAt(e.keepDir(c.ID), from(c))
+	return log, err
 }
 
 // StopDelay is for how long who stops the container is to wait before it is killed, if they choose nothing: less than zero is for ever.

@@ -112,7 +112,7 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 	}
 	state := State{
 		Status: Exited, ExitCode: 137, Started: c.State.Started, Finished: time.Now().UTC(),
-		Error: "ended with the program that ran it",
+		Error: "ended with the program that ran it", LogStart: c.State.LogStart,
 	}
 	if state.Detached = c.State.Detached; state.Detached {
 		if end, err := e.ending(ctx, c); err == nil {

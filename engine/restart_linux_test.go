@@ -19,6 +19,7 @@ import (
 	"github.com/caisson-engine/caisson/internal/control"
 	"github.com/caisson-engine/caisson/internal/durable"
 	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 func TestRestartPolicy(t *testing.T) {
@@ -78,11 +79,17 @@ func until(t *testing.T, e *Engine, id string, is func(*Container) bool) (c *Con
 
 func policy(name string) RestartPolicy { return RestartPolicy{Name: name} }
 
-// everything is all that the log of a container has.
+// everything is what a container has printed since its last start.
 func everything(t *testing.T, e *Engine, id string) string {
 	t.Helper()
-	r, err := e.Log(t.Context(), id)
+	r, err := e.LogSinceStart(t.Context(), id)
 	require.NoError(t, err)
+	return rest(t, r)
+}
+
+// rest is what a log has, which it closes.
+func rest(t *testing.T, r *namespace.LogReader) string {
+	t.Helper()
 	defer r.Close()
 	var b strings.Builder
 	for {

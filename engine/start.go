@@ -54,6 +54,8 @@ type Run struct {
 	again      bool // its restart policy has it started
 	watched    bool // by a supervisor: its restart policy or health check needs one
 
+	logStart namespace.LogPosition // of State
+
 	probing   sync.WaitGroup // in the foreground
 	endProbes context.CancelFunc
 
@@ -169,6 +171,7 @@ func (r *Run) runs(pid int) error {
 	r.record.State = State{
 		Status: Running, Pid: pid, StartTime: start, BootID: kernel.BootID(), Started: time.Now().UTC(),
 		Cgroups: r.c.CgroupPaths(), Detached: r.c.Keep != nil, Supervised: r.supervised, RestartDelay: r.before.RestartDelay,
+		LogStart: r.logStart,
 	}
 	return r.e.write(r.record)
 }
@@ -258,7 +261,8 @@ func (r *Run) writeEnd(ctx context.Context) (err error) {
 
 // over is the state of the container after its end.
 func (r *Run) over() State {
-	state := State{Status: Exited, ExitCode: 255, Detached: r.record.State.Detached, Started: r.record.State.Started, Finished: time.Now().UTC()}
+	was := &r.record.State
+	state := State{Status: Exited, ExitCode: 255, Detached: was.Detached, Started: was.Started, Finished: time.Now().UTC(), LogStart: was.LogStart}
 	if s := r.c.State; s != nil {
 		state.ExitCode, state.OOMKilled, state.Finished = stateCode(s), s.OOMKilled, s.Ended.UTC()
 	}

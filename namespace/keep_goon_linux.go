@@ -12,29 +12,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ContinueLog prepares a keeper's folder for the next process, whose output goes to the same log: it removes everything but that, and of
-// the log what a keeper that was killed, or a machine that went off, left half written. The folder's last process must have ended.
-func ContinueLog(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
+// ContinueLog prepares a keeper's folder for the next process, whose output goes to the same log: it puts in its place another one, made
+// beside it as dir.next, that has nothing but the log, so that who still waits for the last process takes the next one's files for nobody's
+// but that one's. What a keeper that was killed, or a machine that went off, left half written is cut off. The folder's last process must
+// have ended. The file system must have hard links and RENAME_EXCHANGE, as all of a disk have.
+func ContinueLog(dir string) (err error) {
 	_, whole := os.Lstat(filepath.Join(dir, keepExit))
-	for _, entry := range entries {
-		if name := entry.Name(); name != keepLog && name != keepOldLog {
-			if err := os.Remove(filepath.Join(dir, name)); err != nil {
-				return err
-			}
+	if whole != nil {
+		if err := trimLog(filepath.Join(dir, keepLog)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	if whole == nil {
-		return nil
+	next := dir + ".next"
+	if err := os.RemoveAll(next); err != nil { // of one who was killed in the midst of this
+		return err
 	}
-	err = trimLog(filepath.Join(dir, keepLog))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err := os.Mkdir(next, 0o700); err != nil {
+		return err
 	}
-	return err
+	defer func() { err = errors.Join(err, os.RemoveAll(next)) }()
+	for _, name := range []string{keepLog, keepOldLog} {
+		if err := os.Link(filepath.Join(dir, name), filepath.Join(next, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, next, unix.AT_FDCWD, dir, unix.RENAME_EXCHANGE); err != nil {
+		return &os.LinkError{Op: "exchange", Old: next, New: dir, Err: err}
+	}
+	return nil
 }
 
 // trimLog cuts a log after its last whole frame.

@@ -33,6 +33,9 @@ func TestContinueLog(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Len(t, left, 1)
+	late, err := Adopt(t.Context(), dir) // nobody's end is there
+	require.ErrorIs(t, err, ErrNotKept)
+	require.Nil(t, late)
 	run(20)
 	text := logText(t, dir, Stdout)
 	require.True(t, strings.HasPrefix(text, first))
@@ -68,5 +71,29 @@ func TestContinueLog(t *testing.T) {
 	require.NoError(t, ContinueLog(dir))
 	require.FileExists(t, filepath.Join(dir, keepOldLog))
 	require.ErrorIs(t, ContinueLog(filepath.Join(dir, "nosuch")), syscall.ENOENT)
+	require.NoDirExists(t, dir+".next")
+	require.NoDirExists(t, filepath.Join(dir, "nosuch.next"))
 	require.ErrorIs(t, trimLog("/proc/self/mem"), syscall.EIO, "what cannot be read is not torn")
+}
+
+// Who waits for a process that has ended does not wait for the next one of the folder.
+func TestContinueLogThoughAwaited(t *testing.T) {
+	root, dir := keptRoot(t), t.TempDir()
+	p, err := keptLaunch(root, dir, "/bin/flood", "1").Start(t.Context())
+	require.NoError(t, err)
+	late, err := Adopt(t.Context(), dir)
+	require.NoError(t, err)
+	_, err = p.Wait(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
+	require.NoError(t, ContinueLog(dir))
+	next, err := keptLaunch(root, dir, "/bin/chat").Start(t.Context())
+	require.NoError(t, err)
+	_, err = late.Wait(t.Context())
+	require.ErrorIs(t, err, ErrNotKept)
+	require.NoError(t, late.Close())
+	require.NoError(t, next.Signal(9))
+	_, err = next.Wait(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, next.Close())
 }

@@ -28,6 +28,18 @@ func (r *LogReader) Position() (LogPosition, error) {
 	return LogPosition{File: fileNumber(st), Offset: r.off}, nil
 }
 
+// EndOfLog is the place of the frame that the next process writes first to the log in a keeper's folder: see [ContinueLog].
+func EndOfLog(dir string) (LogPosition, error) {
+	st, err := os.Lstat(filepath.Join(dir, keepLog))
+	if errors.Is(err, fs.ErrNotExist) {
+		return LogPosition{}, nil
+	}
+	if err != nil {
+		return LogPosition{}, err
+	}
+	return LogPosition{File: fileNumber(st), Offset: st.Size()}, nil
+}
+
 // OpenLogAt opens the log in a keeper's folder at a place that [LogReader.Position] has returned, of this reader or another
 // one. If the log has been renamed twice since, it is opened at its beginning, and lost is true.
 func OpenLogAt(dir string, at LogPosition) (r *LogReader, lost bool, err error) {

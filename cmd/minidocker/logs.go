@@ -21,7 +21,7 @@ func (a *app) logsCommand() *cobra.Command {
 	var tail, since, until string
 	c := &cobra.Command{
 		Use:                   "logs [OPTIONS] CONTAINER",
-		Short:                 "Fetch the logs of a container since its last start",
+		Short:                 "Fetch the logs of a container",
 		Args:                  cobra.ExactArgs(1),
 		DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {

@@ -99,7 +99,7 @@ func (a *app) foreground(e *engine.Engine, c *engine.Container, s *streams) erro
 		if err != nil {
 			return a.clearAway(e, c, err)
 		}
-		log, err := e.Log(a.ctx, c.ID)
+		log, err := e.LogSinceStart(a.ctx, c.ID)
 		if err != nil {
 			return errors.Join(err, run.Leave())
 		}
