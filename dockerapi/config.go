@@ -299,7 +299,10 @@ func (s *Server) addNetworks(c *engine.Config, b *createBody, h *container.HostC
 		}
 		return nil
 	}
-	names := []string{mode}
+	var names []string
+	if _, ok := given[mode]; ok || len(given) == 0 || mode != "bridge" { // networks that are named are in place of the default
+		names = append(names, mode)
+	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if name != mode {
 			names = append(names, name)
@@ -310,7 +313,7 @@ func (s *Server) addNetworks(c *engine.Config, b *createBody, h *container.HostC
 		if err != nil {
 			return err
 		}
-		if name == mode {
+		if name == names[0] {
 			at.MAC = cmp.Or(at.MAC, b.MacAddress)
 		}
 		c.Networks = append(c.Networks, *at)

@@ -54,6 +54,7 @@ type peer struct {
 	s      *Server
 	socket string
 	config string // the command's folder
+	netns  string // where ports are published
 }
 
 // newPeer starts a server. When the test ends, all containers are removed.
@@ -62,9 +63,10 @@ func newPeer(t *testing.T) *peer {
 	testenv.RequireRoot(t)
 	testenv.RequireCommand(t, "docker")
 	testenv.ReapOrphans(t) // keepers are
-	e, err := engine.Open(t.Context(), t.TempDir(), &engine.Options{NetworkNamespace: testenv.NewNetns(t)})
+	netns := testenv.NewNetns(t)
+	e, err := engine.Open(t.Context(), t.TempDir(), &engine.Options{NetworkNamespace: netns})
 	require.NoError(t, err)
-	p := &peer{T: t, e: e, s: &Server{Engine: e, Version: "9.8.7", statsEvery: 50 * time.Millisecond}, socket: filepath.Join(t.TempDir(), "api.sock"), config: t.TempDir()}
+	p := &peer{T: t, e: e, netns: netns, s: &Server{Engine: e, Version: "9.8.7", statsEvery: 50 * time.Millisecond}, socket: filepath.Join(t.TempDir(), "api.sock"), config: t.TempDir()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, supervised, served := make(chan struct{}), make(chan error, 1), make(chan error, 1)
 	go func() {
