@@ -255,3 +255,36 @@ func TestPoolManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// The init of a container with Init is there in a pool's, too.
+func TestPoolInit(t *testing.T) {
+	root := newContainer(t).Root
+	p := &container.Pool{Size: 1, New: func(context.Context) (*container.Container, error) {
+		c := container.New(namespace.Dir(root.String()))
+		c.Cgroup, c.Init = testenv.CgroupName(t), true
+		return c, nil
+	}}
+	defer func() { require.NoError(t, p.Close()) }()
+	run := func(args ...string) (string, error) {
+		c, err := p.Get(t.Context())
+		require.NoError(t, err)
+		c.Args = args
+		out, err := c.Output(t.Context())
+		return string(out), err
+	}
+	out, err := run("orphans")
+	require.NoError(t, err)
+	require.Equal(t, "pid 2 left 0\n", out)
+	c, err := p.Get(t.Context())
+	require.NoError(t, err)
+	c.Args = []string{"sleep", "1m"}
+	require.NoError(t, c.Start(t.Context()))
+	require.NoError(t, c.Signal(syscall.SIGTERM)) // which process 1 would ignore
+	var exit *container.ExitError
+	require.ErrorAs(t, c.Wait(t.Context()), &exit)
+	require.Equal(t, 128+15, exit.Code)
+	_, err = run("nothing")
+	var start *container.StartError
+	require.ErrorAs(t, err, &start)
+	require.ErrorIs(t, err, syscall.ENOENT)
+}

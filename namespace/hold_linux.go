@@ -124,7 +124,7 @@ func (h *Held) Start(ctx context.Context, l *Launch) (proc *Process, err error) 
 	own.ReadOnlyPaths, own.MaskedPaths, own.Sysctls, own.ReadOnlyRoot = nil, nil, nil, false
 	own.OOMScoreAdj, own.Gate, own.Keep, own.TimeOffsets = nil, nil, nil, nil
 	own.UIDMappings, own.GIDMappings, own.RootIDMap = h.l.UIDMappings, h.l.GIDMappings, h.l.RootIDMap
-	own.rootless, own.privileged = h.l.rootless, h.l.privileged
+	own.Init, own.rootless, own.privileged = h.l.Init, h.l.rootless, h.l.privileged
 	p := takeProgram()
 	defer p.giveBack()
 	s := newStarter(&own, p)
