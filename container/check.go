@@ -40,7 +40,7 @@ func (c *Container) checkSetUp() error {
 }
 
 func (p *Process) check() error {
-	return firstError(p.checkCommand, p.checkUser, p.checkRlimits, p.checkFiles, p.CheckAttributes)
+	return firstError(p.checkCommand, p.checkUser, p.checkRlimits, p.checkFiles, p.checkMaxOutput, p.CheckAttributes)
 }
 
 func (p *Process) checkCommand() error {

@@ -3,6 +3,7 @@ package container_test
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"runtime"
@@ -49,6 +50,9 @@ func TestEveryWrongFieldIsNamed(t *testing.T) {
 		{"OOMScoreAdj", func(c *C) { c.OOMScoreAdj = &adj }},
 		{"StopSignal", func(c *C) { c.StopSignal = syscall.Signal(65) }},
 		{"WaitDelay", func(c *C) { c.WaitDelay = -time.Second }},
+		{"MaxOutput", func(c *C) { c.MaxOutput = -1 }},
+		{"MaxOutput", func(c *C) { c.MaxOutput, c.Stdout = 1, io.Writer(os.Stdout) }},
+		{"MaxOutput", func(c *C) { c.MaxOutput, c.Keep, c.Cgroup = 1, &container.Keep{}, "a" }},
 		{"Rlimits[0]", func(c *C) { c.Rlimits = []container.Rlimit{{Resource: 16}} }},
 		{"Rlimits[0]", func(c *C) { c.Rlimits = []container.Rlimit{{Soft: 2, Hard: 1}} }},
 		{"Rlimits[1]", func(c *C) { c.Rlimits = []container.Rlimit{{}, {}} }},

@@ -109,7 +109,7 @@ func (c *Container) Close() error {
 // commandFields are the fields of a Process that have no effect before the command is executed.
 var commandFields = []string{
 	"Args", "Env", "Dir", "User", "Groups", "CapAdd", "CapDrop", "Capabilities", "NewPrivileges", "Rlimits", "Umask", "Attributes",
-	"Stdin", "Stdout", "Stderr", "ExtraFiles", "TTY", "TTYSize", "StopSignal", "WaitDelay", "State",
+	"Stdin", "Stdout", "Stderr", "MaxOutput", "ExtraFiles", "TTY", "TTYSize", "StopSignal", "WaitDelay", "State",
 }
 
 // fixedFields returns the fields that have taken effect when the container is set up.

@@ -33,6 +33,8 @@ func (c *Container) checkKeep() error {
 		return nil
 	case c.Stdin != nil || c.Stdout != nil || c.Stderr != nil:
 		return wrong("Keep", "the output of a container that outlives the program goes to its log: leave Stdin, Stdout and Stderr nil")
+	case c.MaxOutput != 0:
+		return wrong("MaxOutput", "the log of a container that outlives the program is bounded by Keep.LogSize")
 	case len(c.ExtraFiles) > 0:
 		return wrong("Keep", "ExtraFiles cannot be given to a container that outlives the program")
 	case c.Cgroup == "" && !c.NoCgroup && c.Scope == nil:

@@ -59,6 +59,10 @@ type Process struct {
 	// file, or WaitDelay has passed. If both are the same writer, and of a type that == can compare, at most one
 	// goroutine at a time calls Write.
 	Stdout, Stderr io.Writer
+	// MaxOutput bounds what Stdout and Stderr get together, in bytes: no more than that is written to them, and a command that prints more
+	// is killed, with the container if it is the container's own. The error of Wait and its kin satisfies errors.Is(err, [ErrMaxOutput]).
+	// Zero is no bound. It goes neither with an *os.File, which is passed as it is, nor with StdoutPipe and StderrPipe.
+	MaxOutput int64
 	// ExtraFiles are further files that the command has open: entry i is its descriptor 3+i. There are no others.
 	ExtraFiles []*os.File
 	// TTY gives the command a new terminal as its controlling terminal and standard input, output and error. Stdin is
@@ -98,7 +102,8 @@ type running struct {
 	end     *State
 	endErr  error
 	lost    bool  // endErr says why the status is not known
-	cause   error // why Run stopped it
+	cause   error // why Run or MaxOutput stopped it
+	printed int64 // bytes, where MaxOutput bounds them
 
 	startedAt time.Time
 	finishing chan struct{} // held by the Wait that finishes

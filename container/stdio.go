@@ -75,7 +75,7 @@ func (p *Process) childWriter(w io.Writer) (*os.File, error) {
 	}
 	p.io.ours = append(p.io.ours, r)
 	p.io.work = append(p.io.work, func() error {
-		_, err := io.Copy(w, r)
+		_, err := io.Copy(p.bounded(w), r)
 		r.Close() // after an error of w: the process then gets SIGPIPE
 		return err
 	})
