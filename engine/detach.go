@@ -363,6 +363,9 @@ func (e *Engine) WaitFor(ctx context.Context, ref string) (int, error) {
 
 // awaitEnd waits until a container does not run, or runs again: its first process is another one than pid, unless that is 0.
 func (e *Engine) awaitEnd(ctx context.Context, id string, pid int) error {
+	if own, err := e.awaitOwn(ctx, id, pid); own {
+		return err
+	}
 	for nap := 2 * time.Millisecond; ; nap = min(2*nap, 100*time.Millisecond) {
 		c, err := e.load(ctx, id)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -73,6 +73,8 @@ type Engine struct {
 	sandboxesMu sync.Mutex
 	sandboxes   map[string]*network.Sandbox // of containers that this program runs in the foreground
 
+	foreground sync.Map // of *[Run] by the container's ID: those in the foreground that have not ended
+
 	supervisor atomic.Pointer[supervisor] // while this program is it
 	patience   time.Duration              // askPatience
 

@@ -78,6 +78,12 @@ func (e *Engine) lockEnded(ctx context.Context, id string, kill bool) (*durable.
 			if err := e.killInit(c); err != nil {
 				return nil, err
 			}
+			wait, cancel := context.WithDeadline(ctx, deadline)
+			own, err := e.awaitOwn(wait, id, c.State.Pid)
+			cancel()
+			if own && err == nil {
+				continue
+			}
 		}
 		// Somebody may be starting it, which its document says only when that is done: look again now and then.
 		wait, cancel := context.WithTimeout(ctx, 100*time.Millisecond)

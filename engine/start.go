@@ -61,6 +61,10 @@ type Run struct {
 
 	commitBy *image.CommitOptions // StartOptions.Commit
 	image    *image.Image         // that it made
+
+	ending sync.Mutex // Wait's
+	ended  bool
+	result error
 }
 
 // Start starts the container that ref names. ctx bounds the set-up. If the command cannot be executed the error is a
@@ -100,6 +104,9 @@ func (e *Engine) startAs(ctx context.Context, ref string, o *StartOptions, again
 	}
 	if err := r.start(ctx, o); err != nil {
 		return nil, errors.Join(err, r.failed(context.WithoutCancel(ctx), err, ctx.Err() != nil), l.Close())
+	}
+	if !o.Detach {
+		e.foreground.Store(c.ID, r)
 	}
 	return r, nil
 }
@@ -185,8 +192,10 @@ func (r *Run) failed(ctx context.Context, why error, interrupted bool) error {
 	return r.e.write(r.record)
 }
 
-// Container returns the container as it was started.
+// Container returns the container as it was started, and after Wait as it has ended.
 func (r *Run) Container() *Container {
+	r.ending.Lock()
+	defer r.ending.Unlock()
 	c := *r.record
 	return &c
 }
@@ -195,16 +204,9 @@ func (r *Run) Container() *Container {
 // the Run alone.
 func (r *Run) Process() *container.Container { return r.c }
 
-// Wait waits until the container has ended, writes that down, releases what it held, and with AutoRemove removes it.
-// ctx bounds the waiting only: when it ends first, the container still runs and Wait can be called again. The error is nil,
-// a *container.ExitError, or says what went wrong with the waiting or the writing.
-func (r *Run) Wait(ctx context.Context) error {
-	err := r.c.Wait(ctx)
-	if r.c.State == nil && ctx.Err() != nil {
-		return err
-	}
+// end does what there is to do when the container has ended: err is how.
+func (r *Run) end(ctx context.Context, err error) error {
 	r.awaitProbes()
-	ctx = context.WithoutCancel(ctx)
 	if r.lock != nil && r.c.Keep != nil { // others may have changed its document since: whoever sees the end reads it again
 		if e := r.release(ctx); e != nil {
 			r.e.log.Warn("container's mounts", "id", r.record.ID, "error", e)
@@ -295,7 +297,7 @@ func (e *Engine) Run(ctx context.Context, cfg *Config, o *StartOptions) (*Contai
 		return c, err
 	}
 	err = r.Wait(ctx)
-	if ctx.Err() != nil && r.record.State.Status == Running {
+	if ctx.Err() != nil && r.Container().State.Status == Running {
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		_ = r.c.Stop(stop)
