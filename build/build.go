@@ -252,6 +252,7 @@ func (b *builder) build() (*image.Image, error) {
 	return img, nil
 }
 
+// name gives the image the names that are wanted, and says in it what names it has.
 func (b *builder) name(img *image.Image) error {
 	for _, t := range b.o.Tags {
 		if err := b.e.Tag(b.ctx, img.ID.String(), t); err != nil {
@@ -259,8 +260,15 @@ func (b *builder) name(img *image.Image) error {
 		}
 	}
 	if len(b.o.Tags) == 0 {
-		return b.store.Show(b.ctx, img)
+		if err := b.store.Show(b.ctx, img); err != nil {
+			return err
+		}
 	}
+	named, err := b.store.Lookup(b.ctx, img.Digest.String(), nil)
+	if err != nil {
+		return err
+	}
+	img.Names = named.Names
 	return nil
 }
 

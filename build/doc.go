@@ -2,7 +2,7 @@
 //
 // The smallest use:
 //
-//	id, err := build.Build(ctx, e, build.Dir("."), &build.Options{Tags: []string{"app"}, Output: os.Stdout})
+//	img, err := build.Build(ctx, e, build.Dir("."), &build.Options{Tags: []string{"app"}, Output: os.Stdout})
 //
 // It understands the Dockerfile of Docker's reference: stages, of which those are built that the wanted one needs; ONBUILD; variables;
 // here-documents; RUN with mounts of the types bind, cache, tmpfs and secret; COPY from stages and images; ADD of archives and of what is at

@@ -27,6 +27,7 @@ import (
 type Context struct {
 	dir    string
 	stream io.Reader
+	files  fs.FS
 }
 
 // Dir is the context of a folder of the host. Build reads it beneath the folder: links in it that lead out are followed as if the folder were
@@ -36,6 +37,25 @@ func Dir(path string) *Context { return &Context{dir: path} }
 // Tar is the context of a tar stream, plain or compressed by gzip, bzip2 or zstd, which is taken as hostile. It is read to its end
 // before anything is built.
 func Tar(r io.Reader) *Context { return &Context{stream: r} }
+
+// FS is the context of a file system, such as an embed.FS or a map in memory, of which Build makes a copy first. Names, content, permission bits
+// and times are taken from it, which differ from what one has in a folder: an embed.FS has files of mode 0444 and no times, and in a
+// fstest.MapFS a file that says no mode can be read by nobody but root. COPY --chmod changes that.
+func FS(files fs.FS) *Context { return &Context{files: files} }
+
+// tarred returns a tar stream of the files. The caller closes it.
+func tarred(files fs.FS) *io.PipeReader {
+	r, w := io.Pipe()
+	go func() {
+		tw := tar.NewWriter(w)
+		err := tw.AddFS(files)
+		if err == nil {
+			err = tw.Close()
+		}
+		w.CloseWithError(err)
+	}()
+	return r
+}
 
 // Bounds, where the options say none.
 const (
@@ -58,6 +78,11 @@ type source struct {
 // open opens the context.
 func (b *builder) open(c *Context) error {
 	dir := filepath.Join(b.scratch, "context")
+	if c != nil && c.files != nil {
+		stream := tarred(c.files)
+		defer stream.Close()
+		c = Tar(stream)
+	}
 	if c != nil && c.stream == nil {
 		dir = c.dir
 	} else if err := os.Mkdir(dir, 0o755); err != nil {
