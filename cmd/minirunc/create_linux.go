@@ -207,8 +207,10 @@ func (m *making) prepare(p *namespace.Process) (err error) {
 	if err := m.SetProcess(p.Pid()); err != nil {
 		return err
 	}
-	if err := m.noteEarly(); err != nil {
-		return err
+	if m.options.detach { // others start it, or delete it
+		if err := m.noteEarly(); err != nil {
+			return err
+		}
 	}
 	m.state, err = m.folder.Prepare(m.State)
 	return err

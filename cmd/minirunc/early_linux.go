@@ -3,6 +3,8 @@ package main
 import (
 	"syscall"
 	"unsafe"
+
+	"github.com/caisson-engine/caisson/internal/ocistate"
 )
 
 // Of the millisecond that start and delete of an ordinary container take, two thirds are the set-up and the end of Go's runtime. Linked with
@@ -20,7 +22,7 @@ import (
 
 // earlyFile is what create notes in a container's folder: strings that each end with a zero byte, of which the first byte says what
 // they are.
-const earlyFile = "early"
+const earlyFile = ocistate.EarlyFile
 
 const (
 	earlyPID    = 'p' // the number of the first process

@@ -20,6 +20,7 @@ const (
 	FIFO       = "exec.fifo"
 	GroupsFile = "groups.json"
 	ConfigFile = "config.json"
+	EarlyFile  = "early" // see cmd/minirunc
 )
 
 // A Folder is the folder of a container that this program has locked.
@@ -163,8 +164,8 @@ func (f *Folder) Groups() ([]string, error) {
 func (f *Folder) Remove() error {
 	err := os.Remove(f.Path(StateFile))
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		for _, name := range []string{ConfigFile, GroupsFile} { // mostly that is all, and RemoveAll would look first
-			_ = os.Remove(f.Path(name))
+		for _, name := range []string{ConfigFile, GroupsFile, EarlyFile} { // mostly that is all, and RemoveAll would look first
+			_ = syscall.Unlink(f.Path(name))
 		}
 		if err = syscall.Rmdir(f.path); err != nil {
 			err = os.RemoveAll(f.path)
