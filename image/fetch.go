@@ -109,6 +109,12 @@ func (f *fetcher) round(ctx context.Context, todo []*work, wait bool) (busy []*w
 		}
 		mine, wait = append(mine, w), false
 	}
+	var size int64
+	for _, w := range mine {
+		size += w.blob.Size
+	}
+	f.out = newWriteOut(size, f.s.layers.WriteOut)
+	defer f.out.wait() // not before commit, whose sync has to wait for them no longer than for the disk
 	if err := f.together(ctx, mine); err != nil {
 		return nil, err
 	}
@@ -122,12 +128,7 @@ func (f *fetcher) round(ctx context.Context, todo []*work, wait bool) (busy []*w
 func (f *fetcher) together(ctx context.Context, list []*work) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var size int64
-	for _, w := range list {
-		size += w.blob.Size
-	}
-	f.out = newWriteOut(size, f.s.layers.WriteOut)
-	defer f.out.close()
+	defer f.out.stop()
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, f.parallel)
 	for _, w := range list {
@@ -222,5 +223,12 @@ func (f *fetcher) extractOptions(w *work) *layer.ExtractOptions {
 	// Docker's tools have written zstd layers under two names.
 	o.MediaType = strings.Replace(w.blob.MediaType, "diff.tar+zstd", "diff.tar.zstd", 1)
 	o.DiffID = w.diffID
+	inflated := o.Inflated
+	o.Inflated = func(n int) {
+		f.out.extract(n)
+		if inflated != nil {
+			inflated(n)
+		}
+	}
 	return &o
 }

@@ -148,7 +148,7 @@ func (s *source) read(p []byte) (int, error) {
 	}
 	s.at += int64(n)
 	s.meter.add(n)
-	s.out.add(n)
+	s.out.receive(n)
 	return n, err
 }
 

@@ -35,7 +35,7 @@ func (f *fetcher) extractStored(ctx context.Context, w *work) error {
 		return err
 	}
 	defer file.Close()
-	src := &verifier{r: file, digest: w.blob.Digest, sum: w.blob.Digest.Verifier()}
+	src := &verifier{r: file, digest: w.blob.Digest, sum: w.blob.Digest.Verifier(), out: f.out}
 	src.meter = meter{p: f.progress, event: Event{Kind: Extracting, Digest: w.blob.Digest, Total: w.blob.Size}}
 	p, err := f.s.layers.Extract(ctx, src, f.extractOptions(w))
 	if err != nil {
@@ -52,6 +52,7 @@ type verifier struct {
 	digest digest.Digest
 	sum    digest.Verifier
 	meter  meter
+	out    *writeOut
 }
 
 // Read implements io.Reader.
@@ -59,6 +60,7 @@ func (v *verifier) Read(p []byte) (int, error) {
 	n, err := v.r.Read(p)
 	_, _ = v.sum.Write(p[:n])
 	v.meter.add(n)
+	v.out.receive(n)
 	if err == io.EOF && !v.sum.Verified() {
 		err = fmt.Errorf("%w: blob %s: content has another digest", ErrCorrupt, v.digest)
 	}

@@ -2,12 +2,11 @@ package image
 
 import "sync"
 
-// How many bytes of blobs are received between two syncs: with what is extracted of them, some 30 MB are to be written then. Towards
-// the end it is half of what is left, so that little is to be written at the sync before the layers get their names, for which
-// everything waits.
+// How many bytes are to be written between two syncs, those of blobs and those that are extracted of them. Towards the end it is half of
+// what is left, so that little is to be written at the sync before the layers get their names, for which everything waits.
 const (
-	writeOutEvery = 8 << 20
-	writeOutLeast = 256 << 10
+	writeOutEvery = 32 << 20
+	writeOutLeast = 1 << 20
 	writeOutSyncs = 2 // at a time: while one waits for the disk and the journal, the next looks for what is to be written
 )
 
@@ -19,12 +18,15 @@ type writeOut struct {
 	wake    chan struct{}
 	syncing sync.WaitGroup
 
-	mu    sync.Mutex
-	left  int64 // bytes to receive
-	until int64 // how many are left at the next sync
+	mu        sync.Mutex
+	left      int64 // bytes of blobs to receive
+	received  int64
+	extracted int64 // of those received
+	since     int64 // the last sync, bytes to be written
+	next      int64 // sync when since is this
 }
 
-// newWriteOut calls sync while size bytes are received.
+// newWriteOut calls sync while blobs of size bytes are received and extracted.
 func newWriteOut(size int64, sync func() error) *writeOut {
 	w := &writeOut{sync: sync, wake: make(chan struct{}, 1), left: size}
 	w.plan()
@@ -38,14 +40,22 @@ func newWriteOut(size int64, sync func() error) *writeOut {
 	return w
 }
 
-// add counts n bytes received.
-func (w *writeOut) add(n int) {
-	if w == nil || n <= 0 {
+// receive counts n bytes of a blob.
+func (w *writeOut) receive(n int) { w.add(n, 0) }
+
+// extract counts n bytes that were extracted.
+func (w *writeOut) extract(n int) { w.add(0, n) }
+
+func (w *writeOut) add(received, extracted int) {
+	if w == nil {
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.left -= int64(n); w.left > w.until {
+	w.left -= int64(received)
+	w.received += int64(received)
+	w.extracted += int64(extracted)
+	if w.since += int64(received + extracted); w.since < w.next {
 		return
 	}
 	w.plan()
@@ -55,11 +65,23 @@ func (w *writeOut) add(n int) {
 	}
 }
 
-// plan says when the next sync is.
-func (w *writeOut) plan() { w.until = w.left - max(writeOutLeast, min(writeOutEvery, w.left/2)) }
-
-// close ends it, when nothing adds to it any more.
-func (w *writeOut) close() {
-	close(w.wake)
-	w.syncing.Wait()
+// plan says when the next sync is. What is still to come is taken to become as large as what came did.
+func (w *writeOut) plan() {
+	rest := w.left
+	if w.received > 0 {
+		rest += int64(float64(w.left) * float64(w.extracted) / float64(w.received))
+	}
+	w.since, w.next = 0, max(writeOutLeast, min(writeOutEvery, rest/2))
 }
+
+// stop begins no further sync. Nothing is added after it.
+func (w *writeOut) stop() {
+	select {
+	case <-w.wake: // the sync that follows does all that this one would have
+	default:
+	}
+	close(w.wake)
+}
+
+// wait waits for those under way.
+func (w *writeOut) wait() { w.syncing.Wait() }

@@ -220,6 +220,9 @@ func (f *flow) countCompressed(n int) error {
 
 func (f *flow) countInflated(n int) error {
 	f.inflated += int64(n)
+	if f.options.Inflated != nil {
+		f.options.Inflated(n)
+	}
 	if f.inflated > f.options.MaxSize {
 		return fmt.Errorf("more than %d bytes: %w", f.options.MaxSize, ErrLimit)
 	}

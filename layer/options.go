@@ -35,6 +35,10 @@ type ExtractOptions struct {
 	// Whole, if not nil, is called, by another goroutine than those that read the stream, before one with such a window waits for
 	// its turn. It may see to it that what is left of the stream comes without waiting, so that a slow source does not hold up others.
 	Whole func() error
+
+	// Inflated, if not nil, is called with the number of bytes of each part of the uncompressed stream, before they are written, by
+	// another goroutine than those that read the stream. It must not block for long.
+	Inflated func(n int)
 }
 
 const (
