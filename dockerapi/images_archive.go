@@ -49,13 +49,11 @@ func (s *Server) save(w http.ResponseWriter, r *http.Request, names []string) er
 
 // loadImages brings in the images of an archive.
 func (s *Server) loadImages(w http.ResponseWriter, r *http.Request) error {
-	if platform, err := queryOf(r).platform(r, "1.48"); err != nil || platform != "" {
-		if err == nil {
-			err = notImplemented("platform")
-		}
+	platform, err := queryOf(r).platform(r, "1.48")
+	if err != nil {
 		return err
 	}
-	list, err := s.Engine.Load(r.Context(), r.Body, nil)
+	list, err := s.Engine.Load(r.Context(), r.Body, &image.LoadOptions{Platform: platform})
 	m := &messages{w: w}
 	for _, l := range list {
 		text := "Loaded image ID: " + l.ID.String()

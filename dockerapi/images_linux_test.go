@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,8 @@ func TestDockerArchives(t *testing.T) {
 	require.Contains(t, out, "Loaded image: busybox:latest\n")
 	require.Equal(t, id, p.docker("images", "-q", "--no-trunc", "mine"))
 	require.Contains(t, p.fails(1, "load", "-i", os.Args[0]), "load: ")
-	require.Contains(t, p.fails(1, "load", "--platform", "linux/s390x", "-i", tar), "not implemented: platform")
+	require.Contains(t, p.fails(1, "load", "--platform", "linux/s390x", "-i", tar), "no image for platform linux/s390x; there is: linux/")
+	require.Contains(t, p.docker("load", "--platform", "linux/"+runtime.GOARCH, "-i", tar), "Loaded image: mine:1\n")
 
 	// Of the image's root file system another image, from standard input and from an address.
 	c, err := p.e.Create(t.Context(), &engine.Config{Image: "busybox"})
@@ -138,6 +140,24 @@ func TestDockerRegistry(t *testing.T) {
 	p.docker("pull", host+"/app@sha256:"+digest)
 	require.Contains(t, p.fails(1, "pull", host+"/app:3"), "manifest for "+host+"/app:3 not found: manifest unknown")
 	require.Contains(t, p.fails(1, "pull", "--platform", "linux/s390x", host+"/app:1"), "no matching manifest for linux/s390x in the manifest list entries")
+
+	// A build shows the password to the registry of the image that it begins with (X-Registry-Config), and not without the login.
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte("FROM "+host+"/app:1\nLABEL of=private\n"), 0o600))
+	build := func() (string, error) {
+		p.docker("rmi", "-f", strings.TrimSpace(p.docker("images", "-q", host+"/app:1")))
+		c := p.command("build", "-t", "built", dir)
+		c.Env = append(c.Env, "DOCKER_BUILDKIT=0")
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	out, err := build()
+	require.NoError(t, err, out)
+	require.Contains(t, p.docker("images", "-q", host+"/app:1"), "\n")
+	p.docker("logout", host)
+	out, err = build()
+	require.Error(t, err)
+	require.Contains(t, out, "authentication required")
 
 	get := func(path, auth string) *http.Response {
 		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://docker"+path, nil)

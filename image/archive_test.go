@@ -133,6 +133,49 @@ func TestSaveIndex(t *testing.T) {
 	require.Equal(t, both[1].Manifest, got.Digest)
 }
 
+// TestLoadPlatform: of an archive's images one platform is brought in, and nothing of the others; one that is not there is an error that
+// leaves nothing.
+func TestLoadPlatform(t *testing.T) {
+	testenv.RequireRoot(t)
+	f, s := newFakeRegistry(t), openStore(t, t.TempDir())
+	mk := func(arch string) ocispec.Descriptor {
+		return f.add(t, testImage{layers: []testLayer{{"arch": arch}}, platform: ocispec.Platform{OS: "linux", Architecture: arch}})
+	}
+	amd, arm := mk("amd64"), mk("arm64")
+	inner := f.addIndex(t, "inner", arm)
+	f.addIndex(t, "flat", amd, arm)
+	f.addIndex(t, "nested", inner)
+	for _, tag := range []string{"flat", "nested"} {
+		_, err := Pull(t.Context(), s, f.ref("app:"+tag), &PullOptions{AllPlatforms: true, Platform: "linux/arm64"})
+		require.NoError(t, err)
+		archive := mustSave(t, s, nil, f.ref("app:"+tag))
+		into := openStore(t, t.TempDir())
+		done, err := into.Load(t.Context(), bytes.NewReader(archive), &LoadOptions{Platform: "linux/arm64"})
+		require.NoError(t, err)
+		got, err := into.Get(t.Context(), f.ref("app:"+tag), &GetOptions{Platform: "linux/arm64"})
+		require.NoError(t, err)
+		require.Equal(t, arm.Digest, got.Manifest)
+		require.Equal(t, []Loaded{{f.ref("app:" + tag), got.ID}}, done)
+		require.Equal(t, "arm64", content(t, got, 0, "arch"))
+		require.False(t, into.hasBlob(amd))
+
+		for platform, message := range map[string]string{"linux/s390x": "no image for platform linux/s390x; there is: linux/", "/": "platform"} {
+			into = openStore(t, t.TempDir())
+			_, err = into.Load(t.Context(), bytes.NewReader(archive), &LoadOptions{Platform: platform})
+			require.ErrorContains(t, err, message)
+			list, err := into.List(t.Context())
+			require.NoError(t, err)
+			require.Empty(t, list)
+			require.False(t, into.hasBlob(arm))
+		}
+	}
+	one := mustSave(t, s, &SaveOptions{Platform: "linux/amd64"}, f.ref("app:flat"))
+	_, err := openStore(t, t.TempDir()).Load(t.Context(), bytes.NewReader(one), &LoadOptions{Platform: "linux/arm64"})
+	var missing *PlatformError
+	require.ErrorAs(t, err, &missing)
+	require.Equal(t, []string{"linux/amd64"}, missing.Available)
+}
+
 // TestSkopeoArchives: what we save skopeo reads, and what it writes we load.
 func TestSkopeoArchives(t *testing.T) {
 	testenv.RequireCommand(t, "skopeo")

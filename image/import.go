@@ -81,6 +81,7 @@ type importer struct {
 	from  fs.FS
 	seen  map[digest.Digest]bool
 	blobs []ocispec.Descriptor
+	only  *ocispec.Platform // of each index; nil: all that is there
 }
 
 func (im *importer) digests() (list []digest.Digest) {
@@ -138,10 +139,27 @@ func (im *importer) children(d ocispec.Descriptor, isIndex bool) ([]ocispec.Desc
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(x.Manifests, func(m ocispec.Descriptor) bool {
+	list := slices.DeleteFunc(x.Manifests, func(m ocispec.Descriptor) bool {
 		_, err := fs.Stat(im.from, blobName(m.Digest))
 		return errors.Is(err, fs.ErrNotExist)
-	}), nil
+	})
+	if im.only == nil {
+		return list, nil
+	}
+	if i := choosePlatform(*im.only, list); i >= 0 {
+		return list[i : i+1], nil
+	}
+	var have []ocispec.Platform
+	list = slices.DeleteFunc(list, func(m ocispec.Descriptor) bool {
+		if m.Platform != nil {
+			have = append(have, *m.Platform)
+		}
+		return m.Platform != nil
+	})
+	if len(list) == 0 {
+		return nil, newPlatformError(d.Digest.String(), *im.only, have)
+	}
+	return list, nil
 }
 
 // copy takes one blob in, through the same gate as a pull does.

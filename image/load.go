@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,10 @@ type LoadOptions struct {
 
 	// Limits bounds what is extracted of each layer; its MediaType and DiffID are not looked at. nil means the defaults.
 	Limits *layer.ExtractOptions
+
+	// Platform, such as "linux/arm64", brings in of each image this platform alone. An image that the archive has not for it is
+	// a *PlatformError. "" brings in all that is there.
+	Platform string
 }
 
 // Loaded is an image that Load brought in.
@@ -33,7 +38,7 @@ type Loaded struct {
 	// Name is the full name that it has now; "" for one that has none in the archive.
 	Name string
 
-	// ID is the image's, of the platform that suits this program if there are several.
+	// ID is the image's, of LoadOptions.Platform or, if there are several, of the platform that suits this program.
 	ID digest.Digest
 }
 
@@ -44,7 +49,7 @@ const maxManifestJSON = 16 << 20
 // by gzip, zstd or bzip2. The stream is read once, to its end. All that it says is verified, and the layers are
 // extracted, before any image gets its name: when Load fails, the store has no image more than before.
 //
-// Errors: ErrInvalid, also for an archive with members outside of it, of other types than files, folders and links, or
+// Errors: *PlatformError; ErrInvalid, also for an archive with members outside of it, of other types than files, folders and links, or
 // twice; errors.ErrUnsupported; layer's.
 func (s *Store) Load(ctx context.Context, r io.Reader, o *LoadOptions) ([]Loaded, error) {
 	if o == nil {
@@ -61,12 +66,16 @@ func (s *Store) load(ctx context.Context, r io.Reader, o LoadOptions) (_ []Loade
 	if o.MaxSize == 0 {
 		o.MaxSize = maxArchive
 	}
+	want, err := parsePlatform(o.Platform)
+	if err != nil {
+		return nil, err
+	}
 	st, err := s.stage(ctx, r, o.MaxSize)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	l := &loader{s: s, st: st, o: o}
+	l := &loader{s: s, st: st, o: o, want: want}
 	switch {
 	case st.has(ocispec.ImageIndexFile):
 		err = l.layout()
@@ -86,6 +95,7 @@ type loader struct {
 	s     *Store
 	st    *staging
 	o     LoadOptions
+	want  ocispec.Platform
 	todo  []loadable
 	added []digest.Digest // blobs that were not in the store before
 }
@@ -230,6 +240,9 @@ func (l *loader) layerType(name string) (string, error) {
 // run brings in what was read.
 func (l *loader) run(ctx context.Context) (_ []Loaded, err error) {
 	im := &importer{s: l.s, from: l.st, seen: map[digest.Digest]bool{}}
+	if l.o.Platform != "" {
+		im.only = &l.want
+	}
 	for _, t := range l.todo {
 		if err := im.walk(t.desc, 0); errors.Is(err, fs.ErrNotExist) {
 			return nil, invalid("archive lacks a blob: %v", err)
@@ -328,6 +341,13 @@ func (l *loader) extract(ctx context.Context) (done []Loaded, all []*Image, err 
 		if err != nil {
 			return nil, all, err
 		}
+		i := best(l.want, list)
+		if l.o.Platform != "" {
+			if i == nil {
+				return nil, all, newPlatformError(cmp.Or(t.name, t.desc.Digest.String()), l.want, platformsOf(list))
+			}
+			list = []*Image{i}
+		}
 		all = append(all, list...)
 		for _, i := range list {
 			if i.Layers != nil {
@@ -337,11 +357,9 @@ func (l *loader) extract(ctx context.Context) (done []Loaded, all []*Image, err 
 				return nil, all, err
 			}
 		}
-		want, err := parsePlatform("")
-		if err != nil || len(list) == 0 {
-			return nil, all, errors.Join(err, invalid("%s: none of its platforms is in the archive", t.desc.Digest))
+		if len(list) == 0 {
+			return nil, all, invalid("%s: none of its platforms is in the archive", t.desc.Digest)
 		}
-		i := best(want, list)
 		if i == nil {
 			i = list[0]
 		}
@@ -351,6 +369,13 @@ func (l *loader) extract(ctx context.Context) (done []Loaded, all []*Image, err 
 		return nil, all, invalid("archive has no image")
 	}
 	return done, all, nil
+}
+
+func platformsOf(list []*Image) (p []ocispec.Platform) {
+	for _, i := range list {
+		p = append(p, i.Config.Platform)
+	}
+	return p
 }
 
 // discard deletes those of the blobs and layers that nothing leads to.

@@ -71,6 +71,7 @@ func (a *app) output(path string, f func(io.Writer) error) (err error) {
 func (a *app) loadCommand() *cobra.Command {
 	var input string
 	var quiet bool
+	o := &image.LoadOptions{}
 	c := &cobra.Command{
 		Use:                   "load [OPTIONS]",
 		Short:                 "Load images from a tar archive or STDIN",
@@ -79,7 +80,7 @@ func (a *app) loadCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			return a.withEngine(func(e *engine.Engine) error {
 				return a.input(input, func(r io.Reader) error {
-					list, err := e.Load(a.ctx, r, nil)
+					list, err := e.Load(a.ctx, r, o)
 					for _, l := range list {
 						if l.Name == "" {
 							say(a.stdout, "Loaded image ID: %s", l.ID)
@@ -93,7 +94,7 @@ func (a *app) loadCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&input, "input", "i", "", "Read from a tar archive file, instead of STDIN")
-	refuseFlag(c.Flags(), "platform", "", "", "an archive is loaded with all its platforms")
+	c.Flags().StringVar(&o.Platform, "platform", "", "Load only the given platform of each image (os/arch[/variant])")
 	c.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress the load output (there is no progress to suppress)")
 	return c
 }
