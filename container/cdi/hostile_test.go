@@ -90,7 +90,7 @@ func bomb(last string) string {
 }
 
 func TestYAMLBombs(t *testing.T) {
-	nodes := strings.Repeat("    - *n\n", maxNodes/4)
+	nodes := strings.Repeat("    - *n\n", maxNodes/8)
 	for name, x := range map[string]struct{ text, want string }{
 		"aliases":   {bomb("devices: [{name: x}]\n"), "more than 100000 values"},
 		"wide":      {"a: &n {path: /dev/x, type: c, major: 1}\nb:\n" + nodes, "more than 100000 values"},
