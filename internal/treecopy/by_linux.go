@@ -98,7 +98,10 @@ func (t *callerTree) Readlink(name string) (string, error) {
 }
 
 func (t *callerTree) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
-	return t.open(name, flag|unix.O_NOCTTY, perm)
+	if flag&unix.O_PATH == 0 {
+		flag |= unix.O_NOCTTY
+	}
+	return t.open(name, flag, perm)
 }
 
 func (t *callerTree) Mkdir(name string, perm fs.FileMode) error {

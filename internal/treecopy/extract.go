@@ -133,11 +133,24 @@ func (x *extractor) entry(h *tar.Header, content io.Reader) error {
 
 func (x *extractor) replace(name string, there bool, create func() error) error {
 	if there {
-		if err := x.root.Remove(name); err != nil {
+		if err := x.remove(name); err != nil {
 			return err
 		}
 	}
 	return create()
+}
+
+// remove removes a file. To remove one that is mounted is EBUSY, in whatever mount namespace it is: the kernel says that of its caller's
+// own only, and takes others' mounts away.
+func (x *extractor) remove(name string) error {
+	mounted, err := isMounted(x.root, name)
+	if err == nil && mounted {
+		err = &fs.PathError{Op: "remove", Path: name, Err: syscall.EBUSY}
+	}
+	if err != nil {
+		return err
+	}
+	return x.root.Remove(name)
 }
 
 func (x *extractor) folder(name string, h *tar.Header, st fs.FileInfo) error {
@@ -160,7 +173,7 @@ func (x *extractor) folder(name string, h *tar.Header, st fs.FileInfo) error {
 
 func (x *extractor) regular(name string, h *tar.Header, content io.Reader, st fs.FileInfo) (err error) {
 	if st != nil {
-		err = x.root.Remove(name)
+		err = x.remove(name)
 	}
 	var f *os.File
 	if errors.Is(err, syscall.EBUSY) { // it is mounted, as a container's /etc/hosts is

@@ -1,6 +1,7 @@
 package treecopy
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"strconv"
@@ -23,4 +24,21 @@ func (t files) openSame(name string, st fs.FileInfo) (*os.File, error) {
 		return nil, changed(name, err)
 	}
 	return os.Open("/proc/self/fd/" + strconv.Itoa(int(place.Fd())))
+}
+
+// isMounted says whether what has the name is attached there by a mount. Linux ≥ 5.8; before it nothing is.
+func isMounted(t Tree, name string) (bool, error) {
+	place, err := t.OpenFile(name, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer place.Close()
+	var st unix.Statx_t
+	if err := unix.Statx(int(place.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_TYPE, &st); err != nil {
+		return false, &fs.PathError{Op: "statx", Path: name, Err: err}
+	}
+	return st.Attributes&st.Attributes_mask&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
 }
