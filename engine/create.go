@@ -102,6 +102,9 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 	if err := e.prepareManager(&c.Config); err != nil {
 		return nil, nil, err
 	}
+	if err := e.resolvePIDMode(&c.Config); err != nil {
+		return nil, nil, err
+	}
 	if err := e.prepareNetwork(ctx, c, img.Config.Config.ExposedPorts); err != nil {
 		return nil, nil, err
 	}

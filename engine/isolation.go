@@ -16,7 +16,8 @@ import (
 // Isolation is what a [Config] says about namespaces, devices and security beyond capabilities and seccomp.
 type Isolation struct {
 	// PIDMode, IPCMode and UTSMode say whose namespaces the container has: "" and "private" its own, "host" the
-	// host's. IPCMode may also be "none" and "shareable", which are its own too; "none" has no /dev/shm.
+	// host's. PIDMode may also be "container:" and the name or ID of a container that runs: for one that is started without
+	// StartOptions.Detach. It ends with the other. IPCMode may also be "none" and "shareable", which are its own too; "none" has no /dev/shm.
 	PIDMode, IPCMode, UTSMode string `json:",omitempty"`
 	// UserMode says in whose user namespace the container is: "" and "host" the host's; "auto", and "remap", which means the
 	// same, one of its own. Its ids are the subordinate ones, as /etc/subuid and /etc/subgid have them, of the user "caisson",
@@ -69,6 +70,7 @@ func (i *Isolation) apply(c *container.Container) error {
 		case m.mode == "host":
 			*m.host = true
 		case slices.Contains(m.own, m.mode):
+		case m.flag == "PID" && strings.HasPrefix(m.mode, "container:"): // the start joins it
 		case strings.HasPrefix(m.mode, "container:"):
 			return fmt.Errorf("%s mode %s: not implemented (host and private are): %w", m.flag, m.mode, errors.ErrUnsupported)
 		default:

@@ -54,7 +54,7 @@ func TestIsolation(t *testing.T) {
 	for _, i := range []Isolation{{PIDMode: "x"}, {IPCMode: "x"}, {UTSMode: "none"}} {
 		require.ErrorIs(t, i.apply(container.New(nil)), fs.ErrInvalid)
 	}
-	require.ErrorIs(t, (&Isolation{PIDMode: "container:x"}).apply(container.New(nil)), errors.ErrUnsupported)
+	require.ErrorIs(t, (&Isolation{IPCMode: "container:x"}).apply(container.New(nil)), errors.ErrUnsupported)
 }
 
 func TestBindOptions(t *testing.T) {

@@ -9,11 +9,9 @@ import (
 	"maps"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 
-	"github.com/caisson-engine/caisson/namespace"
 	"github.com/caisson-engine/caisson/network"
 )
 
@@ -174,33 +172,6 @@ func (c *Container) options(at *Connection) (*network.EndpointOptions, error) {
 		Names: names, Links: links, IPv4: at.IPv4, IPv6: at.IPv6, MAC: mac, GatewayPriority: at.GatewayPriority,
 		Egress: c.Config.Egress,
 	}, nil
-}
-
-// joinNetwork puts the network namespace of another container, which must run, into c's place of it.
-func (r *Run) joinNetwork(ctx context.Context, to *namespace.Namespace) error {
-	id, ok := strings.CutPrefix(r.record.Config.Network, "container:")
-	if !ok {
-		return nil
-	}
-	other, err := r.e.load(ctx, id)
-	if err != nil {
-		return err
-	}
-	if other.State.Status != Running {
-		return conflict("cannot join network of a non running container: %s", other.Name)
-	}
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", other.State.Pid))
-	if err != nil {
-		return conflict("cannot join network of container %s: %v", other.Name, err)
-	}
-	r.held = append(r.held, ns)
-	p, err := other.process() // still the one whose namespace was opened
-	if err != nil {
-		return conflict("cannot join network of a non running container: %s", other.Name)
-	}
-	_ = p.Release()
-	to.Join = ns
-	return nil
 }
 
 // Sandbox returns the network namespace of the container that runs and what is attached to it: for Dial, Listen and

@@ -153,6 +153,9 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	if err := r.joinNetwork(ctx, &r.c.Namespaces.Network); err != nil {
 		return err
 	}
+	if err := r.joinPID(ctx, o.Detach); err != nil {
+		return err
+	}
 	r.c.Setup = func(ctx context.Context, pid int) error {
 		if err := r.connect(ctx, pid); err != nil {
 			return err
