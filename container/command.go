@@ -187,7 +187,8 @@ func (c *Container) oomKills() uint64 {
 }
 
 // Run starts the command and waits for it. When ctx ends while it runs, it gets StopSignal, and is killed WaitDelay
-// later if it has not ended; the [*ExitError] then has ctx's error as its cause.
+// later if it has not ended; the [*ExitError] then has ctx's error as its cause. What the command has started may go on in the
+// container: set a WaitDelay, for it may hold the pipes, and see [Process.KillGroup].
 func (p *Process) Run(ctx context.Context) error {
 	after, err := p.startUnwatched(ctx)
 	if err != nil {

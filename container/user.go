@@ -62,7 +62,11 @@ func (c *Container) checkMapped(u *namespace.User) error {
 		if _, ok := namespace.HostID(maps, id); ok || len(maps) == 0 {
 			return nil
 		}
-		return wrong(field, "the id %d, %s, is not in the map", id, what)
+		hint := ""
+		if !namespace.Privileged() {
+			hint = ": an ordinary user's containers have the user's own id, as root's, and those that /etc/subuid and /etc/subgid give it"
+		}
+		return wrong(field, "the id %d, %s, is not in the map%s", id, what, hint)
 	}
 	err := firstError(
 		func() error { return missing("User.UID", c.uids, u.UID, "the process's user") },
