@@ -24,6 +24,11 @@ type Server struct {
 	Hosts []string
 	// MaxBody bounds the JSON of a request, in bytes. Zero is [DefaultMaxBody]. Archives are not bounded by it.
 	MaxBody int64
+	// Authorize, if it is not nil, is asked before a request is answered, after all that is refused anyway, and an error refuses it, with status
+	// 403 and the error's text. The request's path is that of the endpoint, without a version, and clean; endpoint is the pattern that it
+	// fits, as [http.ServeMux] has it: "POST /containers/{name}/start", or "/" for what is nothing. The body is the endpoint's to read, and is not
+	// bounded yet: who reads it puts another one in its place, and bounds it. It is called by several goroutines.
+	Authorize func(r *http.Request, endpoint string) error
 	// Log is told of requests that fail by this side's fault, and at debug level of all others. Nil is silent.
 	Log *slog.Logger
 
@@ -77,6 +82,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.fail(a, r, err)
 		return
+	}
+	if s.Authorize != nil {
+		_, pattern := s.mux.Handler(v)
+		if err := s.Authorize(v, pattern); err != nil {
+			s.fail(a, r, failure(http.StatusForbidden, "%w", err))
+			return
+		}
 	}
 	s.mux.ServeHTTP(a, v)
 }
