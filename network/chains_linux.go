@@ -47,12 +47,6 @@ func (r *rules) inetChains() []chainSpec {
 			rule(family(unix.NFPROTO_IPV6), r.dnat("addrports6", unix.NFPROTO_IPV6, l4, daddr6, dport)),
 			rule(family(unix.NFPROTO_IPV6), r.dnat("ports6", unix.NFPROTO_IPV6, l4, dport)),
 		}},
-		// Where the host has bridged frames filtered, those on a leaf are left to the network's bridge.
-		{
-			name: "raw", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting,
-			priority: *nftables.ChainPriorityRaw,
-			rules:    [][]expr.Any{rule(in("leaves"), []expr.Any{&expr.Notrack{}})},
-		},
 		{
 			name: "prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting,
 			priority: *nftables.ChainPriorityNATDest,
@@ -139,11 +133,14 @@ func (r *rules) bridgeChains() []chainSpec {
 			name: "prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: -200,
 			rules: [][]expr.Any{
 				rule(protocol(unix.ETH_P_IP), r.lookup("addrs4", port, source, saddr4), accept), // most of all that comes
+				// Where the host has bridged frames filtered, those on a leaf are left to the network's bridge.
+				rule(r.lookup("leafports", port), []expr.Any{&expr.Notrack{}}),
 				rule(r.lookup("pinned", port), jump("pins")),
 			},
 		},
 		{name: "pins", rules: [][]expr.Any{
 			rule(invert(r.lookup("macs", port, source)), drop),
+			rule(protocol(unix.ETH_P_IP), r.lookup("leafaddrs4", port, source, saddr4), accept),
 			rule(protocol(unix.ETH_P_IPV6), jump("pins6")),
 			rule(protocol(unix.ETH_P_ARP), jump("pinsarp")),
 			rule(drop),
@@ -158,6 +155,7 @@ func (r *rules) bridgeChains() []chainSpec {
 		}},
 		{name: "pinsarp", rules: [][]expr.Any{
 			rule(r.lookup("addrs4", port, arpMAC, arpIP), accept),
+			rule(r.lookup("leafaddrs4", port, arpMAC, arpIP), accept),
 			rule(arpIP.equals(none4), r.lookup("macs", port, arpMAC), accept), // looking for duplicates
 			rule(drop),
 		}},

@@ -93,10 +93,13 @@ func (x *index) on(leaf int) int {
 	return x.leaves[leaf]
 }
 
-// leafElements are a leaf's own: its frames are not tracked, and stay between its ports.
+// leafElements are a leaf's own: its frames, here those that come from the network's bridge, are not tracked, and stay between its ports.
 func leafElements(n *Network, leaf int) []element {
 	name := ifname(leafName(leafPrefix, n, leaf))
-	return []element{{set: "leaves", key: name}, {set: "same", key: join(name, name)}}
+	return []element{
+		{set: "leaves", key: name}, {set: "same", key: join(name, name)},
+		{set: "leafports", key: ifname(leafName(stalkPrefix, n, leaf))},
+	}
 }
 
 // leaf makes a leaf and joins it to the network's bridge, unless that was done. The rest is r's, and to be finished.

@@ -80,6 +80,8 @@ var (
 		{name: "macs", key: []nftables.SetDatatype{typeIfname, nftables.TypeEtherAddr}},
 		{name: "addrs4", key: []nftables.SetDatatype{typeIfname, nftables.TypeEtherAddr, nftables.TypeIPAddr}},
 		{name: "addrs6", key: []nftables.SetDatatype{typeIfname, nftables.TypeIP6Addr}},
+		{name: "leafports", key: []nftables.SetDatatype{typeIfname}},
+		{name: "leafaddrs4", key: []nftables.SetDatatype{typeIfname, nftables.TypeEtherAddr, nftables.TypeIPAddr}},
 	}
 )
 
@@ -171,8 +173,12 @@ func endpointElements(e *Endpoint) []element {
 	}
 	name, mac := ifname(e.HostInterface), e.mac()
 	all := []element{{set: "pinned", key: name}, {set: "macs", key: join(name, mac)}}
+	addrs4 := "addrs4"
+	if e.Leaf != 0 {
+		all, addrs4 = append(all, element{set: "leafports", key: name}), "leafaddrs4"
+	}
 	if a := e.IPv4.Addr(); a.IsValid() {
-		all = append(all, element{set: "addrs4", key: join(name, mac, a.AsSlice())})
+		all = append(all, element{set: addrs4, key: join(name, mac, a.AsSlice())})
 	}
 	if a := e.IPv6.Addr(); a.IsValid() {
 		all = append(all, element{set: "addrs6", key: join(name, a.AsSlice())},
