@@ -81,10 +81,13 @@ func (rec *Container) sandboxOptions() *network.SandboxOptions {
 // publisher is the index of the network that publishes a container's ports: the first that can, or else the first, whose error is the
 // container's.
 func (e *Engine) publisher(ctx context.Context, rec *Container) int {
-	return max(0, slices.IndexFunc(rec.Networks, func(at Connection) bool {
-		n, err := e.network(ctx, at.Network)
-		return err == nil && n.Driver == network.Bridge && !n.Internal
-	}))
+	return max(0, slices.IndexFunc(rec.Networks, func(at Connection) bool { return e.publishes(ctx, at.Network) }))
+}
+
+// publishes tells whether a network can publish ports.
+func (e *Engine) publishes(ctx context.Context, name string) bool {
+	n, err := e.network(ctx, name)
+	return err == nil && n.Driver == network.Bridge && !n.Internal
 }
 
 // attach attaches a process's network namespace to the container's networks, one of which publishes the ports. With an error nothing is
@@ -139,27 +142,6 @@ func adviseOn(err error, rec *Container, at *Connection) error {
 		return fmt.Errorf("%w (%s; the networks \"none\" and \"host\" need nothing of that)", err, haveTun)
 	case rec.Config.Network == defaultNetwork:
 		return fmt.Errorf("%w (the network \"none\" needs nothing of that)", err)
-	}
-	return err
-}
-
-// attachTo attaches a container that runs to one more network.
-func attachTo(ctx context.Context, c *Container, box *network.Sandbox, at *Connection) (network.Endpoint, error) {
-	o, err := c.options(at)
-	if err != nil {
-		return network.Endpoint{}, err
-	}
-	e, err := box.Attach(ctx, at.Network, o)
-	if errors.Is(err, network.ErrExists) {
-		return e, conflict("endpoint with name %s already exists in network %s", c.Name, at.Network)
-	}
-	return e, err
-}
-
-func detachFrom(ctx context.Context, c *Container, box *network.Sandbox, name string) error {
-	err := box.Detach(ctx, name)
-	if errors.Is(err, network.ErrNotFound) {
-		return notConnected(c, name)
 	}
 	return err
 }

@@ -178,7 +178,8 @@ func (c *Container) options(at *Connection) (*network.EndpointOptions, error) {
 // Transport. It is nil for a container without networks of its own, and for one whose networks a supervisor serves. Wait closes it.
 func (r *Run) Sandbox() *network.Sandbox { return r.sandbox }
 
-// Connect connects a container to a network: at once if it runs, and whenever it starts again.
+// Connect connects a container to a network: at once if it runs, and whenever it starts again. If it runs and no other network publishes
+// its ports, this one does.
 func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error {
 	n, err := e.network(ctx, at.Network)
 	if err != nil {
@@ -197,12 +198,12 @@ func (e *Engine) Connect(ctx context.Context, ref string, at *Connection) error 
 		c.Networks = append(c.Networks, *at)
 		return nil
 	}, &call{Do: "attach", Connection: at}, func(c *Container, box *network.Sandbox) ([]network.Endpoint, error) {
-		end, err := attachTo(ctx, c, box, at)
-		return []network.Endpoint{end}, err
+		return e.attachTo(ctx, c, box, at)
 	})
 }
 
-// Disconnect disconnects a container from a network. What Connect says of the next starts holds for it, too.
+// Disconnect disconnects a container from a network. What Connect says of the next starts holds for it, too. If it runs, its ports are
+// published by the next of its networks that can, under the same numbers.
 func (e *Engine) Disconnect(ctx context.Context, ref, name string) error {
 	if n, err := e.FindNetwork(ctx, name); err == nil { // one that is removed can be left all the same
 		name = n.Name
@@ -216,7 +217,7 @@ func (e *Engine) Disconnect(ctx context.Context, ref, name string) error {
 		}
 		return nil
 	}, &call{Do: "detach", Network: name}, func(c *Container, box *network.Sandbox) ([]network.Endpoint, error) {
-		return nil, detachFrom(ctx, c, box, name)
+		return e.detachFrom(ctx, c, box, name)
 	})
 }
 
@@ -247,6 +248,9 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 		before := slices.Clone(now.Endpoints)
 		_ = stopped(now) // the document says so already
 		if now.State.Status == Running && now.State.Pid == c.State.Pid {
+			for _, end := range made {
+				now.Endpoints = slices.DeleteFunc(now.Endpoints, func(o network.Endpoint) bool { return o.ID == end.ID })
+			}
 			now.Endpoints = append(now.Endpoints, made...)
 			e.changeHosts(now, before)
 		}

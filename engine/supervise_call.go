@@ -254,10 +254,9 @@ func (s *supervisor) do(c *call, files []*os.File) ([]network.Endpoint, error) {
 	var all []network.Endpoint
 	switch {
 	case c.Do == "attach" && c.Connection != nil:
-		all = make([]network.Endpoint, 1)
-		all[0], err = attachTo(s.ctx, rec, v.box, c.Connection)
+		all, err = s.e.attachTo(s.ctx, rec, v.box, c.Connection)
 	case c.Do == "detach":
-		err = detachFrom(s.ctx, rec, v.box, c.Network)
+		all, err = s.e.detachFrom(s.ctx, rec, v.box, c.Network)
 	default:
 		err = invalid("there is no call %q", c.Do)
 	}

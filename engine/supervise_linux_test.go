@@ -198,8 +198,15 @@ func testSupervisor(t *testing.T, user bool) {
 	all, err := e.Networks().Endpoints("late")
 	require.NoError(t, err)
 	require.Len(t, all, 1)
+	require.Empty(t, all[0].Ports, "another network publishes them")
 	require.NoError(t, e.Disconnect(ctx, "web", "net"))
 	require.ErrorIs(t, e.Disconnect(ctx, "web", "net"), os.ErrNotExist)
+	moved := mustInspect(t, e, web).Endpoints // the ports are the next network's
+	require.Len(t, moved, 1)
+	require.Equal(t, web.Endpoints[0].Ports, moved[0].Ports)
+	text, err := get(e, port)
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", text)
 	if user {
 		resolv, err := os.ReadFile(e.path(web.ID, "resolv.conf"))
 		require.NoError(t, err)
@@ -209,8 +216,15 @@ func testSupervisor(t *testing.T, user bool) {
 	}
 	require.NoError(t, e.Disconnect(ctx, "web", "late"))
 	require.Empty(t, mustInspect(t, e, web).Networks)
-	require.NoError(t, e.Connect(ctx, "web", &Connection{Network: "net"}))
-	require.Len(t, mustInspect(t, e, web).Networks, 1)
+	_, err = get(e, port)
+	require.Error(t, err)
+	require.NoError(t, e.Connect(ctx, "web", &Connection{Network: "net"})) // which publishes them again, there being no other
+	back := mustInspect(t, e, web)
+	require.Len(t, back.Networks, 1)
+	require.Len(t, back.Endpoints, 1)
+	text, err = get(e, back.Endpoints[0].Ports[0].Host)
+	require.NoError(t, err)
+	require.Equal(t, "hello\n", text)
 	if user {
 		resolv, err := os.ReadFile(e.path(web.ID, "resolv.conf"))
 		require.NoError(t, err)

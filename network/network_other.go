@@ -90,6 +90,11 @@ func (b *Sandbox) Attach(context.Context, string, *EndpointOptions) (Endpoint, e
 	return Endpoint{}, errors.ErrUnsupported
 }
 
+// Publish returns errors.ErrUnsupported on this system.
+func (b *Sandbox) Publish(context.Context, string, []Port) (Endpoint, error) {
+	return Endpoint{}, errors.ErrUnsupported
+}
+
 // Detach returns errors.ErrUnsupported on this system.
 func (b *Sandbox) Detach(context.Context, string) error { return errors.ErrUnsupported }
 
