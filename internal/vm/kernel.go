@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -22,18 +23,22 @@ var wanted = []string{
 	"nft_chain_nat", "nft_log", "nft_limit", "nft_meta_bridge", "macvlan", "ipvlan", "sctp", "quota_v2", "xfs",
 }
 
+// onDemand are modules that a few tests put in themselves: a file system's client, and the server that is the other side.
+var onDemand = []string{"nfsv4", "nfsd"}
+
 // A kernel lies unpacked in the cache.
 type kernel struct {
-	image   string   // path of vmlinuz
-	release string   // as uname -r says
-	modules []string // paths, in an order that satisfies their dependencies
+	image    string   // path of vmlinuz
+	release  string   // as uname -r says
+	modules  []string // paths, in an order that satisfies their dependencies
+	onDemand []string // those that come after them
 }
 
 // kernel returns Debian's newest cloud kernel of a series such as 6.12.
 func (a *archive) kernel(ctx context.Context, series string) (*kernel, error) {
 	// What is kept holds just the modules that were wanted.
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(strings.Join(wanted, " ")))
+	_, _ = h.Write([]byte(strings.Join(slices.Concat(wanted, []string{"+"}, onDemand), " ")))
 	dir, err := a.cached(fmt.Sprintf("linux-%s-%08x", series, h.Sum32()), func(dir string) error {
 		name := `^linux-image-` + regexp.QuoteMeta(series) + `\.[0-9].*-cloud-` + a.arch + `$`
 		name, err := a.find(ctx, name)
@@ -57,8 +62,8 @@ func (a *archive) kernel(ctx context.Context, series string) (*kernel, error) {
 		return nil, err
 	}
 	var about struct {
-		Release string
-		Modules []string
+		Release           string
+		Modules, OnDemand []string
 	}
 	if err := json.Unmarshal(text, &about); err != nil {
 		return nil, err
@@ -66,6 +71,9 @@ func (a *archive) kernel(ctx context.Context, series string) (*kernel, error) {
 	k := &kernel{image: filepath.Join(dir, "vmlinuz"), release: about.Release}
 	for _, m := range about.Modules {
 		k.modules = append(k.modules, filepath.Join(dir, m))
+	}
+	for _, m := range about.OnDemand {
+		k.onDemand = append(k.onDemand, filepath.Join(dir, m))
 	}
 	return k, nil
 }
@@ -96,7 +104,14 @@ func pick(ctx context.Context, files, dir string) error {
 			return err
 		}
 	}
-	text, err := json.Marshal(map[string]any{"Release": release, "Modules": p.order})
+	modules := p.order
+	p.order = nil
+	for _, name := range onDemand {
+		if err := p.add(name); err != nil {
+			return err
+		}
+	}
+	text, err := json.Marshal(map[string]any{"Release": release, "Modules": modules, "OnDemand": p.order})
 	if err != nil {
 		return err
 	}

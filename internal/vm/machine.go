@@ -99,6 +99,15 @@ func (m *machine) prepare(ctx context.Context, busybox string) error {
 	if err := copyFile(busybox, filepath.Join(disk, "bin/busybox"), 0o755); err != nil {
 		return err
 	}
+	for i, path := range m.kernel.onDemand {
+		to := filepath.Join(disk, job.OnDemand, fmt.Sprintf("%03d-%s", i, filepath.Base(path)))
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if err := copyFile(path, to, 0o644); err != nil {
+			return err
+		}
+	}
 	text, err := json.Marshal(m.job)
 	if err != nil {
 		return err

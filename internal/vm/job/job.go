@@ -21,6 +21,9 @@ const (
 // Modules is where the machine has those of the kernel's modules that tests take out and put in again: Removable, as NAME.ko.
 const Modules = "/modules"
 
+// OnDemand is where the machine has modules that tests put in: in the order of their names.
+const OnDemand = "/modules-on-demand"
+
 // Removable are in the order in which they can be put in.
 var Removable = []string{"veth", "macvlan", "bridge", "br_netfilter", "nft_meta_bridge"}
 

@@ -1,0 +1,93 @@
+package engine
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/internal/vm/job"
+	"github.com/caisson-engine/caisson/volume"
+)
+
+// serveNFS has the kernel serve a folder as the root of NFS 4 at port 20490 of every address. What rpc.mountd would answer it is told before
+// it asks.
+func serveNFS(t *testing.T, dir string) {
+	t.Helper()
+	testenv.RequireRoot(t)
+	modules, err := filepath.Glob(job.OnDemand + "/*.ko")
+	require.NoError(t, err)
+	if !testenv.VM() || len(modules) == 0 {
+		t.Skip("needs a kernel whose server of NFS it can have, as internal/vm has")
+	}
+	for _, path := range modules { // sorted
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		if err := unix.InitModule(b, ""); !errors.Is(err, unix.EEXIST) {
+			require.NoError(t, err, path)
+		}
+	}
+	const nfsd = "/proc/fs/nfsd"
+	require.NoError(t, unix.Mount("nfsd", nfsd, "nfsd", 0, ""))
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(nfsd, 0)) })
+	write := func(path, text string) {
+		t.Helper()
+		require.NoError(t, os.WriteFile(path, []byte(text+"\n"), 0), "%s: %s", path, text)
+	}
+	const rpc, never = "/proc/net/rpc/", "2147483647"
+	write(rpc+"auth.unix.ip/channel", "nfsd 127.0.0.1 "+never+" us")
+	write(rpc+"nfsd.fh/channel", `us 1 \x00000000 `+never+" "+dir)
+	write(rpc+"nfsd.export/channel", "us "+dir+" "+never+" 9234 65534 65534 0") // any port, asynchronous, no look above, with a number as its name
+	require.NoError(t, os.MkdirAll("/var/lib/nfs/v4recovery", 0o700))           // without it the server waits for clients of an earlier start
+	write(nfsd+"/versions", "-3 +4")
+	write(nfsd+"/portlist", "tcp 20490")
+	t.Cleanup(func() { write(nfsd+"/threads", "0") })
+	write(nfsd+"/threads", "2")
+	write(nfsd+"/v4_end_grace", "Y")
+}
+
+// TestVolumeOfNFS: a volume of type nfs has what a server has, for all containers that use it, and goes with the last of them. Docker's way of
+// writing it is taken.
+func TestVolumeOfNFS(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(dir, 0o777))
+	serveNFS(t, dir)
+	e := newEngine(t)
+	image := pullBusybox(t, e)
+	o, err := VolumeOptions("local", nil, []string{"type=nfs", "device=:/", "o=addr=localhost,port=20490,nfsvers=4.2,noatime,soft"})
+	require.NoError(t, err)
+	name, err := e.CreateVolume("shared", o)
+	require.NoError(t, err)
+	in := func(script string, readOnly bool) Config {
+		return Config{Image: image, Network: "none", Command: []string{"sh", "-c", script},
+			Mounts: []Mount{{Type: "volume", Source: name, Target: "/data", ReadOnly: readOnly}}}
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "theirs"), []byte("of the server\n"), 0o644))
+	cfg := in("", false)
+	first := detached(t, e, &cfg, "cat /data/theirs >/data/file; exec sleep 600")
+	out := outputOf(t, e, in("until [ -s /data/file ]; do :; done; cat /data/file; grep /data /proc/mounts; touch /data/more 2>&1; true", true))
+	require.Contains(t, out, "of the server\n")
+	require.Regexp(t, `/data nfs4 ro,.*noatime,vers=4.2,.*,port=20490,.*addr=127.0.0.1`, out)
+	require.Contains(t, out, "Read-only file system")
+	there, err := os.ReadFile(filepath.Join(dir, "file"))
+	require.NoError(t, err)
+	require.Equal(t, "of the server\n", string(there))
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	require.NoError(t, err)
+	require.NotContains(t, string(mounts), " nfs4 ")
+	require.ErrorIs(t, e.Volumes().Remove(name), volume.ErrInUse)
+
+	require.NoError(t, e.Remove(t.Context(), first.ID, &RemoveOptions{Force: true}))
+	require.Eventually(t, func() bool {
+		b, err := os.ReadFile("/proc/fs/nfsfs/servers")
+		return err == nil && !strings.Contains(string(b), "7f000001")
+	}, time.Minute, 10*time.Millisecond, "the client lets go of the server")
+	require.NoError(t, e.RemoveVolume(t.Context(), name))
+	require.FileExists(t, filepath.Join(dir, "file"))
+}
