@@ -1,7 +1,6 @@
 package network
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,63 +169,6 @@ func (s *Store) portsClash(ports []Port) error {
 	return nil
 }
 
-// allocate chooses the endpoint's addresses.
-func (s *Store) allocate(ctx context.Context, x *index, n *Network, o *EndpointOptions, e *Endpoint) error {
-	err := s.choose(x, n, o, e)
-	if errors.Is(err, ErrExhausted) || errors.Is(err, ErrInUse) {
-		if err := s.reclaim(ctx); err != nil {
-			return err
-		}
-		err = s.choose(x, n, o, e)
-	}
-	return err
-}
-
-func (s *Store) choose(x *index, n *Network, o *EndpointOptions, e *Endpoint) error {
-	for _, sub := range n.Subnets {
-		ipv6 := sub.Prefix.Addr().Is6()
-		want := o.IPv4
-		if ipv6 {
-			want = o.IPv6
-		}
-		if want.IsValid() && x.taken(want) {
-			return fmt.Errorf("address %s %w", want, ErrInUse)
-		}
-		if !want.IsValid() {
-			var ok bool
-			if want, ok = nextAddress(sub, x.lastOf(ipv6), x.taken); !ok {
-				return fmt.Errorf("%w in %s", ErrExhausted, cmp.Or(sub.Range, sub.Prefix))
-			}
-		}
-		if p := netip.PrefixFrom(want, sub.Prefix.Bits()); ipv6 {
-			e.IPv6 = p
-		} else {
-			e.IPv4 = p
-		}
-	}
-	if o.MAC != nil {
-		e.MAC = o.MAC.String()
-	} else {
-		e.MAC = macOf(cmp.Or(e.IPv4, e.IPv6).Addr()).String()
-	}
-	if x.hasMAC(e.MAC) {
-		return fmt.Errorf("hardware address %s %w", e.MAC, ErrInUse)
-	}
-	return nil
-}
-
-func (x *index) lastOf(ipv6 bool) netip.Addr {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.last[ipv6]
-}
-
-func (x *index) hasMAC(mac string) bool {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.macs[mac] != nil
-}
-
 // connect makes the endpoint's pair of interfaces, one a port of the bridge, the other in the sandbox. Both are down.
 func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e *Endpoint) (bridge, link netlink.Link, err error) {
 	r := &rise{elements: endpointElements(e)}
@@ -388,7 +330,7 @@ func (b *Sandbox) configureInside(n *Network, o *EndpointOptions, e *Endpoint) e
 	if err := h.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set it up: %w", err)
 	}
-	if err := b.routes(h, n, o, link); err != nil {
+	if err := b.routes(h, n, o, e, link); err != nil {
 		return err
 	}
 	settle(h, link)
@@ -397,11 +339,14 @@ func (b *Sandbox) configureInside(n *Network, o *EndpointOptions, e *Endpoint) e
 
 // routes adds the default routes by the network's gateways. Of several networks' the one with the smallest metric is used, and
 // when it goes the next one.
-func (b *Sandbox) routes(h *netlink.Handle, n *Network, o *EndpointOptions, link netlink.Link) error {
+func (b *Sandbox) routes(h *netlink.Handle, n *Network, o *EndpointOptions, e *Endpoint, link netlink.Link) error {
 	if n.Internal {
 		return nil
 	}
 	for _, sub := range n.Subnets {
+		if !sub.Prefix.Contains(e.IPv4.Addr()) && !sub.Prefix.Contains(e.IPv6.Addr()) {
+			continue // another of several
+		}
 		r := &netlink.Route{
 			LinkIndex: link.Attrs().Index, Gw: sub.Gateway.AsSlice(), Priority: (maxPriority - o.GatewayPriority) * perPriority,
 		}

@@ -70,6 +70,11 @@ func (s *Store) chooseSubnets(o *CreateOptions, n *Network) ([]Subnet, error) {
 		given := Network{Subnets: o.Subnets}
 		sub, ok := given.Subnet(ipv6)
 		switch {
+		case ok && len(given.subnets(ipv6)) > 1:
+			for _, sub := range given.subnets(ipv6) {
+				all = append(all, sub.withGateway())
+			}
+			continue
 		case ok && n.Driver == Bridge:
 			if other, clash := overlap(sub.Prefix, taken); clash {
 				return nil, fmt.Errorf("%w: %s with %s of %s", ErrOverlap, sub.Prefix, other, owners[other])
@@ -82,10 +87,7 @@ func (s *Store) chooseSubnets(o *CreateOptions, n *Network) ([]Subnet, error) {
 				return nil, fmt.Errorf("%w: every subnet of the pools overlaps with a network or a route of the host", ErrExhausted)
 			}
 		}
-		if !sub.Gateway.IsValid() {
-			sub.Gateway = sub.Prefix.Addr().Next()
-		}
-		all = append(all, sub)
+		all = append(all, sub.withGateway())
 	}
 	return all, nil
 }

@@ -24,7 +24,7 @@ type Network struct {
 	Name   string `json:"name"`
 	ID     string `json:"id"`
 	Driver Driver `json:"driver"`
-	// Subnets are its addresses: one of IPv4, one of IPv6, or both.
+	// Subnets are its addresses: one of IPv4, one of IPv6, or both; of drivers Macvlan and Ipvlan several of either.
 	Subnets []Subnet `json:"subnets"`
 	// Interface is the bridge's name on the host, or the interface that macvlan and ipvlan sit on.
 	Interface string `json:"interface"`
@@ -64,7 +64,25 @@ func (s *Subnet) reserves(a netip.Addr) bool {
 	return false
 }
 
-// Subnet returns the network's subnet of IPv4, or of IPv6.
+// withGateway is the subnet with its first address as its gateway, if it has none.
+func (s Subnet) withGateway() Subnet {
+	if !s.Gateway.IsValid() {
+		s.Gateway = s.Prefix.Addr().Next()
+	}
+	return s
+}
+
+// subnets returns the subnets of a family.
+func (n *Network) subnets(ipv6 bool) (all []Subnet) {
+	for _, s := range n.Subnets {
+		if s.Prefix.Addr().Is6() == ipv6 {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// Subnet returns the network's subnet of IPv4, or of IPv6, the first of several.
 func (n *Network) Subnet(ipv6 bool) (Subnet, bool) {
 	for _, s := range n.Subnets {
 		if s.Prefix.Addr().Is6() == ipv6 {
@@ -78,7 +96,8 @@ func (n *Network) Subnet(ipv6 bool) (Subnet, bool) {
 type CreateOptions struct {
 	// Driver is Bridge if it is empty.
 	Driver Driver
-	// Subnets are at most one of IPv4 and one of IPv6. If none of IPv4 is given, a free one is taken from the store's
+	// Subnets are at most one of IPv4 and one of IPv6, of drivers Macvlan and Ipvlan several, of which an endpoint gets an address of one
+	// each: the first that has room. If none of IPv4 is given, a free one is taken from the store's
 	// pools, unless NoIPv4 is set. It must not overlap with another network or a route of the host.
 	Subnets []Subnet
 	// IPv6 takes a free subnet of IPv6 from the store's pools if none is given. NoIPv4 leaves IPv4 out.

@@ -42,8 +42,13 @@ func (o *CreateOptions) check() error {
 			return err
 		}
 		is6 := s.Prefix.Addr().Is6()
-		if seen[is6] {
-			return invalid("Subnets", "more than one of the same family")
+		if seen[is6] && (o.Driver == "" || o.Driver == Bridge) {
+			return invalid("Subnets", "more than one of the same family, which a bridge has not")
+		}
+		for _, other := range o.Subnets[:i] {
+			if other.Prefix.Overlaps(s.Prefix) {
+				return invalid("Subnets", "%s overlaps with %s", s.Prefix, other.Prefix)
+			}
 		}
 		seen[is6], ipv6 = true, ipv6 || is6
 	}
