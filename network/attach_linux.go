@@ -67,6 +67,9 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 			e.Interface = "eth0" // most likely
 		}
 	}
+	if e.HostInterface == "" && s.o.UserMode == nil {
+		e.Owner.NetNS = namespaceName(b.ns)
+	}
 	if err := s.portsFree(ctx, e.Ports); err != nil {
 		return nil, err
 	}

@@ -49,6 +49,8 @@ type owner struct {
 	PID   int    `json:"pid,omitempty"`
 	Start uint64 `json:"start,omitempty"`
 	Boot  string `json:"boot,omitempty"`
+
+	NetNS string `json:"netns,omitempty"` // its network namespace, where the interface in there is all there is
 }
 
 // EndpointOptions are the optional settings of Attach.
@@ -103,6 +105,11 @@ func (o *EndpointOptions) check(n *Network) error {
 		s, ok := n.Subnet(a.Is6())
 		if !ok {
 			return invalid(option, "network %s has no subnet of that family", n.Name)
+		}
+		for _, other := range n.subnets(a.Is6()) {
+			if other.Prefix.Contains(a) {
+				s = other
+			}
 		}
 		if !usable(s.Prefix, a) {
 			return invalid(option, "%s is no address of the network's subnet %s", a, s.Prefix)

@@ -226,7 +226,7 @@ func (s *Store) takeBack(h *host, x *index, e *Endpoint, others []element) error
 	if s.o.UserMode != nil {
 		return s.dropEndpoint(x, e)
 	}
-	var errs []error
+	errs := []error{s.removeFromSharers(e)}
 	if e.HostInterface != "" {
 		if l, err := h.link.LinkByName(e.HostInterface); err == nil {
 			if err := h.link.LinkDel(l); err != nil && !isGone(err) {

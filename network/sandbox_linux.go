@@ -216,6 +216,8 @@ func (b *Sandbox) detach(ctx context.Context, network string) error {
 		if err := b.removeInterface(e); err != nil {
 			return err
 		}
+		without := *e
+		without.Owner.NetNS, e = "", &without // nobody else has it
 	}
 	b.forgetView()
 	return errors.Join(c.s.unwatch(e), c.s.release(h, n, x, e))
