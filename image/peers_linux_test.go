@@ -65,6 +65,7 @@ func newDockerd(t *testing.T) []string {
 	cmd := exec.Command("dockerd", "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"), "-H", "unix://"+socket, "--bridge=none", "--iptables=false", "--ip6tables=false",
 		"--storage-driver=vfs", "--ip-forward=false")
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir) // for the stacks that its containerd writes when it is slow to answer
 	cmd.Stdout, cmd.Stderr = &diag, &diag
 	require.NoError(t, cmd.Start())
 	ended := make(chan error, 1)

@@ -26,6 +26,7 @@ func newServer(t *testing.T, dir string, ready client, args ...string) *server {
 	defer log.Close()
 	s := &server{exec.Command(args[0], args[1:]...), log.Name()}
 	s.cmd.Stdout, s.cmd.Stderr = log, log
+	s.cmd.Env = append(os.Environ(), "TMPDIR="+dir) // for the stacks that containerd writes when it is slow to answer
 	require.NoError(t, s.cmd.Start())
 	t.Cleanup(func() {
 		s.stop(t, syscall.SIGTERM)
