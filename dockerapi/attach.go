@@ -129,6 +129,10 @@ func (a *attachments) started(ctx context.Context, e *engine.Engine, run *engine
 // attachContainer connects a client with a container's input and output, from now on: of one that does not run when it is started.
 func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
+	keys, err := parseDetachKeys(q.Get("detachKeys"))
+	if err != nil {
+		return err
+	}
 	c, err := s.Engine.Inspect(r.Context(), r.PathValue("name"))
 	if err != nil {
 		return err
@@ -175,9 +179,20 @@ func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
 		}
 		defer t.close()
 	}
-	s.Engine.Note(engine.ContainerEvent, "attach", c.ID, map[string]string{"name": c.Name, "image": c.Config.Image})
-	if t.in != nil {
-		go h.typing(t, c.Config.StdinOnce && !c.Config.TTY)
+	note := func(action string) {
+		s.Engine.Note(engine.ContainerEvent, action, c.ID, map[string]string{"name": c.Name, "image": c.Config.Image})
+	}
+	note("attach")
+	switch {
+	case t.in != nil && c.Config.TTY:
+		go func() {
+			if err := copyUntil(t.in, h.in, keys); errors.Is(err, errDetached) {
+				note("detach")
+				h.stop()
+			}
+		}()
+	case t.in != nil:
+		go h.typing(t, c.Config.StdinOnce)
 	}
 	out := &multiplexer{w: h.conn, raw: c.Config.TTY}
 	for {

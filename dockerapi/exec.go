@@ -41,6 +41,7 @@ type execution struct {
 	id, container, name, image string
 	made                       time.Time
 	config                     container.ExecCreateRequest
+	detach                     []byte // the keys
 
 	mu      sync.Mutex
 	base    context.Context // of the Serve that it is started by
@@ -48,6 +49,7 @@ type execution struct {
 	started bool
 	ended   bool
 	code    int
+	settled sync.Cond // on mu: its process is there, or it has ended
 }
 
 func (s *Server) execRoutes() {
@@ -59,11 +61,16 @@ func (s *Server) execRoutes() {
 
 func (s *Server) createExec(w http.ResponseWriter, r *http.Request) error {
 	x := &execution{made: time.Now()}
+	x.settled.L = &x.mu
 	if err := s.readJSON(w, r, &x.config, false); err != nil {
 		return err
 	}
 	if len(x.config.Cmd) == 0 || x.config.Cmd[0] == "" {
 		return badRequest("No exec command specified")
+	}
+	var err error
+	if x.detach, err = parseDetachKeys(x.config.DetachKeys); err != nil {
+		return err
 	}
 	c, err := s.Engine.Inspect(r.Context(), r.PathValue("name"))
 	if err != nil {
@@ -185,6 +192,7 @@ func (x *execution) over(code int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.ended, x.code = true, code
+	x.settled.Broadcast()
 }
 
 // startExec executes a command: in background, or with its input and output on this connection.
@@ -302,7 +310,15 @@ func (s *Server) connectExec(w http.ResponseWriter, r *http.Request, x *executio
 	s.execRuns(x, p)
 	if in != nil {
 		go func() {
-			_, _ = io.Copy(in, h.in)
+			if c.Tty {
+				if err := copyUntil(in, h.in, x.detach); errors.Is(err, errDetached) { // it goes on, with its input open
+					s.noteExec(x, "exec_detach")
+					h.stop()
+					return
+				}
+			} else {
+				_, _ = io.Copy(in, h.in)
+			}
 			_ = in.Close()
 		}()
 	}
@@ -327,6 +343,7 @@ func (e *execWriter) Write(b []byte) (int, error) {
 func (s *Server) execRuns(x *execution, p *lib.Process) {
 	x.mu.Lock()
 	x.process = p
+	x.settled.Broadcast()
 	x.mu.Unlock()
 	x.killIfOver() // end may have found no process
 	s.noteExec(x, "exec_start: "+strings.Join(x.config.Cmd, " "))
@@ -363,6 +380,9 @@ func (s *Server) resizeExec(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	x.mu.Lock()
+	for x.started && x.process == nil && !x.ended { // the client has been told already that it is being executed
+		x.settled.Wait()
+	}
 	p, ended := x.process, x.ended
 	x.mu.Unlock()
 	if p == nil || ended {

@@ -42,7 +42,7 @@ func parseTime(s string) (time.Time, error) {
 // logs sends what a container has printed, by all its starts.
 func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
-	p := &logPrinter{streams: wanted(q), times: q.bool("timestamps")}
+	p := &logPrinter{streams: wanted(q), times: q.bool("timestamps"), details: q.bool("details")}
 	if p.streams == [2]bool{} {
 		return badRequest("Bad parameters: you must choose at least one stream")
 	}
@@ -93,6 +93,7 @@ type logPrinter struct {
 	to           *multiplexer
 	streams      [2]bool
 	times        bool
+	details      bool // of the log's options, of which there are none: what is before the line is their end
 	since, until time.Time
 	begun        [2]bool // by stream: something of the line at hand is sent
 }
@@ -131,15 +132,18 @@ func (p *logPrinter) print(next func() (*namespace.Frame, error)) error {
 }
 
 func (p *logPrinter) frame(f *namespace.Frame) error {
-	if !p.times {
+	if !p.times && !p.details {
 		_, err := p.to.write(f.Stream, f.Data)
 		return err
 	}
 	var b bytes.Buffer
 	for line := range bytes.Lines(f.Data) {
 		begun := &p.begun[f.Stream&1]
-		if !*begun {
+		if !*begun && p.times {
 			b.WriteString(f.Time.UTC().Format(engine.LogTime) + " ")
+		}
+		if !*begun && p.details {
+			b.WriteByte(' ')
 		}
 		b.Write(line)
 		*begun = line[len(line)-1] != '\n'
