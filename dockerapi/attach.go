@@ -158,11 +158,21 @@ func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		defer t.close()
-		for err == nil && !q.bool("logs") { // what was printed before belongs to logs
+		for err == nil { // what was printed before belongs to logs
 			_, err = t.log.Next()
 		}
-		if err != nil && !errors.Is(err, io.EOF) {
+		if !errors.Is(err, io.EOF) {
 			return err
+		}
+	}
+	past := &tie{}
+	if q.bool("logs") && !c.State.Started.IsZero() {
+		if past.log, err = s.Engine.Log(r.Context(), c.ID); err != nil {
+			return err
+		}
+		defer past.close()
+		if t != nil { // it goes on to what comes
+			past.log, t.log = t.log, past.log
 		}
 	}
 	h, err := hijack(w, r, c.Config.TTY)
@@ -170,6 +180,23 @@ func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer h.close()
+	out := &multiplexer{w: h.conn, raw: c.Config.TTY}
+	send := func(next func() (*namespace.Frame, error)) {
+		for {
+			f, err := next()
+			if err != nil { // it has ended, or the client has
+				return
+			}
+			if streams[f.Stream&1] {
+				if _, err := out.write(f.Stream, f.Data); err != nil {
+					return
+				}
+			}
+		}
+	}
+	if t == nil && past.log != nil {
+		send(past.log.Next)
+	}
 	if t == nil && !follow {
 		return nil
 	}
@@ -194,23 +221,12 @@ func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
 	case t.in != nil:
 		go h.typing(t, c.Config.StdinOnce)
 	}
-	out := &multiplexer{w: h.conn, raw: c.Config.TTY}
-	for {
-		var f *namespace.Frame
-		if follow {
-			f, err = t.log.Follow(h.ctx)
-		} else {
-			f, err = t.log.Next()
-		}
-		if err != nil {
-			return nil // it has ended, or the client has
-		}
-		if streams[f.Stream&1] {
-			if _, err := out.write(f.Stream, f.Data); err != nil {
-				return nil
-			}
-		}
+	if follow {
+		send(func() (*namespace.Frame, error) { return t.log.Follow(h.ctx) })
+	} else {
+		send(t.log.Next)
 	}
+	return nil
 }
 
 // wanted are the streams that the parameters ask for, by number.

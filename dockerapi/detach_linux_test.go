@@ -55,4 +55,8 @@ func TestDetach(t *testing.T) {
 	require.Contains(t, string(p.answerOf(client, "GET", "/exec/"+made.ID+"/json", "", 200)), `"Running":true`)
 	require.Regexp(t, `(?m)^\S+Z  typed`, p.docker("logs", "-t", "--details", "bg"))
 	require.Regexp(t, `(?m)^ typed`, p.docker("logs", "--details", "bg"))
+	p.docker("stop", "-t", "0", "bg")
+	for query, want := range map[string]string{"logs=1&stdout=1": "typed\r\ntyped\r\n", "stdout=1": ""} {
+		require.Equal(t, want, string(p.answerOf(client, "POST", "/containers/bg/attach?"+query, "", 200)), query)
+	}
 }
