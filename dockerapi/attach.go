@@ -330,8 +330,13 @@ func hijack(w http.ResponseWriter, r *http.Request, raw bool) (*hijacked, error)
 		h.stop()
 		return nil, context.Canceled
 	}
+	hangup.Read(c, headWait)
 	return h, nil
 }
+
+// headWait is how long a client has to read the head of an answer alone. Those that read ahead, and then go on with the socket itself as
+// Docker's SDK for Python does, lose what comes with it.
+const headWait = 100 * time.Millisecond
 
 func (h *hijacked) close() { h.stop() }
 

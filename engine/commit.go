@@ -67,10 +67,14 @@ func (e *Engine) Commit(ctx context.Context, ref string, o *CommitOptions) (_ *i
 			o.Edit(cfg)
 		}
 	}
-	return e.commitChanges(ctx, c, &image.CommitOptions{
+	img, err := e.commitChanges(ctx, c, &image.CommitOptions{
 		Name: o.Name, Parent: parent, Edit: edit, Changes: o.Changes, Author: o.Author, Comment: o.Comment,
 		CreatedBy: strings.Join(c.Args, " "), Healthcheck: o.Healthcheck.Over(c.Healthcheck),
 	})
+	if err == nil {
+		e.note("commit", c, "comment", o.Comment, "imageID", img.ID.String(), "imageRef", o.Name)
+	}
+	return img, err
 }
 
 // commitChanges makes an image of what the container changed.
@@ -162,7 +166,9 @@ func (e *Engine) Export(ctx context.Context, ref string, w io.Writer) (err error
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("export container %s: %w", c.ShortID(), err)
+			return
 		}
+		e.note("export", c)
 	}()
 	img, err := e.images.Get(ctx, string(c.ImageID), nil)
 	if err != nil {

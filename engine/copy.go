@@ -25,7 +25,7 @@ func (e *Engine) CopyFrom(ctx context.Context, ref, name string, w io.Writer) er
 	if base == "" || strings.HasSuffix(name, "/.") {
 		dir, base = path.Join("/", name), "."
 	}
-	return e.inFolder(ctx, ref, dir, func(c *Container, tree treecopy.Tree, d *namespace.Deputy) error {
+	return e.copied(ctx, "archive-path", ref, dir, func(c *Container, tree treecopy.Tree, d *namespace.Deputy) error {
 		return treecopy.Write(ctx, w, tree, base, base, c.seenBy(d).ownerInside())
 	})
 }
@@ -36,7 +36,7 @@ func (e *Engine) CopyTo(ctx context.Context, ref, dir string, r io.Reader, o *Co
 	if o == nil {
 		o = &CopyOptions{}
 	}
-	return e.inFolder(ctx, ref, dir, func(c *Container, tree treecopy.Tree, d *namespace.Deputy) error {
+	return e.copied(ctx, "extract-to-dir", ref, dir, func(c *Container, tree treecopy.Tree, d *namespace.Deputy) error {
 		extract := func(owner func(uid, gid int) (int, int)) error {
 			return treecopy.Extract(ctx, tree, r, &treecopy.Options{Owners: o.Owners, Rename: o.Rename, Owner: owner})
 		}
@@ -51,6 +51,19 @@ func (e *Engine) CopyTo(ctx context.Context, ref, dir string, r io.Reader, o *Co
 		}
 		return extract(owner)
 	})
+}
+
+// copied is inFolder for a copy that is an event.
+func (e *Engine) copied(ctx context.Context, action, ref, dir string, f func(c *Container, tree treecopy.Tree, d *namespace.Deputy) error) error {
+	var of *Container
+	err := e.inFolder(ctx, ref, dir, func(c *Container, tree treecopy.Tree, d *namespace.Deputy) error {
+		of = c
+		return f(c, tree, d)
+	})
+	if err == nil {
+		e.note(action, of)
+	}
+	return err
 }
 
 // CopyOptions are for CopyTo.

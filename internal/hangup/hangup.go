@@ -1,5 +1,5 @@
 // Package hangup tells whether whoever is at the other end of a connection has gone: a program that only writes now and then would not
-// hear of it before. The end of what the other side sends is not it, for that may still read.
+// hear of it before. The end of what the other side sends is not it, for that may still read. And whether it has read.
 package hangup
 
 import (
@@ -8,6 +8,25 @@ import (
 	"syscall"
 	"time"
 )
+
+// Read waits until the other end of a Unix connection has read what was written to it, for some time at most. Of other connections nobody can
+// tell, nor where the kernel is not Linux: it returns at once.
+func Read(c net.Conn, limit time.Duration) {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return
+	}
+	for until := time.Now().Add(limit); time.Now().Before(until); time.Sleep(100 * time.Microsecond) {
+		waits := false
+		if err := raw.Control(func(fd uintptr) { waits = unread(fd) }); err != nil || !waits {
+			return
+		}
+	}
+}
 
 // every is the time between two looks.
 const every = 500 * time.Millisecond

@@ -39,3 +39,32 @@ func TestWatch(t *testing.T) {
 	Watch(ctx, server, func() {})
 	cancel()
 }
+
+func TestRead(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	require.NoError(t, err)
+	defer l.Close()
+	client, err := net.Dial("unix", l.Addr().String())
+	require.NoError(t, err)
+	defer client.Close()
+	server, err := l.Accept()
+	require.NoError(t, err)
+	defer server.Close()
+	Read(server, time.Hour) // nothing was written
+	_, err = server.Write([]byte("head"))
+	require.NoError(t, err)
+	Read(server, time.Millisecond) // it is not read
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		Read(server, time.Hour)
+	}()
+	select {
+	case <-done:
+		t.Fatal("nobody has read it")
+	case <-time.After(20 * time.Millisecond):
+	}
+	_, err = client.Read(make([]byte, 4))
+	require.NoError(t, err)
+	<-done
+}

@@ -3,3 +3,5 @@
 package hangup
 
 func hungUp(uintptr) bool { return false }
+
+func unread(uintptr) bool { return false }
