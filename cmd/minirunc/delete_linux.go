@@ -48,6 +48,9 @@ func (c *command) remove(id string, force bool) error {
 		}
 		return ocistate.ErrNotExist
 	}
+	if earlyRemoved { // it is another one, which was made since
+		return folder.Close()
+	}
 	k := &container{State: s, c: c, folder: folder}
 	if err := k.stop(force); err != nil {
 		return errors.Join(err, k.close())

@@ -372,11 +372,11 @@ var earlyAction, earlyBefore [4]uintptr // struct sigaction
 //
 //go:nosplit
 func earlyWhole(n int) bool {
-	if n < 2 {
+	if n < 3 {
 		return false
 	}
-	end := earlySkip(&earlyNotes[0], uintptr(n)-2)
-	return *end == earlyEnd && *earlySkip(end, 1) == 0
+	end := earlySkip(&earlyNotes[0], uintptr(n)-3)
+	return *end == 0 && *earlySkip(end, 1) == earlyEnd && *earlySkip(end, 2) == 0
 }
 
 // earlyNext is the note after n.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -85,7 +86,7 @@ func TestEarly(t *testing.T) {
 	ok(t, l.root, "resume", "c1")
 	notes, err := os.ReadFile(filepath.Join(folder, earlyFile))
 	require.NoError(t, err)
-	for _, b := range [][]byte{nil, {earlyEnd}, notes[:len(notes)-1], notes[:len(notes)-2], bytes.Repeat(notes, len(earlyNotes)/len(notes)+1)} {
+	for _, b := range [][]byte{nil, {earlyEnd}, {earlyEnd, 0}, []byte("no end.\x00"), notes[:len(notes)-1], notes[:len(notes)-2], bytes.Repeat(notes, len(earlyNotes)/len(notes)+1)} {
 		require.NoError(t, os.WriteFile(filepath.Join(folder, earlyFile), b, 0o600))
 		later("start", "c1")
 	}
@@ -130,6 +131,38 @@ func TestEarly(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(folder, "strange"), 0o700))
 	l.ok(t, "delete", "c1")
 	l.clean(t)
+}
+
+// TestEarlyAnother: what delete has left to main is not done to another container, which has taken the id meanwhile.
+func TestEarlyAnother(t *testing.T) {
+	l := newLife(t)
+	l.create(t, "c1")
+	ok(t, l.root, "kill", "c1", "KILL")
+	l.ended(t)
+	require.NoError(t, os.Mkdir(filepath.Join(l.root, "c1", "strange"), 0o700))
+	defer func() { earlyRemoved = false }()
+	require.Eventually(t, func() bool { return l.early("delete", "c1") || earlyRemoved }, time.Minute, time.Millisecond)
+	l.run(t, "delete", "c1") // another one removes what is left
+	l.create(t, "c1")
+	ok(t, l.root, "delete", "c1")
+	require.Equal(t, specs.StateCreated, l.status(t))
+	earlyRemoved = false
+	ok(t, l.root, "delete", "--force", "c1")
+	l.clean(t)
+}
+
+// TestEarlyLinked: a program that is linked dynamically, as it is where there is a C compiler, begins with early and goes on with main.
+func TestEarlyLinked(t *testing.T) {
+	testenv.RequireCommand(t, "go")
+	testenv.RequireCommand(t, "gcc")
+	program := filepath.Join(t.TempDir(), "minirunc")
+	build := exec.Command("go", "build", "-ldflags=-E _early", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	out, err = exec.Command(program, "--version").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "minirunc version")
 }
 
 // TestEarlyNotExecuted: the command of a container is away when it is started.
