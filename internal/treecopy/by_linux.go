@@ -181,12 +181,12 @@ func (t *callerTree) chmod(f *os.File, mode fs.FileMode) error {
 	return nil
 }
 
-func (t *callerTree) openSame(name string, st fs.FileInfo) (*os.File, error) {
+func (t *callerTree) openSame(name string, st fs.FileInfo, flag int) (*os.File, error) {
 	now, err := t.Lstat(name)
 	if err != nil || !os.SameFile(now, st) {
 		return nil, changed(name, err)
 	}
-	f, err := t.open(name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	f, err := t.open(name, flag|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
 	}

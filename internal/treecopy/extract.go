@@ -180,7 +180,12 @@ func (x *extractor) regular(name string, h *tar.Header, content io.Reader, st fs
 		if !st.Mode().IsRegular() { // a device of the host's, whose mode would change, too
 			return fmt.Errorf("cannot overwrite a mounted file that is not regular: %w", err)
 		}
-		f, err = x.root.OpenFile(name, os.O_WRONLY|os.O_TRUNC|syscall.O_NONBLOCK, 0)
+		// What a container puts in its place meanwhile, a device node of the host's disk, say, is not opened.
+		if f, err = x.files.openSame(name, st, os.O_WRONLY); err == nil {
+			if err = f.Truncate(0); err != nil {
+				_ = f.Close()
+			}
+		}
 	} else if err == nil {
 		f, err = x.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}

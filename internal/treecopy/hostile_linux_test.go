@@ -4,8 +4,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -66,6 +68,54 @@ func TestMountedDevice(t *testing.T) {
 	st, err := os.Stat(device)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o666), st.Mode().Perm())
+}
+
+// swapping is a tree that a container changes after something in it was looked at.
+type swapping struct {
+	*os.Root
+	swap func()
+}
+
+func (s swapping) OpenFile(name string, flag int, perm fs.FileMode) (*os.File, error) {
+	f, err := s.Root.OpenFile(name, flag, perm)
+	s.swap()
+	return f, err
+}
+
+// What takes the place of a mounted file, when it was seen to be one, is not written: it could be the host's disk.
+func TestInPlaceOfMountedFile(t *testing.T) {
+	testenv.RequireRoot(t)
+	dir := t.TempDir()
+	etc, evil := filepath.Join(dir, "etc"), filepath.Join(dir, "evil")
+	require.NoError(t, os.Mkdir(etc, 0o755))
+	require.NoError(t, os.Mkdir(evil, 0o755))
+	for _, name := range []string{dir + "/file", etc + "/hosts"} {
+		require.NoError(t, os.WriteFile(name, []byte("before, and longer"), 0o600))
+	}
+	require.NoError(t, unix.Mount(dir+"/file", etc+"/hosts", "", unix.MS_BIND, ""))
+	moved := filepath.Join(dir, "moved")
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(moved+"/hosts", unix.MNT_DETACH)) })
+	require.NoError(t, unix.Mkfifo(evil+"/hosts", 0o600))
+	pipe, err := os.OpenFile(evil+"/hosts", os.O_RDWR|unix.O_NONBLOCK, 0)
+	require.NoError(t, err)
+	defer pipe.Close()
+	root, err := os.OpenRoot(dir)
+	require.NoError(t, err)
+	defer root.Close()
+	header := &tar.Header{Name: "etc/hosts", Mode: 0o644}
+	require.NoError(t, Extract(t.Context(), root, stream(t, header, "content"), nil))
+	b, err := os.ReadFile(dir + "/file")
+	require.NoError(t, err)
+	require.Equal(t, "content", string(b))
+
+	swap := sync.OnceFunc(func() {
+		require.NoError(t, os.Rename(etc, moved))
+		require.NoError(t, os.Rename(evil, etc))
+	})
+	err = Extract(t.Context(), swapping{root, swap}, stream(t, header, "evil"), nil)
+	require.ErrorIs(t, err, fs.ErrInvalid)
+	_, err = unix.Read(int(pipe.Fd()), make([]byte, 1))
+	require.ErrorIs(t, err, unix.EAGAIN)
 }
 
 func TestNoSetID(t *testing.T) {

@@ -11,9 +11,9 @@ import (
 
 const folderFlags = os.O_RDONLY | unix.O_DIRECTORY | unix.O_NONBLOCK
 
-// openSame opens for reading what the tree has at name, if that is st still. What took its place meanwhile is not opened:
+// openSame opens what the tree has at name, if that is st still. What took its place meanwhile is not opened:
 // opening a device may do something.
-func (t files) openSame(name string, st fs.FileInfo) (*os.File, error) {
+func (t files) openSame(name string, st fs.FileInfo, flag int) (*os.File, error) {
 	place, err := t.OpenFile(name, unix.O_PATH, 0)
 	if err != nil {
 		return nil, err
@@ -23,7 +23,7 @@ func (t files) openSame(name string, st fs.FileInfo) (*os.File, error) {
 	if err != nil || !os.SameFile(now, st) {
 		return nil, changed(name, err)
 	}
-	return os.Open("/proc/self/fd/" + strconv.Itoa(int(place.Fd())))
+	return os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(place.Fd())), flag, 0)
 }
 
 // isMounted says whether what has the name is attached there by a mount. Linux ≥ 5.8; before it nothing is.

@@ -9,9 +9,9 @@ import (
 
 const folderFlags = os.O_RDONLY
 
-// openSame opens for reading what the tree has at name, if that is st still.
-func (t files) openSame(name string, st fs.FileInfo) (*os.File, error) {
-	f, err := t.OpenFile(name, os.O_RDONLY, 0)
+// openSame opens what the tree has at name, if that is st still.
+func (t files) openSame(name string, st fs.FileInfo, flag int) (*os.File, error) {
+	f, err := t.OpenFile(name, flag, 0)
 	if err != nil {
 		return nil, err
 	}

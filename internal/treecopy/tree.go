@@ -24,7 +24,7 @@ type Tree interface {
 type changer interface {
 	chown(f *os.File, uid, gid int) error
 	chmod(f *os.File, mode fs.FileMode) error
-	openSame(name string, st fs.FileInfo) (*os.File, error)
+	openSame(name string, st fs.FileInfo, flag int) (*os.File, error)
 }
 
 // files are those of a tree that are this program's.

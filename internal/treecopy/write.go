@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -90,7 +91,7 @@ func (t *writer) folder(name, as string) error {
 }
 
 func (t *writer) regular(name string, h *tar.Header, st fs.FileInfo) error {
-	f, err := t.files.openSame(name, st)
+	f, err := t.files.openSame(name, st, os.O_RDONLY)
 	if err != nil {
 		return err
 	}
@@ -125,5 +126,5 @@ func (r *reader) Read(p []byte) (int, error) {
 }
 
 func changed(name string, err error) error {
-	return errors.Join(fmt.Errorf("%s changes while it is read: %w", name, fs.ErrInvalid), err)
+	return errors.Join(fmt.Errorf("%s changes while it is copied: %w", name, fs.ErrInvalid), err)
 }
