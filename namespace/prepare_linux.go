@@ -22,9 +22,11 @@ type Prepared struct {
 // after the start.
 func Prepare(network bool) *Prepared {
 	p := &Prepared{network: network, done: make(chan struct{})}
+	here := processor()
 	go func() {
 		defer close(p.done)
 		p.err = thread.Run(func() (err error) {
+			leave(here)
 			if network {
 				if p.fd, err = makeNetwork(); err != nil {
 					return err
@@ -89,4 +91,25 @@ func makeNetwork() (int, error) {
 		return fail("open", err)
 	}
 	return fd, nil
+}
+
+// processor is the number of the processor that the caller runs on, or 0.
+func processor() int {
+	var n uint32
+	_, _, _ = unix.RawSyscall(unix.SYS_GETCPU, uintptr(unsafe.Pointer(&n)), 0, 0)
+	return int(n)
+}
+
+// leave moves the calling thread from processor n to another one, if it may run there. It is not bound to that. The kernel often wakes a thread on
+// the processor of the one that wakes it, and of two that are to work side by side one waits then, though another processor is idle.
+func leave(n int) {
+	var all unix.CPUSet
+	if unix.SchedGetaffinity(0, &all) != nil || all.Count() < 2 {
+		return
+	}
+	others := all
+	others.Clear(n)
+	if unix.SchedSetaffinity(0, &others) == nil {
+		_ = unix.SchedSetaffinity(0, &all)
+	}
 }

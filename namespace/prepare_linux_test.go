@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/caisson-engine/caisson/internal/testenv"
+	"github.com/caisson-engine/caisson/internal/thread"
 )
 
 // TestPrepared: a process in a network namespace that was made before it finds itself as any.
@@ -90,5 +92,34 @@ func TestPreparedRefused(t *testing.T) {
 			require.ErrorAs(t, err, &start)
 			require.Equal(t, "Prepared", start.Path, err)
 		})
+	}
+}
+
+// TestLeave: the thread is on another processor, and may run on all that it could before.
+func TestLeave(t *testing.T) {
+	moved, processors := 0, 0
+	for range 20 {
+		require.NoError(t, thread.Run(func() error {
+			var before, after unix.CPUSet
+			if err := unix.SchedGetaffinity(0, &before); err != nil {
+				return err
+			}
+			here := processor()
+			leave(here)
+			if processor() != here {
+				moved++
+			}
+			processors = before.Count()
+			if err := unix.SchedGetaffinity(0, &after); err != nil {
+				return err
+			}
+			if after != before {
+				return errors.New("it is bound to some processors")
+			}
+			return nil
+		}))
+	}
+	if processors > 1 { // at once it may be moved back, but not each time
+		require.Positive(t, moved)
 	}
 }
