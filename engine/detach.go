@@ -135,8 +135,9 @@ func (r *Run) settle(ctx context.Context) error {
 		was := &r.record.State
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // it is removed
-			r.record = r.Container()
-			r.record.State = r.over()
+			gone := *r.record
+			gone.State = r.over()
+			r.record = &gone
 			return nil
 		case err != nil:
 			return err

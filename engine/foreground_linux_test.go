@@ -65,6 +65,25 @@ func TestStopBeforeWait(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
+// TestWaitOfRemoved: who waits for a container that somebody else removes is told how it ended.
+func TestWaitOfRemoved(t *testing.T) {
+	e := newEngine(t)
+	pullBusybox(t, e)
+	c := detached(t, e, &Config{Network: "none"}, "sleep 600")
+	r, err := e.Adopt(t.Context(), c.ID)
+	require.NoError(t, err)
+	require.NoError(t, e.Remove(t.Context(), c.ID, &RemoveOptions{Force: true}))
+	waited := make(chan error, 1)
+	go func() { waited <- r.Wait(t.Context()) }()
+	select {
+	case err := <-waited:
+		require.Equal(t, 137, ExitCode(err))
+	case <-time.After(time.Minute):
+		require.Fail(t, "Wait does not return")
+	}
+	require.Equal(t, Exited, r.Container().State.Status)
+}
+
 func TestWaitHealthy(t *testing.T) {
 	e := newEngine(t)
 	img := pullBusybox(t, e)
