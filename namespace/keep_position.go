@@ -21,23 +21,29 @@ func (r *LogReader) Position() (LogPosition, error) {
 	if r.file == nil {
 		return LogPosition{}, nil
 	}
-	st, err := r.file.Stat()
+	n, err := fileNumber(r.file)
 	if err != nil {
 		return LogPosition{}, err
 	}
-	return LogPosition{File: fileNumber(st), Offset: r.off}, nil
+	return LogPosition{File: n, Offset: r.off}, nil
 }
 
 // EndOfLog is the place of the frame that the next process writes first to the log in a keeper's folder: see [ContinueLog].
 func EndOfLog(dir string) (LogPosition, error) {
-	st, err := os.Lstat(filepath.Join(dir, keepLog))
+	f, err := os.Open(filepath.Join(dir, keepLog))
 	if errors.Is(err, fs.ErrNotExist) {
 		return LogPosition{}, nil
 	}
 	if err != nil {
 		return LogPosition{}, err
 	}
-	return LogPosition{File: fileNumber(st), Offset: st.Size()}, nil
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return LogPosition{}, err
+	}
+	n, err := fileNumber(f)
+	return LogPosition{File: n, Offset: st.Size()}, err
 }
 
 // OpenLogAt opens the log in a keeper's folder at a place that [LogReader.Position] has returned, of this reader or another
@@ -56,9 +62,12 @@ func OpenLogAt(dir string, at LogPosition) (r *LogReader, lost bool, err error) 
 		if err != nil {
 			return nil, false, err
 		}
-		st, err := f.Stat()
-		if err == nil && fileNumber(st) == at.File && at.Offset >= 0 && at.Offset <= st.Size() {
-			return &LogReader{dir: dir, file: f, off: at.Offset}, false, nil
+		n, err := fileNumber(f)
+		if err == nil && n == at.File {
+			var st fs.FileInfo
+			if st, err = f.Stat(); err == nil && at.Offset >= 0 && at.Offset <= st.Size() {
+				return &LogReader{dir: dir, file: f, off: at.Offset}, false, nil
+			}
 		}
 		_ = f.Close()
 		if err != nil {

@@ -1,8 +1,11 @@
 package namespace
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,5 +117,30 @@ func TestKeepTTYOfSeveral(t *testing.T) {
 	for i := range clients {
 		require.Equal(t, seen[0], seen[i])
 		require.Contains(t, seen[0], fmt.Sprintf("heard client %d\r\n", i))
+	}
+}
+
+// TestLogPositionOfGone: a log that was renamed twice is not taken for the one that has got its inode.
+func TestLogPositionOfGone(t *testing.T) {
+	dir := t.TempDir()
+	begin := func() {
+		t.Helper()
+		path := filepath.Join(dir, keepLog)
+		if err := os.Rename(path, filepath.Join(dir, keepOldLog)); !errors.Is(err, os.ErrNotExist) {
+			require.NoError(t, err)
+		}
+		require.NoError(t, os.WriteFile(path, make([]byte, 100), 0o600))
+	}
+	for range 3 {
+		begin()
+		at, err := EndOfLog(dir)
+		require.NoError(t, err)
+		time.Sleep(20 * time.Millisecond) // the clock of files may be as coarse as that
+		begin()
+		begin()
+		r, lost, err := OpenLogAt(dir, at)
+		require.NoError(t, err)
+		require.True(t, lost)
+		require.NoError(t, r.Close())
 	}
 }
