@@ -200,7 +200,7 @@ func (e *Engine) withManifestList(ctx context.Context, name string, f func(*Mani
 	} else if err != nil {
 		return err
 	}
-	before, err := json.Marshal(have)
+	before, err := json.MarshalIndent(have, "", "  ") // as it is written
 	if err != nil {
 		return err
 	}
@@ -211,8 +211,12 @@ func (e *Engine) withManifestList(ctx context.Context, name string, f func(*Mani
 	if l == nil {
 		return os.Remove(path)
 	}
-	if after, err := json.Marshal(l); err != nil || string(after) == string(before) {
+	after, err := json.MarshalIndent(l, "", "  ")
+	if err != nil || string(after) == string(before) {
 		return err
+	}
+	if len(after) >= maxListFile { // which could not be read again
+		return invalid("manifest list %s: its document is too long: %d bytes", l.Name, len(after))
 	}
 	return durable.WriteJSON(path, l, 0o600)
 }
