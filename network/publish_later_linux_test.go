@@ -1,6 +1,7 @@
 package network
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,4 +70,7 @@ func TestPublishLater(t *testing.T) {
 	r, err := s.Reserve(first.Ports)
 	require.NoError(t, err)
 	r.Close()
+	require.NoError(t, b.Close())
+	_, err = b.Publish(t.Context(), "inner", first.Ports)
+	require.ErrorIs(t, err, os.ErrClosed)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 )
 
@@ -15,6 +16,9 @@ func (b *Sandbox) Publish(ctx context.Context, network string, ports []Port) (En
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	err := CheckName(network)
+	if b.closed {
+		err = os.ErrClosed
+	}
 	var e *Endpoint
 	if err == nil {
 		e, err = b.publish(ctx, network, ports)
