@@ -14,6 +14,7 @@ import (
 	"github.com/moby/moby/api/types"
 
 	"github.com/caisson-engine/caisson/engine"
+	"github.com/caisson-engine/caisson/internal/detachkeys"
 	"github.com/caisson-engine/caisson/internal/hangup"
 	"github.com/caisson-engine/caisson/namespace"
 )
@@ -213,7 +214,7 @@ func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case t.in != nil && c.Config.TTY:
 		go func() {
-			if err := copyUntil(t.in, h.in, keys); errors.Is(err, errDetached) {
+			if err := copyTyped(t.in, h.in, keys); errors.Is(err, detachkeys.ErrDetached) {
 				note("detach")
 				h.stop()
 			}

@@ -17,6 +17,7 @@ import (
 
 	lib "github.com/caisson-engine/caisson/container"
 	"github.com/caisson-engine/caisson/engine"
+	"github.com/caisson-engine/caisson/internal/detachkeys"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -311,7 +312,7 @@ func (s *Server) connectExec(w http.ResponseWriter, r *http.Request, x *executio
 	if in != nil {
 		go func() {
 			if c.Tty {
-				if err := copyUntil(in, h.in, x.detach); errors.Is(err, errDetached) { // it goes on, with its input open
+				if err := copyTyped(in, h.in, x.detach); errors.Is(err, detachkeys.ErrDetached) { // it goes on, with its input open
 					s.noteExec(x, "exec_detach")
 					h.stop()
 					return

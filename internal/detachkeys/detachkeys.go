@@ -15,11 +15,14 @@ const Default = "ctrl-p,ctrl-q"
 // ErrDetached is what a [Reader] returns when the keys were typed.
 var ErrDetached = errors.New("read escape sequence")
 
-// Parse reads keys as Docker's --detach-keys has them: single characters, or "ctrl-" and one of a-z@[\]^_, with commas between. There are
+// Parse reads keys as Docker's --detach-keys has them: single characters, "ctrl-" and one of a-z@[\]^_, or "DEL", with commas between. There are
 // 16 at most. An empty text is no keys.
 func Parse(text string) ([]byte, error) {
 	if text == "" {
 		return nil, nil
+	}
+	if len(text) > 16*len("ctrl-a,") { // before it is part of an error
+		return nil, errors.New("invalid detach keys: more than 16")
 	}
 	var keys []byte
 	for _, key := range strings.Split(text, ",") {
@@ -27,12 +30,14 @@ func Parse(text string) ([]byte, error) {
 		switch {
 		case len(key) == 1 && key[0] < 0x80:
 			keys = append(keys, key[0])
+		case key == "DEL":
+			keys = append(keys, 127)
 		case isCtrl && len(ctrl) == 1 && ctrl[0] >= 'a' && ctrl[0] <= 'z':
 			keys = append(keys, ctrl[0]-'a'+1)
 		case isCtrl && len(ctrl) == 1 && strings.Contains(`@[\]^_`, ctrl):
 			keys = append(keys, ctrl[0]-'@')
 		default:
-			return nil, fmt.Errorf("invalid detach keys (%s): %q is neither a character nor ctrl- and one of a-z@[\\]^_", text, key)
+			return nil, fmt.Errorf("invalid detach keys (%s): %q is neither a character nor ctrl- and one of a-z@[\\]^_, nor DEL", text, key)
 		}
 	}
 	if len(keys) > 16 {

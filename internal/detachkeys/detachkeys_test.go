@@ -12,13 +12,13 @@ import (
 
 func TestParse(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "", Default: "\x10\x11", "a": "a", "ctrl-@,ctrl-a,ctrl-z": "\x00\x01\x1a", `ctrl-[,ctrl-\,ctrl-],ctrl-^,ctrl-_`: "\x1b\x1c\x1d\x1e\x1f", "-": "-",
+		"": "", Default: "\x10\x11", "a": "a", "ctrl-@,ctrl-a,ctrl-z": "\x00\x01\x1a", `ctrl-[,ctrl-\,ctrl-],ctrl-^,ctrl-_`: "\x1b\x1c\x1d\x1e\x1f", "-": "-", "DEL": "\x7f",
 	} {
 		keys, err := Parse(text)
 		require.NoError(t, err, text)
 		require.Equal(t, want, string(keys), text)
 	}
-	for _, text := range []string{"ctrl-", "ctrl-1", "ctrl-A", "ab", "a,,b", ",", "ä", strings.Repeat("a,", 16) + "a"} {
+	for _, text := range []string{"ctrl-", "ctrl-1", "ctrl-A", "ab", "a,,b", ",", "ä", strings.Repeat("a,", 16) + "a", strings.Repeat("ctrl-a,", 1<<20), "del"} {
 		_, err := Parse(text)
 		require.ErrorContains(t, err, "invalid detach keys", text)
 	}
