@@ -136,6 +136,9 @@ func flagLines(set *pflag.FlagSet) (lines [][2]string) {
 		if strings.HasSuffix(kind, "Array") || strings.HasSuffix(kind, "Slice") {
 			kind = "list"
 		}
+		if strings.HasPrefix(kind, "*") { // a type of Go's, of what is read from a text
+			kind = "string"
+		}
 		left := "      --" + f.Name
 		if f.Shorthand != "" {
 			left = "  -" + f.Shorthand + ", --" + f.Name
