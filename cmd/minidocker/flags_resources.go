@@ -71,13 +71,8 @@ func (r *runFlags) fillResources() error {
 		to     *time.Duration
 	}{{"cpu-quota", f.quota, &to.CPUQuota}, {"cpu-period", f.period, &to.CPUPeriod},
 		{"cpu-rt-runtime", f.rtRuntime, &to.RealtimeRuntime}, {"cpu-rt-period", f.rtSpan, &to.RealtimePeriod}} {
-		switch {
-		case t.micros == -1 && (t.flag == "cpu-quota" || t.flag == "cpu-rt-runtime"):
-			*t.to = cgroups.Unlimited
-		case t.micros < 0 || t.micros > int64(time.Hour/time.Microsecond):
-			return fmt.Errorf("invalid argument %d for --%s: it is not a time in microseconds up to an hour", t.micros, t.flag)
-		default:
-			*t.to = time.Duration(t.micros) * time.Microsecond
+		if err := setMicros(t.to, t.flag, t.micros); err != nil {
+			return err
 		}
 	}
 	to.IOWeight = f.weight
@@ -139,6 +134,19 @@ func (r *resourceFlags) fillDevices(to *cgroups.Resources) error {
 			}
 			l.set(&to.IODevices[i], n)
 		}
+	}
+	return nil
+}
+
+// setMicros sets what a flag says in microseconds. -1 is no limit, of those that can have none.
+func setMicros(to *time.Duration, flag string, micros int64) error {
+	switch {
+	case micros == -1 && (flag == "cpu-quota" || flag == "cpu-rt-runtime"):
+		*to = cgroups.Unlimited
+	case micros < 0 || micros > int64(time.Hour/time.Microsecond):
+		return fmt.Errorf("invalid argument %d for --%s: it is not a time in microseconds up to an hour", micros, flag)
+	default:
+		*to = time.Duration(micros) * time.Microsecond
 	}
 	return nil
 }

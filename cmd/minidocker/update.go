@@ -91,10 +91,15 @@ func (u *updateFlags) fill() error {
 		}
 		u.RestartPolicy = p
 	}
-	u.CPUQuota, u.CPUPeriod = time.Duration(u.quota)*time.Microsecond, time.Duration(u.period)*time.Microsecond
-	u.RealtimeRuntime, u.RealtimePeriod = time.Duration(u.rtRuntime)*time.Microsecond, time.Duration(u.rtPeriod)*time.Microsecond
-	if u.quota == -1 {
-		u.CPUQuota = -1
+	for _, t := range []struct {
+		flag   string
+		micros int64
+		to     *time.Duration
+	}{{"cpu-quota", u.quota, &u.CPUQuota}, {"cpu-period", u.period, &u.CPUPeriod},
+		{"cpu-rt-runtime", u.rtRuntime, &u.RealtimeRuntime}, {"cpu-rt-period", u.rtPeriod, &u.RealtimePeriod}} {
+		if err := setMicros(t.to, t.flag, t.micros); err != nil {
+			return err
+		}
 	}
 	return nil
 }
