@@ -220,3 +220,9 @@ func TestConfigBack(t *testing.T) {
 	require.Equal(t, h, s.hostConfigOf(made))
 	require.Equal(t, cfg, configOfContainer(made))
 }
+
+// TestPIDModeOfContainer: what no start of the API's can do is refused before there is a container.
+func TestPIDModeOfContainer(t *testing.T) {
+	err := addHostConfig(&engine.Config{}, &container.HostConfig{PidMode: "container:x"})
+	require.ErrorContains(t, err, "not implemented: HostConfig.PidMode: container:x")
+}
