@@ -17,13 +17,13 @@ import (
 
 // attributes is a helper program that prints its own.
 func attributes([]string) int {
-	attr, err := unix.SchedGetAttr(0, 0)
+	attr, err := unix.SchedGetAttr(os.Getpid(), 0) // of the first thread: Go may go on in another one, which has the default policy
 	if err != nil {
 		println(err.Error())
 		return 1
 	}
 	println("policy", attr.Policy, "flags", attr.Flags, "nice", attr.Nice, "priority", attr.Priority, "runtime", attr.Runtime)
-	prio, _, _ := unix.Syscall(unix.SYS_IOPRIO_GET, 1, 0, 0)
+	prio, _, _ := unix.Syscall(unix.SYS_IOPRIO_GET, 1, uintptr(os.Getpid()), 0)
 	println("ioprio", prio>>13, prio&7)
 	var set unix.CPUSet
 	_ = unix.SchedGetaffinity(0, &set)
