@@ -102,7 +102,7 @@ func (e *Engine) CreateManifestList(ctx context.Context, name string, refs []str
 			}
 			l = &ManifestList{Name: r.String()}
 		case !amend:
-			return nil, conflict("refusing to amend an existing manifest list with no --amend flag: %s", l.Name)
+			return nil, conflict("refusing to amend an existing manifest list: %s", l.Name)
 		}
 		for _, m := range found {
 			if i := l.find(m.Ref); i >= 0 {

@@ -90,7 +90,7 @@ func (b *Sandbox) publish(ctx context.Context, network string, ports []Port) (_ 
 }
 
 // translate adds the elements that e has and old has not.
-func (s *Store) translate(c *change, old, e *Endpoint) error {
+func (s *Store) translate(c *change, old, e *Endpoint) (err error) {
 	h, err := s.openHost()
 	if err != nil {
 		return err
@@ -107,6 +107,11 @@ func (s *Store) translate(c *change, old, e *Endpoint) error {
 		if err != nil {
 			return fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
 		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, h.link.LinkSetHairpin(link, false))
+			}
+		}()
 	}
 	return h.rules.change(s, additions(more))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,23 +18,20 @@ import (
 
 // resourceFlags are the flags of run for limits that are in engine.Config's Resources.
 type resourceFlags struct {
-	swappiness                       int64
-	oomKillDisable                   bool
-	quota, period, rtRuntime, rtSpan int64 // microseconds
-	weight                           uint16
-	weights                          []string
-	readBps, writeBps                []string
-	readIOps, writeIOps              []string
-	deviceRules                      []string
+	swappiness          int64
+	oomKillDisable      bool
+	cpu                 cpuTimes
+	weight              uint16
+	weights             []string
+	readBps, writeBps   []string
+	readIOps, writeIOps []string
+	deviceRules         []string
 }
 
 func (r *resourceFlags) add(f *pflag.FlagSet) {
 	f.Int64Var(&r.swappiness, "memory-swappiness", -1, "Tune container memory swappiness (0 to 100)")
 	f.BoolVar(&r.oomKillDisable, "oom-kill-disable", false, "Disable OOM Killer")
-	f.Int64Var(&r.quota, "cpu-quota", 0, "Limit CPU CFS (Completely Fair Scheduler) quota")
-	f.Int64Var(&r.period, "cpu-period", 0, "Limit CPU CFS (Completely Fair Scheduler) period")
-	f.Int64Var(&r.rtRuntime, "cpu-rt-runtime", 0, "Limit CPU real-time runtime in microseconds")
-	f.Int64Var(&r.rtSpan, "cpu-rt-period", 0, "Limit CPU real-time period in microseconds")
+	r.cpu.add(f)
 	f.Uint16Var(&r.weight, "blkio-weight", 0, "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)")
 	f.StringArrayVar(&r.weights, "blkio-weight-device", nil, "Block IO weight (relative device weight)")
 	f.StringArrayVar(&r.readBps, "device-read-bps", nil, "Limit read rate (bytes per second) from a device")
@@ -65,15 +63,8 @@ func (r *runFlags) fillResources() error {
 	if f.oomKillDisable {
 		to.OOMKillDisable = &f.oomKillDisable
 	}
-	for _, t := range []struct {
-		flag   string
-		micros int64
-		to     *time.Duration
-	}{{"cpu-quota", f.quota, &to.CPUQuota}, {"cpu-period", f.period, &to.CPUPeriod},
-		{"cpu-rt-runtime", f.rtRuntime, &to.RealtimeRuntime}, {"cpu-rt-period", f.rtSpan, &to.RealtimePeriod}} {
-		if err := setMicros(t.to, t.flag, t.micros); err != nil {
-			return err
-		}
+	if err := f.cpu.set(&to.CPUQuota, &to.CPUPeriod, &to.RealtimeRuntime, &to.RealtimePeriod); err != nil {
+		return err
 	}
 	to.IOWeight = f.weight
 	if err := f.fillDevices(to); err != nil {
@@ -136,6 +127,21 @@ func (r *resourceFlags) fillDevices(to *cgroups.Resources) error {
 		}
 	}
 	return nil
+}
+
+// cpuTimes are flags in microseconds.
+type cpuTimes struct{ quota, period, rtRuntime, rtPeriod int64 }
+
+func (t *cpuTimes) add(f *pflag.FlagSet) {
+	f.Int64Var(&t.quota, "cpu-quota", 0, "Limit CPU CFS (Completely Fair Scheduler) quota")
+	f.Int64Var(&t.period, "cpu-period", 0, "Limit CPU CFS (Completely Fair Scheduler) period")
+	f.Int64Var(&t.rtRuntime, "cpu-rt-runtime", 0, "Limit the CPU real-time runtime in microseconds")
+	f.Int64Var(&t.rtPeriod, "cpu-rt-period", 0, "Limit the CPU real-time period in microseconds")
+}
+
+func (t *cpuTimes) set(quota, period, rtRuntime, rtPeriod *time.Duration) error {
+	return cmp.Or(setMicros(quota, "cpu-quota", t.quota), setMicros(period, "cpu-period", t.period),
+		setMicros(rtRuntime, "cpu-rt-runtime", t.rtRuntime), setMicros(rtPeriod, "cpu-rt-period", t.rtPeriod))
 }
 
 // setMicros sets what a flag says in microseconds. -1 is no limit, of those that can have none.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -134,15 +133,11 @@ func (a *app) printDocuments(format string, list []document) error {
 		for i := range list {
 			all[i] = list[i].raw
 		}
-		b, err := json.Marshal(all)
+		b, err := json.MarshalIndent(all, "", "    ")
 		if err != nil {
 			return err
 		}
-		var out bytes.Buffer
-		if err := json.Indent(&out, b, "", "    "); err != nil {
-			return err
-		}
-		say(a.stdout, "%s", &out)
+		say(a.stdout, "%s", b)
 		return nil
 	}
 	f, err := newFormatter(format)

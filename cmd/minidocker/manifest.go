@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -121,15 +120,11 @@ func (a *app) manifestInspectCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				b, err := json.Marshal(v)
+				b, err := json.MarshalIndent(v, "", "   ")
 				if err != nil {
 					return err
 				}
-				var out bytes.Buffer
-				if err := json.Indent(&out, b, "", "   "); err != nil {
-					return err
-				}
-				say(a.stdout, "%s", &out)
+				say(a.stdout, "%s", b)
 				return nil
 			})
 		},

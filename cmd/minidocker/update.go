@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"time"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
@@ -27,8 +26,7 @@ func (a *app) restartCommand() *cobra.Command {
 type updateFlags struct {
 	memory, swap, reservation string
 	restart                   string
-	quota, period             int64 // microseconds
-	rtRuntime, rtPeriod       int64
+	cpu                       cpuTimes
 	engine.Update
 }
 
@@ -46,10 +44,7 @@ func (a *app) updateCommand() *cobra.Command {
 	f.StringVar(&u.reservation, "memory-reservation", "", "Memory soft limit")
 	f.Float64Var(&u.CPUs, "cpus", 0, "Number of CPUs")
 	f.Uint64VarP(&u.CPUShares, "cpu-shares", "c", 0, "CPU shares (relative weight)")
-	f.Int64Var(&u.quota, "cpu-quota", 0, "Limit CPU CFS (Completely Fair Scheduler) quota")
-	f.Int64Var(&u.period, "cpu-period", 0, "Limit CPU CFS (Completely Fair Scheduler) period")
-	f.Int64Var(&u.rtRuntime, "cpu-rt-runtime", 0, "Limit the CPU real-time runtime in microseconds")
-	f.Int64Var(&u.rtPeriod, "cpu-rt-period", 0, "Limit the CPU real-time period in microseconds")
+	u.cpu.add(f)
 	refuseFlag(f, "kernel-memory", "", "", "Linux has no such limit any more, and Docker ignores it")
 	f.StringVar(&u.CpusetCPUs, "cpuset-cpus", "", "CPUs in which to allow execution (0-3, 0,1)")
 	f.StringVar(&u.CpusetMems, "cpuset-mems", "", "MEMs in which to allow execution (0-3, 0,1)")
@@ -91,15 +86,5 @@ func (u *updateFlags) fill() error {
 		}
 		u.RestartPolicy = p
 	}
-	for _, t := range []struct {
-		flag   string
-		micros int64
-		to     *time.Duration
-	}{{"cpu-quota", u.quota, &u.CPUQuota}, {"cpu-period", u.period, &u.CPUPeriod},
-		{"cpu-rt-runtime", u.rtRuntime, &u.RealtimeRuntime}, {"cpu-rt-period", u.rtPeriod, &u.RealtimePeriod}} {
-		if err := setMicros(t.to, t.flag, t.micros); err != nil {
-			return err
-		}
-	}
-	return nil
+	return u.cpu.set(&u.CPUQuota, &u.CPUPeriod, &u.RealtimeRuntime, &u.RealtimePeriod)
 }
