@@ -15,7 +15,7 @@ func (c *compiler) joinCgroups() {
 	}
 	switch {
 	case len(c.l.CgroupPaths) == 0:
-	case c.l.parked != nil: // whose gate does not tell it of the end of the host program
+	case c.l.waits(): // at a gate that is not for this
 		c.awaitResume("CgroupPaths")
 	default:
 		c.gate()

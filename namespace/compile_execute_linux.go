@@ -83,6 +83,9 @@ func (c *compiler) execute() {
 		c.seccomp()
 	}
 	c.parkHere()
+	if c.l.waits() {
+		c.gate()
+	}
 	c.initProcess()
 	name, search := c.command()
 	if search == nil {

@@ -135,7 +135,7 @@ func (c *compiler) finish() error {
 	c.attributes()
 	c.credentials()
 	c.findCommand()
-	if c.l.parked == nil {
+	if !c.l.waits() {
 		c.gate()
 	}
 	c.execute()

@@ -35,7 +35,7 @@ func (c *compiler) setUpName() arg {
 
 // sayReady says that the set-up is done: by the name, if the host program can read every process's, and else in the report.
 func (c *compiler) sayReady() {
-	if l := c.l; c.nameAt == 0 || c.user.own || l.keeper != nil || l.parked != nil || l.pause != nil || !privileged() || !ownProc() {
+	if l := c.l; c.nameAt == 0 || c.user.own || l.keeper != nil || l.waits() || l.pause != nil || !privileged() || !ownProc() {
 		c.call("write", unix.SYS_WRITE, c.report, c.str("r"), num(1)).about("report")
 		return
 	}

@@ -155,6 +155,7 @@ type Launch struct {
 
 	keeper *keeper
 	parked *os.File // the report of a process that is parked
+	ready  *ready   // of StartReady
 	pause  *pause   // for BeforeRoot
 	copies *Deputy  // for CopyUp
 

@@ -19,7 +19,7 @@ import (
 
 func init() { programs["park"] = park }
 
-// park parks a process and is killed in the given callback of the start, when it has printed the process's number.
+// park parks a process, or starts it with StartReady, and is killed in the given callback of the start, when it has printed the process's number.
 func park(args []string) int {
 	l := ociLaunch(Dir(args[1]), "true")
 	if args[3] == "users" {
@@ -49,6 +49,11 @@ func park(args []string) int {
 	case "BeforeRoot":
 		l.BeforeRoot = end
 	}
+	if args[4] == "ready" {
+		_, err := l.StartReady(context.Background(), end)
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	p, err := l.Park(context.Background(), args[2])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -58,7 +63,8 @@ func park(args []string) int {
 	return 1
 }
 
-// TestParkKilled: a process outlives a program that parks it and is killed only if Created has returned: then it is known.
+// TestParkKilled: a process outlives a program that parks it and is killed only if Created has returned: then it is known. One that
+// is not to be parked does not.
 func TestParkKilled(t *testing.T) {
 	testenv.RequireRoot(t)
 	testenv.ReapOrphans(t)
@@ -66,7 +72,7 @@ func TestParkKilled(t *testing.T) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	for _, users := range []string{"", "users"} {
-		for _, when := range []string{"Created", "CgroupPaths", "JoinCgroups", "BeforeRoot", "parked"} {
+		for _, when := range []string{"Created", "CgroupPaths", "JoinCgroups", "BeforeRoot", "ready", "parked"} {
 			if users != "" && strings.Contains(when, "Cgroup") {
 				continue // it waits for its maps until it has joined
 			}

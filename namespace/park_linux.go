@@ -47,7 +47,7 @@ func (l *Launch) Park(ctx context.Context, dir string) (_ *Process, err error) {
 	return own.Start(ctx)
 }
 
-// JoinCgroups lets a process that is being parked join the control groups of CgroupPaths, which are there now. Created is to
+// JoinCgroups lets a process of Park or StartReady join the control groups of CgroupPaths, which are there now. Created is to
 // call it, once. Until then the process ends with the program.
 func (p *Process) JoinCgroups() error {
 	if p.pause == nil {
@@ -114,13 +114,12 @@ func (s *starter) park(ctx context.Context, p *Process) error {
 	}
 }
 
-// parkHere is where a process waits that is parked.
+// parkHere is where a process that is parked says that it waits.
 func (c *compiler) parkHere() {
 	if c.l.parked == nil {
 		return
 	}
 	c.call("write", unix.SYS_WRITE, c.report, c.str("w"), num(1)).about("report")
-	c.gate()
 }
 
 // findCommand looks whether the command is there and may be executed, before anybody waits for that.

@@ -15,7 +15,10 @@ func (p *pause) close() {
 }
 
 // pauses says whether the process pauses.
-func (l *Launch) pauses() bool { return l.BeforeRoot != nil || l.parked != nil && l.Created != nil }
+func (l *Launch) pauses() bool { return l.BeforeRoot != nil || l.waits() && l.Created != nil }
+
+// waits says whether the process waits behind its seccomp filter, and joins its control groups when Created says so.
+func (l *Launch) waits() bool { return l.parked != nil || l.ready != nil }
 
 // validatePause finds what no process could be paused with.
 func (l *Launch) validatePause() error {

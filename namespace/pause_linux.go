@@ -21,7 +21,7 @@ func (l *Launch) startPaused(ctx context.Context) (*Process, error) {
 	return own.Start(ctx)
 }
 
-// pause waits for the host program: until its BeforeRoot and, if the process is parked, its Created have returned.
+// pause waits for the host program: until its BeforeRoot and, if the process waits at its filter, its Created have returned.
 func (c *compiler) pause() {
 	if !c.l.pauses() {
 		return

@@ -19,7 +19,7 @@ type Process struct {
 	pidfd *os.File
 	tty   *os.File
 	kept  *kept
-	pause *pause        // while it is being parked
+	pause *pause        // while it is started by Park or StartReady
 	turn  chan struct{} // held by the one that waits
 	state *State
 	err   error

@@ -75,7 +75,7 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	err = s.openComm(proc.pid)
 	heard := s.listen(ctx, proc)
 	if err == nil && l.Created != nil {
-		if l.parked != nil {
+		if l.waits() {
 			proc.pause = l.pause
 		}
 		err = l.Created(proc)
@@ -88,6 +88,8 @@ func (l *Launch) Start(ctx context.Context) (*Process, error) {
 	case err != nil:
 	case l.parked != nil:
 		err = s.park(ctx, proc)
+	case l.ready != nil:
+		err = s.whenReady(ctx, proc)
 	default:
 		var ready bool
 		if ready, err = s.result(ctx); err == nil && !s.executed(proc, ready) {

@@ -89,8 +89,8 @@ func (l *Launch) validate() error {
 }
 
 func (l *Launch) validateCgroups() error {
-	if len(l.CgroupPaths) > 0 && l.parked != nil && l.Created == nil {
-		return bad("CgroupPaths", "a process that is parked joins them when Created says so, and there is none")
+	if len(l.CgroupPaths) > 0 && l.waits() && l.Created == nil {
+		return bad("CgroupPaths", "a process that waits joins them when Created says so, and there is none")
 	}
 	if len(l.CgroupPaths) > 0 && slices.ContainsFunc(l.Mounts, func(m Mount) bool { return m.CopyUp }) {
 		return bad("CgroupPaths", "a tmpfs is filled by CopyUp before they are there: it takes CgroupTasks or CgroupDir")

@@ -30,7 +30,8 @@ type container struct {
 	c      *command
 	folder *ocistate.Folder // nil if this command only reads
 
-	config *bundle.Bundle // what it is made of, in the command that makes it, or nil
+	config  *bundle.Bundle // what it is made of, in the command that makes it, or nil
+	started bool           // by this command, when it made it
 
 	manager *cgroups.Manager // these two are open in the command that makes the container, or nil
 	group   *cgroups.Group

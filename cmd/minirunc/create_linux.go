@@ -34,6 +34,7 @@ type createOptions struct {
 	keepKeyring   bool
 	preserve      int
 	detach        bool // the terminal, if there is one, goes to consoleSocket
+	start         bool // the process need not wait for start: see making.starts
 
 	files files // of the first process
 }
@@ -98,6 +99,7 @@ func (c *command) make(id string, o *createOptions) (_ *container, _ *namespace.
 		m.undo()
 		return nil, nil, err
 	}
+	k.started = m.starts()
 	return k, proc, nil
 }
 
@@ -163,13 +165,18 @@ func (m *making) run() (proc *namespace.Process, err error) {
 			l.BeforeRoot = func(p *namespace.Process) error { return m.beforeRoot(ctx, p) }
 		}
 	}
-	if proc, err = l.Park(ctx, m.folder.Path()); err != nil {
+	if m.starts() {
+		proc, err = l.StartReady(ctx, m.finish)
+	} else {
+		proc, err = l.Park(ctx, m.folder.Path())
+	}
+	if err != nil {
 		if e := m.restOfGroup(); e != nil {
 			return nil, e
 		}
 		return nil, initError(l.Explain(err), m.bundle.Spec.Process)
 	}
-	if err = m.leaveScope(); err == nil {
+	if err = m.leaveScope(); err == nil && !m.starts() {
 		err = m.finish(proc)
 	}
 	if err != nil {
@@ -179,6 +186,11 @@ func (m *making) run() (proc *namespace.Process, err error) {
 		return nil, err
 	}
 	return proc, nil
+}
+
+// starts says whether the process executes its command as soon as the container is known: nothing is to be done between that and a start.
+func (m *making) starts() bool {
+	return m.options.start && m.NoStartHooks && !m.bundle.Spec.Process.Terminal && m.scope == nil
 }
 
 // created is called when the process exists and begins to set itself up.

@@ -17,7 +17,7 @@ var runVerb = verb{
 }
 
 func (c *command) run(args []string) error {
-	o := &createOptions{}
+	o := &createOptions{start: true}
 	f := c.flags("run")
 	o.flags(f)
 	f.BoolVar(&o.detach, "detach", false, "do not wait for the end")
@@ -55,11 +55,13 @@ func (c *command) runContainer(id string, o *createOptions, keep bool) (int, err
 		return 0, err
 	}
 	defer proc.Close()
-	if err := k.execute(ctx); err != nil {
-		_ = proc.Signal(syscall.SIGKILL)
-		_, _ = proc.Wait(ctx)
-		k.finish()
-		return 0, err
+	if !k.started {
+		if err := k.execute(ctx); err != nil {
+			_ = proc.Signal(syscall.SIGKILL)
+			_, _ = proc.Wait(ctx)
+			k.finish()
+			return 0, err
+		}
 	}
 	if o.detach {
 		return 0, k.close()
