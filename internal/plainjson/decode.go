@@ -23,10 +23,10 @@ func Unmarshal(data []byte, v any) error {
 // integers and booleans, and types that decode themselves. If it is not, what v points at is of no use.
 func plain(data []byte, v any) bool {
 	p := reflect.ValueOf(v)
-	if p.Kind() != reflect.Pointer || p.IsNil() || !json.Valid(data) {
+	d := &decoder{s: string(data), known: make(map[reflect.Type]*known)}
+	if p.Kind() != reflect.Pointer || p.IsNil() || !wellFormed(d.s) {
 		return false
 	}
-	d := &decoder{s: string(data), known: make(map[reflect.Type]*known)}
 	return d.value(p.Elem())
 }
 
