@@ -47,6 +47,9 @@ func Prepare(network bool) *Prepared {
 
 // Close gives up the network namespace, if no process was started in it.
 func (p *Prepared) Close() {
+	if p == nil {
+		return
+	}
 	<-p.done
 	if p.fd > 0 {
 		_ = unix.Close(p.fd)

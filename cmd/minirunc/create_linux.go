@@ -68,15 +68,19 @@ func (c *command) create(args []string) error {
 // make creates a container, whose process waits. The caller closes both, the container being locked. If it fails, nothing is
 // left.
 func (c *command) make(id string, o *createOptions) (_ *container, _ *namespace.Process, err error) {
-	b, err := bundle.Load(o.bundle)
+	config, dir, err := bundle.Read(o.bundle)
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &making{bundle: b, options: o}
-	if b.NewNamespace(specs.MountNamespace) && !b.HasNamespace(specs.UserNamespace) && namespace.Privileged() {
-		m.prepared = namespace.Prepare(b.NewNamespace(specs.NetworkNamespace))
-		defer m.prepared.Close()
+	m := &making{options: o}
+	m.foresee(config)
+	defer func() { m.prepared.Close() }()
+	b, err := bundle.Parse(config, dir)
+	if err != nil {
+		return nil, nil, err
 	}
+	m.bundle = b
+	m.prepareStart()
 	if err := o.files.open(b.Spec.Process.Terminal, o); err != nil {
 		return nil, nil, err
 	}

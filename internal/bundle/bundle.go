@@ -44,16 +44,15 @@ func wrong(field, format string, args ...any) error {
 	return &FieldError{Field: field, Err: fmt.Errorf(format, args...)}
 }
 
-// Load reads the bundle in a folder and looks at every field, so that most of what is wrong is found before anything is
-// made. The error is a [*FieldError], or satisfies fs.ErrNotExist if there is no config.json.
-func Load(dir string) (*Bundle, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fmt.Errorf("bundle: %w", err)
+// Read reads the configuration of the bundle in a folder, for Parse, and makes the folder's path absolute. The error satisfies
+// fs.ErrNotExist if there is no config.json.
+func Read(dir string) (config []byte, abs string, err error) {
+	if abs, err = filepath.Abs(dir); err != nil {
+		return nil, "", fmt.Errorf("bundle: %w", err)
 	}
-	f, err := os.Open(filepath.Join(dir, "config.json"))
+	f, err := os.Open(filepath.Join(abs, "config.json"))
 	if err != nil {
-		return nil, fmt.Errorf("bundle: %w", err)
+		return nil, "", fmt.Errorf("bundle: %w", err)
 	}
 	defer f.Close()
 	// Its size at the start, so that it is read into one piece of memory.
@@ -62,12 +61,13 @@ func Load(dir string) (*Bundle, error) {
 		b.Grow(int(min(i.Size(), MaxConfig)) + bytes.MinRead)
 	}
 	if _, err := b.ReadFrom(io.LimitReader(f, MaxConfig+1)); err != nil {
-		return nil, fmt.Errorf("bundle: %w", err)
+		return nil, "", fmt.Errorf("bundle: %w", err)
 	}
-	return Parse(b.Bytes(), dir)
+	return b.Bytes(), abs, nil
 }
 
-// Parse does what Load does with a configuration that was read.
+// Parse decodes a configuration and looks at every field, so that most of what is wrong is found before anything is made. An error about
+// a field is a [*FieldError]. dir is the bundle's folder, an absolute path.
 func Parse(config []byte, dir string) (*Bundle, error) {
 	if len(config) > MaxConfig {
 		return nil, fmt.Errorf("config.json: it is longer than %d bytes", MaxConfig)

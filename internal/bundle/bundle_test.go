@@ -30,3 +30,13 @@ func TestParseNamesTheField(t *testing.T) {
 	_, err := Parse([]byte(least+"{}"), "/bundle")
 	require.ErrorContains(t, err, "after top-level value")
 }
+
+func TestSeemsNetworked(t *testing.T) {
+	for config, want := range map[string]bool{
+		"": false, `{"linux":{"namespaces":[{"type":"network"}]}}`: true, "[{\"type\": \"network\"\n\t}]": true,
+		`[{"type":"network","path":"/n"}]`: false, `[{"type":"mount"}]`: false, `{"network"`: false,
+		`{"annotations":{"a":"network","b":""},"linux":{"namespaces":[{"type":"network"}]}}`: true,
+	} {
+		require.Equal(t, want, SeemsNetworked([]byte(config)), config)
+	}
+}

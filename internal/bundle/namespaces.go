@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -59,6 +60,19 @@ func (b *Bundle) HasNamespace(kind specs.LinuxNamespaceType) bool {
 // NewNamespace says whether the container gets a new namespace of the kind.
 func (b *Bundle) NewNamespace(kind specs.LinuxNamespaceType) bool {
 	return slices.ContainsFunc(b.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind && n.Path == "" })
+}
+
+// SeemsNetworked says, of a configuration that is not parsed yet, whether the container gets a new network namespace. It may err.
+func SeemsNetworked(config []byte) bool {
+	for {
+		_, after, found := bytes.Cut(config, []byte(`"network"`)) // the type; behind it there would be the path
+		if !found {
+			return false
+		}
+		if config = bytes.TrimLeft(after, " \t\r\n"); len(config) > 0 && config[0] == '}' {
+			return true
+		}
+	}
 }
 
 // NamespaceOf returns the field of a kind of namespace, nil if there is no such kind.
