@@ -213,6 +213,13 @@ func TestRun(t *testing.T) {
 	m.write()
 	require.Equal(t, 128+15, m.do("run", "c").run())
 	require.Empty(t, m.left())
+	// What the text seems to say of namespaces does not decide.
+	m.spec.Annotations = map[string]string{"type": "network"}
+	m.spec.Linux.Namespaces, m.spec.Hostname = []specs.LinuxNamespace{{Type: specs.MountNamespace}}, ""
+	m.spec.Process.Args = []string{"probe", "exit", "5"}
+	m.write()
+	m.fails(5, "", "run", "c")
+	require.Empty(t, m.left())
 }
 
 func TestRunKeep(t *testing.T) {

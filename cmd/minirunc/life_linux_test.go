@@ -154,7 +154,7 @@ func TestLifeByCommands(t *testing.T) {
 	l.clean(t)
 }
 
-// TestCreateKilled kills a create at any moment. What it leaves can be deleted, and the id used again.
+// TestCreateKilled kills a create, or a run, at any moment. What it leaves can be deleted, and the id used again.
 func TestCreateKilled(t *testing.T) {
 	l := newLife(t)
 	start := time.Now()
@@ -166,8 +166,8 @@ func TestCreateKilled(t *testing.T) {
 		rounds = 10
 	}
 	halves := 0
-	for range rounds {
-		cmd := l.cmd(t, "create", "--bundle", l.dir, "c1")
+	for i := range rounds {
+		cmd := l.cmd(t, []string{"create", "run"}[i%2], "--bundle", l.dir, "c1")
 		require.NoError(t, cmd.Start())
 		time.Sleep(time.Duration(rand.Int64N(int64(whole))))
 		_ = cmd.Process.Kill()
