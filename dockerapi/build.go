@@ -151,9 +151,7 @@ func (b *building) read(values url.Values) error {
 			return err
 		}
 	}
-	cfg, err := b.server.configOf(&createBody{CreateRequest: container.CreateRequest{
-		Config: &container.Config{Image: "build"}, HostConfig: &b.host,
-	}})
+	cfg, err := b.server.configOf(&createBody{Config: &container.Config{Image: "build"}, HostConfig: &hostConfig{HostConfig: b.host}})
 	if err != nil {
 		return err
 	}

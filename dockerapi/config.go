@@ -21,9 +21,17 @@ import (
 
 // A createBody is the body of a request to create a container.
 type createBody struct {
-	container.CreateRequest
+	*container.Config
+	HostConfig       *hostConfig
+	NetworkingConfig *apinetwork.NetworkingConfig
 	// MacAddress is a field of clients before version 1.44.
 	MacAddress string
+}
+
+// A hostConfig has the fields too that clients before version 1.42 send.
+type hostConfig struct {
+	container.HostConfig
+	KernelMemory, KernelMemoryTCP int64
 }
 
 // refuse returns an error that names the first of the fields that are set and that this engine has nothing for.
@@ -42,10 +50,15 @@ func (s *Server) configOf(b *createBody) (*engine.Config, error) {
 	if b.Config == nil {
 		return nil, badRequest("config cannot be empty in order to create a container")
 	}
-	host := b.HostConfig
-	if host == nil {
-		host = &container.HostConfig{}
+	if b.HostConfig == nil {
+		b.HostConfig = &hostConfig{}
 	}
+	if err := refuse("HostConfig", map[string]bool{
+		"KernelMemory": b.HostConfig.KernelMemory != 0, "KernelMemoryTCP": b.HostConfig.KernelMemoryTCP != 0,
+	}); err != nil {
+		return nil, err
+	}
+	host := &b.HostConfig.HostConfig
 	c := &engine.Config{}
 	for _, translate := range []func() error{
 		func() error { return addConfig(c, b.Config) },

@@ -117,9 +117,7 @@ func eachField(name string, v reflect.Value, f func(name string)) {
 func TestEveryField(t *testing.T) {
 	s := &Server{}
 	fresh := func() *createBody {
-		return &createBody{CreateRequest: container.CreateRequest{
-			Config: &container.Config{Image: "i"}, HostConfig: &container.HostConfig{}, NetworkingConfig: &network.NetworkingConfig{},
-		}}
+		return &createBody{Config: &container.Config{Image: "i"}, HostConfig: &hostConfig{}, NetworkingConfig: &network.NetworkingConfig{}}
 	}
 	result := func(b *createBody) (string, error) {
 		c, err := s.configOf(b)
@@ -174,7 +172,7 @@ func TestEveryField(t *testing.T) {
 	require.Greater(t, looked, 130)
 
 	// And of updates.
-	u := &container.UpdateConfig{}
+	u := &updateBody{}
 	none, err := updateOf(u)
 	require.NoError(t, err)
 	fields := 0
@@ -214,7 +212,7 @@ func TestConfigBack(t *testing.T) {
 		Labels: map[string]string{"l": "m"}, StopSignal: "INT", Volumes: map[string]struct{}{"/anonymous": {}}, Tty: true, OpenStdin: true,
 		ExposedPorts: network.PortSet{network.MustParsePort("80/tcp"): {}}, AttachStdout: true, AttachStderr: true,
 	}
-	c, err := s.configOf(&createBody{CreateRequest: container.CreateRequest{Config: cfg, HostConfig: h}})
+	c, err := s.configOf(&createBody{Config: cfg, HostConfig: &hostConfig{HostConfig: *h}})
 	require.NoError(t, err)
 	made := &engine.Container{Config: *c, Hostname: c.Hostname, User: c.User, Env: c.Env, Dir: c.Dir, Labels: c.Labels, Exposed: c.Expose}
 	require.Equal(t, h, s.hostConfigOf(made))

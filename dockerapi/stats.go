@@ -147,9 +147,15 @@ func (s *Server) changes(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, all)
 }
 
+// An updateBody is the body of a request to update a container, with the fields too that clients before version 1.42 send.
+type updateBody struct {
+	container.UpdateConfig
+	KernelMemory, KernelMemoryTCP int64
+}
+
 // updateContainer changes limits and the restart policy. Fields that cannot be changed are refused.
 func (s *Server) updateContainer(w http.ResponseWriter, r *http.Request) error {
-	b := &container.UpdateConfig{}
+	b := &updateBody{}
 	if err := s.readJSON(w, r, b, false); err != nil {
 		return err
 	}
@@ -163,7 +169,7 @@ func (s *Server) updateContainer(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, &container.UpdateResponse{Warnings: []string{}})
 }
 
-func updateOf(b *container.UpdateConfig) (*engine.Update, error) {
+func updateOf(b *updateBody) (*engine.Update, error) {
 	if err := refuse("UpdateConfig", map[string]bool{
 		"CgroupParent": b.CgroupParent != "", "BlkioWeightDevice": len(b.BlkioWeightDevice) > 0, "BlkioDeviceReadBps": len(b.BlkioDeviceReadBps) > 0,
 		"BlkioDeviceWriteBps": len(b.BlkioDeviceWriteBps) > 0, "BlkioDeviceReadIOps": len(b.BlkioDeviceReadIOps) > 0,
@@ -171,7 +177,7 @@ func updateOf(b *container.UpdateConfig) (*engine.Update, error) {
 		"Devices":              len(b.Devices) > 0, "DeviceCgroupRules": len(b.DeviceCgroupRules) > 0, "DeviceRequests": len(b.DeviceRequests) > 0,
 		"MemorySwappiness": b.MemorySwappiness != nil && *b.MemorySwappiness != -1, "OomKillDisable": b.OomKillDisable != nil && *b.OomKillDisable,
 		"Ulimits": len(b.Ulimits) > 0, "CpuCount": b.CPUCount != 0, "CpuPercent": b.CPUPercent != 0, "IOMaximumIOps": b.IOMaximumIOps != 0,
-		"IOMaximumBandwidth": b.IOMaximumBandwidth != 0,
+		"IOMaximumBandwidth": b.IOMaximumBandwidth != 0, "KernelMemory": b.KernelMemory != 0, "KernelMemoryTCP": b.KernelMemoryTCP != 0,
 	}); err != nil {
 		return nil, err
 	}
