@@ -127,9 +127,21 @@ func (a *attachments) started(ctx context.Context, e *engine.Engine, run *engine
 	}
 }
 
-// attachContainer connects a client with a container's input and output, from now on: of one that does not run when it is started.
 func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
-	q := queryOf(r)
+	return s.attach(r, queryOf(r), func(tty bool, do func(*hijacked)) error {
+		h, err := hijack(w, r, tty)
+		if err != nil {
+			return err
+		}
+		defer h.close()
+		do(h)
+		return nil
+	})
+}
+
+// attach connects a client with a container's input and output, from now on: of one that does not run when it is started. connect takes the
+// client's connection over, when nothing can be refused any more, and lets it go after do.
+func (s *Server) attach(r *http.Request, q query, connect func(tty bool, do func(*hijacked)) error) error {
 	keys, err := parseDetachKeys(q.Get("detachKeys"))
 	if err != nil {
 		return err
@@ -176,34 +188,48 @@ func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
 			past.log, t.log = t.log, past.log
 		}
 	}
-	h, err := hijack(w, r, c.Config.TTY)
-	if err != nil {
-		return err
-	}
-	defer h.close()
-	out := &multiplexer{w: h.conn, raw: c.Config.TTY}
+	return connect(c.Config.TTY, func(h *hijacked) {
+		s.attached(h, &attachment{c, t, past, started, events, keys, streams, follow, input})
+	})
+}
+
+// An attachment is what a client is connected with.
+type attachment struct {
+	*engine.Container
+	now, past     *tie // to what runs, if it does, and to what was printed before
+	started       chan *tie
+	events        *engine.EventReader
+	keys          []byte
+	streams       [2]bool
+	follow, input bool
+}
+
+// attached serves a client that is connected, until that hangs up or there is no more.
+func (s *Server) attached(h *hijacked, a *attachment) {
+	c, t := a.Container, a.now
+	out := &multiplexer{w: h.conn, raw: h.raw || c.Config.TTY}
 	send := func(next func() (*namespace.Frame, error)) {
 		for {
 			f, err := next()
 			if err != nil { // it has ended, or the client has
 				return
 			}
-			if streams[f.Stream&1] {
+			if a.streams[f.Stream&1] {
 				if _, err := out.write(f.Stream, f.Data); err != nil {
 					return
 				}
 			}
 		}
 	}
-	if t == nil && past.log != nil {
-		send(past.log.Next)
+	if t == nil && a.past.log != nil {
+		send(a.past.log.Next)
 	}
-	if t == nil && !follow {
-		return nil
+	if t == nil && !a.follow {
+		return
 	}
 	if t == nil {
-		if t = s.awaitStart(h, c, started, events, input); t == nil {
-			return nil // the client has hung up, or it is removed
+		if t = s.awaitStart(h, c, a.started, a.events, a.input); t == nil {
+			return // the client has hung up, or it is removed
 		}
 		defer t.close()
 	}
@@ -214,7 +240,7 @@ func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case t.in != nil && c.Config.TTY:
 		go func() {
-			if err := copyTyped(t.in, h.in, keys); errors.Is(err, detachkeys.ErrDetached) {
+			if err := copyTyped(t.in, h.in, a.keys); errors.Is(err, detachkeys.ErrDetached) {
 				note("detach")
 				h.stop()
 			}
@@ -222,12 +248,11 @@ func (s *Server) attachContainer(w http.ResponseWriter, r *http.Request) error {
 	case t.in != nil:
 		go h.typing(t, c.Config.StdinOnce)
 	}
-	if follow {
+	if a.follow {
 		send(func() (*namespace.Frame, error) { return t.log.Follow(h.ctx) })
 	} else {
 		send(t.log.Next)
 	}
-	return nil
 }
 
 // wanted are the streams that the parameters ask for, by number.
@@ -294,6 +319,7 @@ func (s *Server) awaitStart(h *hijacked, c *engine.Container, started chan *tie,
 // A hijacked connection belongs to a handler.
 type hijacked struct {
 	conn net.Conn
+	raw  bool      // whatever is written goes as it is, without a head that tells the stream
 	in   io.Reader // with what was read ahead
 	ctx  context.Context
 	stop func()
@@ -316,23 +342,28 @@ func hijack(w http.ResponseWriter, r *http.Request, raw bool) (*hijacked, error)
 	if a, ok := w.(*answer); ok {
 		a.begun = true
 	}
-	h := &hijacked{conn: c, in: rw.Reader}
-	ctx, cancel := context.WithCancel(lasting(r))
-	h.ctx = ctx
-	unlink := context.AfterFunc(ctx, func() { _ = c.Close() }) // what is blocked in it ends
-	h.stop = func() {
-		unlink()
-		cancel()
-		_ = c.Close()
-	}
-	hangup.Watch(ctx, c, h.stop) // who prints nothing would not notice
-	_ = c.SetDeadline(time.Time{})
+	h := newHijacked(r, c)
+	h.in = rw.Reader
 	if _, err := io.WriteString(c, head); err != nil {
 		h.stop()
 		return nil, context.Canceled
 	}
 	hangup.Read(c, headWait)
 	return h, nil
+}
+
+// newHijacked has what is blocked in a connection end when the server does, or the client.
+func newHijacked(r *http.Request, c net.Conn) *hijacked {
+	ctx, cancel := context.WithCancel(lasting(r))
+	unlink := context.AfterFunc(ctx, func() { _ = c.Close() })
+	h := &hijacked{conn: c, in: c, ctx: ctx, stop: func() {
+		unlink()
+		cancel()
+		_ = c.Close()
+	}}
+	hangup.Watch(ctx, c, h.stop) // who prints nothing would not notice
+	_ = c.SetDeadline(time.Time{})
+	return h
 }
 
 // headWait is how long a client has to read the head of an answer alone. Those that read ahead, and then go on with the socket itself as

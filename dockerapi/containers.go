@@ -42,7 +42,7 @@ func (s *Server) containerRoutes() {
 	s.handle("HEAD /containers/{name}/archive", s.headArchive)
 	s.handle("PUT /containers/{name}/archive", s.putArchive)
 	s.handle("DELETE /containers/{name}", s.removeContainer)
-	s.absent("attach by websocket", "GET /containers/{name}/attach/ws")
+	s.handle("GET /containers/{name}/attach/ws", s.attachByWebsocket)
 	s.absent("checkpoints", "/containers/{name}/checkpoints", "/containers/{name}/checkpoints/{rest...}")
 }
 
@@ -91,9 +91,7 @@ func (s *Server) createContainer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if b.HostConfig != nil {
-		s.consoles.put(c.ID, b.HostConfig.ConsoleSize)
-	}
+	s.consoles.put(c.ID, b.HostConfig.ConsoleSize)
 	return writeJSON(w, http.StatusCreated, &container.CreateResponse{ID: c.ID, Warnings: []string{}})
 }
 

@@ -122,7 +122,7 @@ func (s *Server) headers(h http.Header) {
 
 // admit refuses what a web page has a browser send: no client of the API is a page.
 func (s *Server) admit(r *http.Request) error {
-	if origin := r.Header.Get("Origin"); origin != "" {
+	if origin := r.Header.Get("Origin"); origin != "" && !ownWebsocket(r, origin) {
 		return failure(http.StatusForbidden, "requests of web pages are refused: Origin %q", origin)
 	}
 	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" {

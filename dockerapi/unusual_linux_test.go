@@ -3,6 +3,7 @@ package dockerapi
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/net/websocket"
 )
 
 // answerOf sends a request and reads its answer, which is to have the status.
@@ -77,7 +79,38 @@ func TestDockerUnusual(t *testing.T) {
 		require.Equal(t, 6, *i.ExitCode)
 		p.answerOf(client, "POST", "/exec/"+made.ID+"/resize?h=33&w=99", "", 409)
 		p.answerOf(client, "POST", "/exec/nobody/resize?h=33&w=99", "", 404)
-		p.answerOf(client, "GET", "/containers/bg/attach/ws?stream=1", "", 501)
+	})
+
+	t.Run("websocket", func(t *testing.T) {
+		p.docker("create", "-i", "--name", "ws", "--network", "none", "busybox", "sh", "-c", "read x; echo $x; echo err >&2; read x")
+		attach := func(name, origin string) (*websocket.Conn, error) {
+			cfg, err := websocket.NewConfig("ws://localhost/containers/"+name+"/attach/ws?stream=1&stdin=1&stdout=1&stderr=1", origin)
+			require.NoError(t, err)
+			conn, err := net.Dial("unix", p.socket)
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = conn.Close() })
+			return websocket.NewClient(cfg, conn)
+		}
+		p.answerOf(client, "GET", "/containers/ws/attach/ws?stream=1", "", 400)
+		for name, origin := range map[string]string{"ws": "http://page.example", "nobody": "http://localhost"} {
+			_, err := attach(name, origin)
+			require.Error(t, err, name)
+		}
+		ws, err := attach("ws", "http://localhost")
+		require.NoError(t, err)
+		p.docker("start", "ws")
+		_, err = ws.Write([]byte("spoken\n"))
+		require.NoError(t, err)
+		out := make([]byte, len("spoken\nerr\n"))
+		_, err = io.ReadFull(ws, out)
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{"spoken", "err", ""}, strings.Split(string(out), "\n"))
+		_, err = ws.Write([]byte("over\n"))
+		require.NoError(t, err)
+		_, err = ws.Read(out)
+		require.ErrorIs(t, err, io.EOF)
+		require.Equal(t, "0\n", p.docker("wait", "ws"))
+		p.docker("rm", "ws")
 	})
 
 	// compose finds what is its own by labels.
