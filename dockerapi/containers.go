@@ -88,6 +88,11 @@ func (s *Server) createContainer(w http.ResponseWriter, r *http.Request) error {
 	q := queryOf(r)
 	cfg.Name, cfg.Platform = q.Get("name"), q.Get("platform")
 	c, err := s.Engine.Create(r.Context(), cfg)
+	if err != nil && status(err) == http.StatusNotFound {
+		if _, missing := s.Engine.ImageFor(r.Context(), cfg.Image, cfg.Platform); missing == nil { // at 404 clients pull the image
+			return badRequest("%s", message(err))
+		}
+	}
 	if err != nil {
 		return err
 	}

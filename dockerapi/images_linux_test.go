@@ -199,7 +199,7 @@ func TestDockerHangUp(t *testing.T) {
 // TestDockerAbsent: what is not there is said to be not there.
 func TestDockerAbsent(t *testing.T) {
 	p := newPeer(t)
-	for _, args := range [][]string{{"swarm", "init"}, {"service", "ls"}, {"secret", "ls"}, {"config", "ls"}, {"stack", "ls"}, {"plugin", "ls"}} {
+	for _, args := range [][]string{{"swarm", "init"}, {"service", "ls"}, {"secret", "ls"}, {"config", "ls"}, {"stack", "ls"}, {"plugin", "disable", "x"}} {
 		require.Contains(t, p.fails(1, args...), "not implemented", args)
 	}
 }

@@ -174,10 +174,21 @@ func summaryPorts(c *engine.Container) []container.PortSummary {
 	return all
 }
 
+// commandLine shows a command as Docker does.
+func commandLine(args []string) string {
+	quoted := slices.Clone(args)
+	for i := 1; i < len(args); i++ {
+		if strings.Contains(args[i], " ") {
+			quoted[i] = "'" + args[i] + "'"
+		}
+	}
+	return strings.Join(quoted, " ")
+}
+
 // summary is a line of the list.
 func (s *Server) summary(c *engine.Container) *container.Summary {
 	sum := &container.Summary{
-		ID: c.ID, Names: []string{"/" + c.Name}, Image: c.Config.Image, ImageID: c.ImageID.String(), Command: strings.Join(c.Args, " "),
+		ID: c.ID, Names: []string{"/" + c.Name}, Image: c.Config.Image, ImageID: c.ImageID.String(), Command: commandLine(c.Args),
 		Created: c.Created.Unix(), Ports: summaryPorts(c), Labels: c.Labels, State: stateName(&c.State), Status: c.State.String(),
 		NetworkSettings: &container.NetworkSettingsSummary{Networks: s.endpoints(c)}, Mounts: s.mountPoints(c),
 	}

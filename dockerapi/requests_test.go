@@ -274,7 +274,7 @@ func TestAbsent(t *testing.T) {
 	for target, text := range map[string]string{
 		"POST /build/cancel": "not implemented: cancel of builds", "POST /session": "not implemented: build by BuildKit",
 		"POST /grpc": "not implemented: build by BuildKit", "GET /images/search": "not implemented: search of registries", "PUT /volumes/x": "not implemented: cluster volumes",
-		"GET /plugins": "not implemented: plugins", "GET /nodes": "not implemented: swarm", "POST /secrets/create": "not implemented: swarm",
+		"GET /plugins/privileges": "not implemented: plugins", "GET /nodes": "not implemented: swarm", "POST /secrets/create": "not implemented: swarm",
 	} {
 		method, path, _ := strings.Cut(target, " ")
 		requireError(t, ask(t, s, method, path, nil), http.StatusNotImplemented, text)

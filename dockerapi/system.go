@@ -26,6 +26,7 @@ func (s *Server) systemRoutes() {
 	s.handle("GET /plugins/{name}/json", func(_ http.ResponseWriter, r *http.Request) error { // docker inspect asks of any name
 		return failure(http.StatusNotFound, "plugin %q not found", r.PathValue("name"))
 	})
+	s.handle("GET /plugins", func(w http.ResponseWriter, _ *http.Request) error { return writeJSON(w, http.StatusOK, []string{}) })
 	s.absent("plugins", "/plugins", "/plugins/{rest...}")
 }
 

@@ -113,6 +113,21 @@ func TestDockerUnusual(t *testing.T) {
 		p.docker("rm", "ws")
 	})
 
+	t.Run("words", func(t *testing.T) {
+		require.Equal(t, "\"sh -c 'echo out; echo file >/file; sleep 1000'\"\n", p.docker("ps", "--no-trunc", "--format", "{{.Command}}"))
+		require.Equal(t, "A /file\n", p.docker("diff", "bg"))
+		require.Contains(t, p.fails(1, "top", "bg", "-bogus"), "ps -bogus: error: ")
+		require.Empty(t, p.docker("plugin", "ls", "-q"))
+		require.Equal(t, "box.example.org box\n", p.docker("run", "--rm", "-h", "box", "--domainname", "example.org", "busybox", "sh", "-c", "tail -1 /etc/hosts | cut -f2"))
+		// What is missing is not the image: the docker command would pull that.
+		for option, missing := range map[string]string{"--network=none-such": "none-such", "--network=container:none-such": "none-such", "--volumes-from=none-such": "none-such"} {
+			stderr := p.fails(125, "run", option, "busybox", "true")
+			require.Contains(t, stderr, missing)
+			require.NotContains(t, stderr, "Unable to find image")
+		}
+		require.Contains(t, p.fails(125, "run", "localhost:1/none-such", "true"), "Unable to find image")
+	})
+
 	// compose finds what is its own by labels.
 	t.Run("labels", func(t *testing.T) {
 		p.docker("network", "create", "--label", "com.docker.compose.project=x", "x_default")

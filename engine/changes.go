@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -31,7 +32,8 @@ const (
 	Deleted
 )
 
-// Changes lists in what the file system of the container that ref names differs from its image, without what is mounted in it, by path.
+// Changes lists in what the file system of the container that ref names differs from its image, without what is mounted in it, by path. What
+// every start makes for its own mounts, as Docker's images have it already (/proc, /etc/hosts), is no change.
 func (e *Engine) Changes(ctx context.Context, ref string) (list []Change, err error) {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
@@ -74,18 +76,21 @@ func (e *Engine) Changes(ctx context.Context, ref string) (list []Change, err er
 		defer close(written)
 		_ = w.CloseWithError(e.changes(ctx, c, w))
 	}()
-	list, err = listChanges(tar.NewReader(r), func(name string) bool {
-		_, err := image.Lstat(name)
-		return err == nil
-	})
+	list, err = listChanges(tar.NewReader(r), image.Lstat)
 	cancel()
 	_ = r.Close()
 	<-written
 	return list, err
 }
 
-// listChanges reads a layer. inImage says whether something was there before.
-func listChanges(r *tar.Reader, inImage func(name string) bool) (list []Change, err error) {
+// mountPoints are what a start makes where an image has it not, to mount something there.
+var mountPoints = map[string]byte{
+	"dev": tar.TypeDir, "proc": tar.TypeDir, "sys": tar.TypeDir, "etc/hosts": tar.TypeReg, "etc/hostname": tar.TypeReg, "etc/resolv.conf": tar.TypeReg,
+}
+
+// listChanges reads a layer. inImage says what was there before.
+func listChanges(r *tar.Reader, inImage func(name string) (fs.FileInfo, error)) (list []Change, err error) {
+	etc := false // a start has made files there, and nothing else is known to be changed of it
 	for {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -104,10 +109,20 @@ func listChanges(r *tar.Reader, inImage func(name string) bool) (list []Change, 
 			continue
 		}
 		kind := Added
-		if inImage(name) {
+		before, err := inImage(name)
+		if err == nil {
 			kind = Modified
 		}
+		if made, ok := mountPoints[name]; ok && kind == Added && h.Typeflag == made && h.Size == 0 {
+			continue
+		}
+		if name == "etc" && h.Typeflag == tar.TypeDir && (kind == Added || before.Mode() == h.FileInfo().Mode()) {
+			etc = true
+		}
 		list = append(list, Change{"/" + name, kind})
+	}
+	if etc && !slices.ContainsFunc(list, func(c Change) bool { return strings.HasPrefix(c.Path, "/etc/") }) {
+		list = slices.DeleteFunc(list, func(c Change) bool { return c.Path == "/etc" })
 	}
 	slices.SortFunc(list, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
 	return list, nil

@@ -102,10 +102,14 @@ func (rec *Container) hosts() string {
 // ownHosts are the lines of the container's own addresses.
 func (rec *Container) ownHosts(ends []network.Endpoint) string {
 	var b strings.Builder
+	names := rec.Hostname
+	if domain := rec.Config.Domainname; domain != "" {
+		names = rec.Hostname + "." + domain + " " + rec.Hostname
+	}
 	for i := range ends {
 		for _, p := range []netip.Prefix{ends[i].IPv4, ends[i].IPv6} {
 			if p.IsValid() {
-				fmt.Fprintf(&b, "%s\t%s\n", p.Addr(), rec.Hostname)
+				fmt.Fprintf(&b, "%s\t%s\n", p.Addr(), names)
 			}
 		}
 	}

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -20,6 +22,10 @@ func (e *Engine) Top(ctx context.Context, ref string, options []string) ([][]str
 		options = []string{"-ef"}
 	}
 	out, err := exec.CommandContext(ctx, "ps", options...).Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		first, _, _ := strings.Cut(strings.TrimSpace(string(exit.Stderr)), "\n")
+		return nil, invalid("ps %s: %s", strings.Join(options, " "), cmp.Or(first, err.Error()))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ps %s: %w", strings.Join(options, " "), err)
 	}
