@@ -34,16 +34,17 @@ func (s *Store) diffID(ctx context.Context, r io.Reader, o ExtractOptions) (d di
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	f := flow{ctx: ctx, cancel: cancel, options: o, want: want, decoders: s.decoders}
+	f := flow{ctx: ctx, cancel: cancel, options: o, want: want, decoders: s.decoders, sums: s.sums}
 	r, is, err := sniff(r, want)
 	if err != nil {
 		return "", err
 	}
 	var stages sync.WaitGroup
 	defer stages.Wait()
-	digests, hash := newStage(chunkQueue), algorithm.Hash()
-	f.feed(&stages, r, is, digests)
-	if err := digests.sum(hash); err != nil {
+	hash := algorithm.Hash()
+	sum := f.sums.open(hash)
+	f.feed(&stages, r, is, sum)
+	if err := sum.compute(); err != nil {
 		cancel(err)
 		return "", err
 	}

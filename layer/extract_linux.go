@@ -92,7 +92,7 @@ func (s *Store) extract(ctx context.Context, r io.Reader, o ExtractOptions) (_ *
 	w.fault, w.making = s.fault, &s.making
 	defer w.close()
 	hasher := algorithm.Hash()
-	f := flow{ctx: ctx, cancel: cancel, options: o, want: want, decoders: s.decoders}
+	f := flow{ctx: ctx, cancel: cancel, options: o, want: want, decoders: s.decoders, sums: s.sums}
 	if err := f.run(r, hasher, w); err != nil {
 		return nil, err
 	}
@@ -151,6 +151,7 @@ type flow struct {
 	want    compression
 
 	decoders *decoders // the store's
+	sums     *sums     // likewise
 
 	compressed atomic.Int64
 	inflated   int64
@@ -163,10 +164,10 @@ func (f *flow) run(r io.Reader, h hash.Hash, w *writer) error {
 	}
 	var stages sync.WaitGroup
 	defer stages.Wait()
-	digests, files := newStage(chunkQueue), newStage(chunkQueue)
-	f.feed(&stages, r, is, digests, files)
+	digest, files := f.sums.open(h), newStage(chunkQueue)
+	f.feed(&stages, r, is, digest, files)
 	var sumErr error
-	stages.Go(func() { sumErr = digests.sum(h) })
+	stages.Go(func() { sumErr = digest.compute() })
 	err = w.extract(files)
 	if err == nil {
 		err = files.discard() // what follows the end of the archive belongs to the diffID
@@ -180,7 +181,7 @@ func (f *flow) run(r io.Reader, h hash.Hash, w *writer) error {
 }
 
 // feed starts the stages that lead to those given.
-func (f *flow) feed(stages *sync.WaitGroup, r io.Reader, is compression, out ...*stage) {
+func (f *flow) feed(stages *sync.WaitGroup, r io.Reader, is compression, out ...sink) {
 	if is == plain {
 		f.options.MaxRatio = 0
 		stages.Go(func() { pump(f.ctx, r, f.countInflated, out...) })
@@ -191,7 +192,7 @@ func (f *flow) feed(stages *sync.WaitGroup, r io.Reader, is compression, out ...
 	stages.Go(func() { f.inflate(in, is, out...) })
 }
 
-func (f *flow) inflate(in *stage, is compression, out ...*stage) {
+func (f *flow) inflate(in *stage, is compression, out ...sink) {
 	r, done, err := f.decoder(in, is)
 	if err != nil {
 		r, done = failed{err}, func() {}

@@ -3,7 +3,6 @@ package layer
 import (
 	"context"
 	"fmt"
-	"hash"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -11,7 +10,7 @@ import (
 
 const (
 	chunkSize  = 128 << 10
-	chunkQueue = 4 // chunks that wait in front of each stage
+	chunkQueue = 8 // chunks that wait in front of each stage
 	inputQueue = 1 // chunks of the compressed stream, of which each is several when it is inflated
 )
 
@@ -89,30 +88,40 @@ func (s *stage) discard() error {
 	}
 }
 
-// sum writes what comes to h.
-func (s *stage) sum(h hash.Hash) error {
-	for {
-		if err := s.next(); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		h.Write(s.rest)
-		s.rest = nil
+// A sink takes a stream of chunks, of each of which it releases one reference.
+type sink interface {
+	// put waits until there is room.
+	put(ctx context.Context, c *chunk) error
+	// end says that the stream ended, by io.EOF or an error.
+	end(err error)
+}
+
+// put implements sink.
+func (s *stage) put(ctx context.Context, c *chunk) error {
+	select {
+	case s.queue <- c:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
-// pump reads r to its end into the stages. What ends it, io.EOF or an error, ends them. count, which may be nil, is
+// end implements sink.
+func (s *stage) end(err error) {
+	s.err = err
+	close(s.queue)
+}
+
+// pump reads r to its end into the sinks. What ends it, io.EOF or an error, ends them. count, which may be nil, is
 // asked before each chunk is passed on.
-func pump(ctx context.Context, r io.Reader, count func(n int) error, out ...*stage) {
+func pump(ctx context.Context, r io.Reader, count func(n int) error, out ...sink) {
 	err := fill(ctx, r, count, out)
 	for _, s := range out {
-		s.err = err
-		close(s.queue)
+		s.end(err)
 	}
 }
 
-func fill(ctx context.Context, r io.Reader, count func(n int) error, out []*stage) (err error) {
+func fill(ctx context.Context, r io.Reader, count func(n int) error, out []sink) (err error) {
 	defer func() {
 		if p := recover(); p != nil { // a decoder on hostile bytes, or the caller's reader
 			err = fmt.Errorf("read layer: panic: %v", p)
@@ -132,10 +141,8 @@ func fill(ctx context.Context, r io.Reader, count func(n int) error, out []*stag
 				}
 			}
 			for _, s := range out {
-				select {
-				case s.queue <- c:
-				case <-ctx.Done():
-					return context.Cause(ctx)
+				if err := s.put(ctx, c); err != nil {
+					return err
 				}
 			}
 		}

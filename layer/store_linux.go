@@ -30,6 +30,7 @@ const (
 type Store struct {
 	dir      string
 	decoders *decoders
+	sums     *sums
 	format   Format
 	making   sync.Mutex              // see writer.alone
 	fault    func(step string) error // in tests: fails a step; nil otherwise
@@ -59,7 +60,7 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("open layer store: %w", err)
 		}
 	}
-	s := &Store{dir: dir, decoders: newDecoders()}
+	s := &Store{dir: dir, decoders: newDecoders(), sums: &sums{}}
 	if err := s.sweep(); err != nil {
 		return nil, fmt.Errorf("open layer store %s: %w", dir, err)
 	}
