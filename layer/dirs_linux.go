@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	maxOpenDirs = 256 // descriptors that an extraction keeps
-	maxLinks    = 40  // symbolic links in one name, as the kernel's
+	maxOpenDirs = 32 // descriptors that an extraction keeps; with more of them the kernel halts a pull to make its table larger
+	maxLinks    = 40 // symbolic links in one name, as the kernel's
 	openDir     = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 )
 
