@@ -5,9 +5,8 @@ import "sync"
 // How many bytes are to be written between two syncs, those of blobs and those that are extracted of them. Towards the end it is half of
 // what is left, so that little is to be written at the sync before the layers get their names, for which everything waits.
 const (
-	writeOutEvery = 32 << 20
+	writeOutEvery = 64 << 20
 	writeOutLeast = 1 << 20
-	writeOutSyncs = 2 // at a time: while one waits for the disk and the journal, the next looks for what is to be written
 )
 
 // A writeOut has the kernel write to the disk while blobs are received and extracted. Left alone it keeps gigabytes in
@@ -30,13 +29,11 @@ type writeOut struct {
 func newWriteOut(size int64, sync func() error) *writeOut {
 	w := &writeOut{sync: sync, wake: make(chan struct{}, 1), left: size}
 	w.plan()
-	for range writeOutSyncs {
-		w.syncing.Go(func() {
-			for range w.wake {
-				_ = w.sync() // the sync at the end reports what cannot be written
-			}
-		})
-	}
+	w.syncing.Go(func() {
+		for range w.wake {
+			_ = w.sync() // the sync at the end reports what cannot be written
+		}
+	})
 	return w
 }
 
@@ -83,5 +80,5 @@ func (w *writeOut) stop() {
 	close(w.wake)
 }
 
-// wait waits for those under way.
+// wait waits for the one under way.
 func (w *writeOut) wait() { w.syncing.Wait() }
