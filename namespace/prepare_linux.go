@@ -42,6 +42,8 @@ func Prepare(network bool) *Prepared {
 			return nil
 		})
 	}()
+	// Of the goroutines that a thread has made, another thread takes the last one only after a nap of 3 µs, which are 60 by the kernel's timers.
+	go func() {}()
 	return p
 }
 
@@ -107,6 +109,9 @@ func processor() int {
 // the processor of the one that wakes it, and of two that are to work side by side one waits then, though another processor is idle.
 func leave(n int) {
 	var all unix.CPUSet
+	if processor() != n {
+		return
+	}
 	if unix.SchedGetaffinity(0, &all) != nil || all.Count() < 2 {
 		return
 	}
