@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -67,8 +68,15 @@ func main() {
 				return err
 			}
 		}
+		if err := bench.SetCommand(s.Dir, "/bin/sleep", "60"); err != nil {
+			return err
+		}
 		for _, r := range all {
-			fmt.Printf("%s: peak memory %.1f MB\n", r.name, float64(r.peak)/1024)
+			peak := 0
+			if err := oci(func() (err error) { peak, err = r.peak(); return err }); err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			fmt.Printf("%s: peak memory %.1f MB\n", r.name, float64(peak)/1024)
 		}
 		return nil
 	}))
@@ -111,22 +119,52 @@ type runtime struct {
 	name, path string
 	s          *bench.Setting
 	n          atomic.Int64
-	peak       int64 // KB
 }
 
 // do runs a command of the runtime.
 func (r *runtime) do(args ...string) error {
 	cmd := exec.Command(r.path, append([]string{"--root", filepath.Join(r.s.Dir, "state", r.name)}, args...)...)
-	err := cmd.Run() // without a pipe, whose end a container that waits would hold open
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok && err == nil {
-		r.peak = max(r.peak, u.Maxrss)
-	}
-	return err
+	return cmd.Run() // without a pipe, whose end a container that waits would hold open
 }
 
 func (r *runtime) id() string { return fmt.Sprintf("caisson-bench-%s-%d", r.name, r.n.Add(1)) }
 
 func (r *runtime) run() error { return r.do("run", "-b", r.s.Dir, r.id()) }
+
+// peak is the most memory that a run has had when its container runs, in KB. (What the kernel says of a process that has ended, Maxrss,
+// is no less than its parent had.)
+func (r *runtime) peak() (kb int, err error) {
+	id := r.id()
+	cmd := exec.Command(r.path, "--root", filepath.Join(r.s.Dir, "state", r.name), "run", "-b", r.s.Dir, id)
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	for range 100 {
+		time.Sleep(100 * time.Millisecond)
+		if kb, err = highWater(cmd.Process.Pid); err == nil {
+			err = r.do("kill", id, "KILL")
+		}
+		if err == nil {
+			break
+		}
+	}
+	if err != nil {
+		_ = cmd.Process.Kill()
+	}
+	_ = cmd.Wait() // it says that the container was killed
+	return kb, err
+}
+
+// highWater is the most memory that a process has had, in KB.
+func highWater(pid int) (kb int, err error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(b), "VmHWM:")
+	_, err = fmt.Sscan(after, &kb)
+	return kb, err
+}
 
 // life is what a caller that does not wait has it do; delete comes again until the process has ended.
 func (r *runtime) life() error {

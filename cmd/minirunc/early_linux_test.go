@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -151,7 +153,8 @@ func TestEarlyAnother(t *testing.T) {
 	l.clean(t)
 }
 
-// TestEarlyLinked: a program that is linked dynamically, as it is where there is a C compiler, begins with early and goes on with main.
+// TestEarlyLinked: a program that is linked dynamically, as it is where there is a C compiler, begins with early and goes on with main. It has
+// less than 12 MB of memory while it runs a container.
 func TestEarlyLinked(t *testing.T) {
 	testenv.RequireCommand(t, "go")
 	testenv.RequireCommand(t, "gcc")
@@ -163,6 +166,25 @@ func TestEarlyLinked(t *testing.T) {
 	out, err = exec.Command(program, "--version").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "minirunc version")
+
+	l := newLife(t)
+	cmd := exec.Command(program, "--root", l.root, "run", "--bundle", l.dir, "c1")
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool {
+		r := runc(t, l.root, "state", "c1")
+		return r.code == 0 && strings.Contains(r.stdout, `"running"`)
+	}, time.Minute, 10*time.Millisecond)
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	require.NoError(t, err)
+	peak := regexp.MustCompile(`VmHWM:\s*(\d+) kB`).FindSubmatch(b)
+	require.NotNil(t, peak, "%s", b)
+	kb, err := strconv.Atoi(string(peak[1]))
+	require.NoError(t, err)
+	require.Less(t, kb, 12<<10)
+	ok(t, l.root, "kill", "c1", "KILL")
+	require.Error(t, cmd.Wait())
+	require.Equal(t, 128+9, cmd.ProcessState.ExitCode())
+	l.clean(t)
 }
 
 // TestEarlyNotExecuted: the command of a container is away when it is started.

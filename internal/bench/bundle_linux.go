@@ -2,6 +2,7 @@ package bench
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,4 +75,22 @@ func WriteBundle(dir, rootfs string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "config.json"), b, 0o644)
+}
+
+// SetCommand changes what the container of a bundle executes.
+func SetCommand(dir string, args ...string) error {
+	name := filepath.Join(dir, "config.json")
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	var s specs.Spec
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	s.Process.Args = args
+	if b, err = json.Marshal(s); err != nil {
+		return err
+	}
+	return os.WriteFile(name, b, 0o644)
 }
