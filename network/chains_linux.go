@@ -52,9 +52,11 @@ func (r *rules) inetChains() []chainSpec {
 			priority: *nftables.ChainPriorityNATDest,
 			rules:    [][]expr.Any{rule(local, jump("publish"))},
 		},
+		// An association of the host with itself is by several of its addresses at once, so none of them is translated.
 		{
 			name: "output", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, priority: dstnatOut,
 			rules: [][]expr.Any{
+				rule(meta(expr.MetaKeyL4PROTO, unix.IPPROTO_SCTP), back),
 				rule(local, jump("publish")),
 			},
 		},

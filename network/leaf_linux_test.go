@@ -308,18 +308,16 @@ func TestLeavesFull(t *testing.T) {
 // filterBridged has the machine filter bridged frames as packets, or not.
 func filterBridged(t *testing.T, m *machine, yes string) {
 	t.Helper()
-	m.in(func() error {
-		for _, name := range []string{"iptables", "ip6tables"} {
-			err := writeSysctl("bridge/bridge-nf-call-"+name, yes)
-			if errors.Is(err, fs.ErrNotExist) && yes == "1" {
-				t.Skip("needs the kernel's br_netfilter")
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-		return nil
+	err := inside(m.ns, func() error {
+		return errors.Join(writeSysctl("bridge/bridge-nf-call-iptables", yes), writeSysctl("bridge/bridge-nf-call-ip6tables", yes))
 	})
+	if errors.Is(err, fs.ErrNotExist) {
+		if yes == "1" {
+			t.Skip("needs the kernel's br_netfilter")
+		}
+		return
+	}
+	require.NoError(t, err)
 }
 
 // TestThousand: a thousand containers and more on one network, each in a network namespace of its own, and nothing left of them.

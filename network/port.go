@@ -10,7 +10,9 @@ import (
 
 // A Port is a port of a sandbox that is published on the host.
 type Port struct {
-	// Protocol is "tcp", "udp" or "sctp". Empty means "tcp".
+	// Protocol is "tcp", "udp" or "sctp". Empty means "tcp". Sctp takes the kernel's, and is refused in user mode. Associations that come by
+	// an address of the host from the host itself, or in a family that the sandbox lacks, are passed on: messages of at most 4 MiB, in
+	// at most 1,024 streams each way.
 	Protocol string `json:"protocol,omitempty"`
 	// Container is the port in the sandbox, 1 to 65535.
 	Container uint16 `json:"container"`

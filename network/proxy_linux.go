@@ -25,10 +25,15 @@ func (r *Reservation) serve(e *Endpoint) {
 	r.conns = make(map[io.Closer]bool)
 	for _, b := range r.ports {
 		for _, l := range b.streams {
-			r.group.Go(func() { r.accept(l, target(e, l.Addr().(*net.TCPAddr).AddrPort().Addr(), b.Container)) })
+			to := target(e, l.Addr().(*net.TCPAddr).AddrPort().Addr(), b.Container)
+			r.group.Go(func() { accept(r, l.Accept, func(c net.Conn) { r.pass(c, to) }) })
 		}
 		for _, c := range b.packets {
 			r.group.Go(func() { r.receive(c, target(e, c.LocalAddr().(*net.UDPAddr).AddrPort().Addr(), b.Container)) })
+		}
+		for _, l := range b.associations {
+			to := target(e, l.address, b.Container)
+			r.group.Go(func() { accept(r, l.accept, func(c sctpSocket) { r.passSCTP(c, to) }) })
 		}
 	}
 }
@@ -60,9 +65,10 @@ func (r *Reservation) untrack(c io.Closer) {
 	_ = c.Close()
 }
 
-func (r *Reservation) accept(l net.Listener, to netip.AddrPort) {
+// accept has the connections that next returns passed on, until the reservation is closed.
+func accept[C io.Closer](r *Reservation, next func() (C, error), pass func(C)) {
 	for pause := time.Millisecond; ; {
-		c, err := l.Accept()
+		c, err := next()
 		if err != nil {
 			r.mu.Lock()
 			done := r.done
@@ -81,7 +87,7 @@ func (r *Reservation) accept(l net.Listener, to netip.AddrPort) {
 		}
 		r.group.Go(func() {
 			defer r.untrack(c)
-			r.pass(c, to)
+			pass(c)
 		})
 	}
 }

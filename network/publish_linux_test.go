@@ -1,9 +1,7 @@
 package network
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"strconv"
@@ -23,18 +21,7 @@ func TestPublish(t *testing.T) {
 func testPublish(t *testing.T, filtered string) {
 	host, router, client := world(t)
 	hairpin := "172.17.0.1"
-	host.in(func() error {
-		for _, name := range []string{"iptables", "ip6tables"} {
-			err := writeSysctl("bridge/bridge-nf-call-"+name, filtered)
-			if errors.Is(err, fs.ErrNotExist) && filtered == "1" {
-				t.Skip("needs the kernel's br_netfilter")
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
-		return nil
-	})
+	filterBridged(t, host, filtered)
 	if filtered == "1" {
 		hairpin = "172.17.0.3" // answers come back by the host too
 	}

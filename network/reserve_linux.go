@@ -32,7 +32,8 @@ type bound struct {
 	Port
 	streams []net.Listener
 	packets []*net.UDPConn
-	others  []io.Closer
+
+	associations []sctpSocket
 }
 
 // Reserve binds ports of the host, before there is a sandbox. Give the reservation to Attach, or close it. The errors are
@@ -71,10 +72,10 @@ func (b *bound) close() {
 	for _, c := range b.packets {
 		_ = c.Close()
 	}
-	for _, c := range b.others {
+	for _, c := range b.associations {
 		_ = c.Close()
 	}
-	b.streams, b.packets, b.others = nil, nil, nil
+	b.streams, b.packets, b.associations = nil, nil, nil
 }
 
 func (r *Reservation) list() []Port {
@@ -90,6 +91,9 @@ func (r *Reservation) add(ports []Port) error {
 		p.Protocol = cmp.Or(p.Protocol, "tcp")
 		if err := p.check(); err != nil {
 			return err
+		}
+		if p.Protocol == "sctp" && r.s.o.UserMode != nil {
+			return invalid("Ports", "sctp is not passed on in user mode")
 		}
 	}
 	return inside(r.s.ns, func() error {
@@ -171,11 +175,11 @@ func (b *bound) listen(a netip.Addr) error {
 		b.packets = append(b.packets, c)
 		b.Host = c.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	case "sctp":
-		f, port, err := bindSCTP(at)
+		l, port, err := listenSCTP(at)
 		if err != nil {
 			return err
 		}
-		b.others = append(b.others, f)
+		b.associations = append(b.associations, l)
 		b.Host = port
 	}
 	return nil
@@ -192,39 +196,6 @@ func askForDestination(network, _ string, c syscall.RawConn) error {
 		}
 	})
 	return errors.Join(e, os.NewSyscallError("setsockopt", err))
-}
-
-// bindSCTP takes a port of SCTP. What comes by loopback is not passed on: it would take another protocol.
-func bindSCTP(at netip.AddrPort) (*os.File, uint16, error) {
-	family := unix.AF_INET
-	var address unix.Sockaddr = &unix.SockaddrInet4{Port: int(at.Port()), Addr: as4(at.Addr())}
-	if at.Addr().Is6() {
-		family, address = unix.AF_INET6, &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
-	if err != nil {
-		return nil, 0, explain(os.NewSyscallError("socket", err), "sctp")
-	}
-	f := os.NewFile(uintptr(fd), "sctp")
-	if family == unix.AF_INET6 {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
-			return nil, 0, errors.Join(os.NewSyscallError("setsockopt", err), f.Close())
-		}
-	}
-	if err := unix.Bind(fd, address); err != nil {
-		return nil, 0, errors.Join(os.NewSyscallError("bind", err), f.Close())
-	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return nil, 0, errors.Join(os.NewSyscallError("getsockname", err), f.Close())
-	}
-	switch n := name.(type) {
-	case *unix.SockaddrInet4:
-		return f, uint16(n.Port), nil
-	case *unix.SockaddrInet6:
-		return f, uint16(n.Port), nil
-	}
-	return f, at.Port(), nil
 }
 
 func as4(a netip.Addr) [4]byte {

@@ -3,7 +3,6 @@ package network
 import (
 	"errors"
 	"net/netip"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -47,58 +46,6 @@ func TestSit(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, c.Close())
 			require.Equal(t, []string{"lan", "lo"}, linksOf(host))
-		})
-	}
-}
-
-// TestSCTP: a published port of SCTP is reached from the world, and is nobody else's.
-func TestSCTP(t *testing.T) {
-	host, _, client := world(t)
-	s := newStore(t, host)
-	_, err := s.Create(t.Context(), "net", nil)
-	require.NoError(t, err)
-	b, m := newSandbox(t, s, "box")
-	ports, err := ParsePorts("9000-9001:90-91/sctp")
-	require.NoError(t, err)
-	_, err = b.Attach(t.Context(), "net", &EndpointOptions{Ports: ports})
-	if errors.Is(err, errors.ErrUnsupported) {
-		require.NoError(t, s.Check(t.Context()))
-		t.Skip("needs the kernel's sctp")
-	}
-	require.NoError(t, err)
-	_, err = s.Reserve(ports)
-	require.ErrorIs(t, err, ErrPortInUse)
-	_, err = s.Reserve([]Port{{Host: 8999, Container: 1, Protocol: "sctp"}, {Host: 9001, Container: 2, Protocol: "sctp"}})
-	require.ErrorIs(t, err, ErrPortInUse)
-	socket := func() (int, error) {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
-		return fd, os.NewSyscallError("socket", err)
-	}
-	for i := range ports {
-		var l int
-		m.in(func() (err error) {
-			if l, err = socket(); err != nil {
-				return err
-			}
-			t.Cleanup(func() { _ = unix.Close(l) })
-			return errors.Join(unix.Bind(l, &unix.SockaddrInet4{Port: 90 + i}), unix.Listen(l, 5))
-		})
-		client.in(func() error {
-			c, err := socket()
-			if err != nil {
-				return err
-			}
-			defer unix.Close(c)
-			if err := unix.Connect(c, &unix.SockaddrInet4{Port: 9000 + i, Addr: [4]byte{10, 1, 0, 2}}); err != nil {
-				return os.NewSyscallError("connect", err)
-			}
-			fd, from, err := unix.Accept4(l, unix.SOCK_CLOEXEC)
-			if err != nil {
-				return os.NewSyscallError("accept", err)
-			}
-			defer unix.Close(fd)
-			require.Equal(t, [4]byte{10, 2, 0, 2}, from.(*unix.SockaddrInet4).Addr)
-			return nil
 		})
 	}
 }

@@ -18,11 +18,6 @@ func (b *Sandbox) joinUser(ctx context.Context, n *Network, o *EndpointOptions, 
 	if n.Driver != Bridge {
 		return nil, invalid("Driver", "%s takes the privilege to change the host's network", n.Driver)
 	}
-	for _, p := range e.Ports {
-		if p.Protocol == "sctp" {
-			return nil, invalid("Ports", "sctp is not passed on in user mode")
-		}
-	}
 	r := b.userResolver()
 	own := *e
 	u := &UserEndpoint{

@@ -64,12 +64,20 @@ func (b *Sandbox) dialUser(ctx context.Context, network string, to netip.AddrPor
 		return nil, err
 	}
 	defer f.Close()
-	raw, err := f.SyscallConn()
-	if err != nil {
+	if err := connect(ctx, f, sockaddr(to, ipv6)); err != nil {
 		return nil, err
 	}
+	return net.FileConn(f)
+}
+
+// connect connects a socket that does not block.
+func connect(ctx context.Context, f *os.File, to unix.Sockaddr) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
 	var refused error
-	err = raw.Control(func(fd uintptr) { refused = os.NewSyscallError("connect", unix.Connect(int(fd), sockaddr(to, ipv6))) })
+	err = raw.Control(func(fd uintptr) { refused = os.NewSyscallError("connect", unix.Connect(int(fd), to)) })
 	if err == nil {
 		err = refused
 	}
@@ -84,12 +92,9 @@ func (b *Sandbox) dialUser(ctx context.Context, network string, to netip.AddrPor
 		err = errors.Join(err, failed)
 	}
 	if ctx.Err() != nil {
-		err = ctx.Err()
+		return ctx.Err()
 	}
-	if err != nil {
-		return nil, err
-	}
-	return net.FileConn(f)
+	return err
 }
 
 // connected tells whether a socket that was to be connected is, or why it cannot be.
