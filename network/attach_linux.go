@@ -31,7 +31,7 @@ func (b *Sandbox) attach(ctx context.Context, c *change, n *Network, o *Endpoint
 			return nil, err
 		}
 	}
-	x, err := s.index(n.Name)
+	x, err := c.index(n.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -202,9 +202,9 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 			return nil, nil, fmt.Errorf("isolate %s: %w", e.HostInterface, err)
 		}
 	}
-	if len(e.Ports) > 0 && c.filtersBridged(h) {
-		if err := h.link.LinkSetHairpin(link, true); err != nil {
-			return nil, nil, fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
+	if len(e.Ports) > 0 {
+		if err := h.hairpin(c, e, true); err != nil {
+			return nil, nil, err
 		}
 	}
 	if err := h.withoutAddress(link); err != nil {
@@ -225,6 +225,21 @@ func (c *change) filtersBridged(h *host) bool {
 		})
 	}
 	return *c.filtered
+}
+
+// hairpin has the endpoint's port of the bridge pass frames back, or not, where that matters.
+func (h *host) hairpin(c *change, e *Endpoint, yes bool) error {
+	if !c.filtersBridged(h) {
+		return nil
+	}
+	link, err := h.link.LinkByName(e.HostInterface)
+	if err == nil {
+		err = h.link.LinkSetHairpin(link, yes)
+	}
+	if err != nil {
+		return fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
+	}
+	return nil
 }
 
 // settle waits until the kernel has seen that an interface is up, and sends, listens, and passes frames on:

@@ -59,6 +59,9 @@ func (s *Store) checkNetwork(n *Network) (used bool, err error) {
 	}
 	var errs []error
 	all := x.list()
+	if x.torn() && len(all) > 0 {
+		errs = append(errs, errors.New("somebody was killed who changed its endpoints"))
+	}
 	for _, e := range all {
 		if e.Sandbox == "" {
 			errs = append(errs, fmt.Errorf("endpoint %s cannot be read", e.ID))
@@ -148,16 +151,22 @@ func (s *Store) Repair(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("repair networks: %w", err)
 	}
+	if err := s.repairRules(h); err != nil {
+		return fmt.Errorf("repair networks: %w", err)
+	}
+	return nil
+}
+
+// repairRules makes the tables anew if they are not as they should be.
+func (s *Store) repairRules(h *host) error {
 	idle, err := s.idle()
 	switch {
 	case err != nil:
+		return err
 	case idle:
-		err = s.dropTables(h)
+		return s.dropTables(h)
 	case s.checkRules() != nil:
-		err = h.rules.restore(s)
-	}
-	if err != nil {
-		return fmt.Errorf("repair networks: %w", err)
+		return h.rules.restore(s)
 	}
 	return nil
 }

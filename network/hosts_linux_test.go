@@ -27,9 +27,10 @@ import (
 
 // programs are the helper programs that the test binary plays.
 var programs = map[string]testenv.Program{
-	"churn": churn,
-	"rival": rival,
-	"pause": func([]string) int { _, _ = io.Copy(io.Discard, os.Stdin); return 0 },
+	"churn":     churn,
+	"rival":     rival,
+	"publisher": publisher,
+	"pause":     func([]string) int { _, _ = io.Copy(io.Discard, os.Stdin); return 0 },
 }
 
 // A machine is a network namespace that plays a host.

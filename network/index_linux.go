@@ -116,7 +116,7 @@ func (s *Store) seq(name string) (uint64, error) {
 }
 
 // changing makes the number odd; the caller holds the store's lock. done makes it even: x then has all that the folder has. other says
-// that what was there says something else now, which those who know it are to read again.
+// that what was there says something else then, which those who know it are to read again.
 func (s *Store) changing(name string, x *index, other bool) (done func(), err error) {
 	f, err := os.OpenFile(s.path(name, endpointsName, seqName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -127,10 +127,8 @@ func (s *Store) changing(name string, x *index, other bool) (done func(), err er
 		return nil, errors.Join(err, f.Close())
 	}
 	seq := binary.LittleEndian.Uint64(b[:])
-	seq |= 1 // it is odd already if somebody was killed
-	if other {
-		seq += 1 << 32
-	}
+	other = other || seq%2 == 1 // somebody was killed
+	seq |= 1
 	put := func(n uint64) error {
 		_, err := f.WriteAt(binary.LittleEndian.AppendUint64(nil, n), 0)
 		return err
@@ -139,9 +137,13 @@ func (s *Store) changing(name string, x *index, other bool) (done func(), err er
 		return nil, errors.Join(err, f.Close())
 	}
 	return func() {
-		err := put(seq + 1)
+		seq++
+		if other {
+			seq += 1 << 32 // not before: what was read meanwhile is read again
+		}
+		err := put(seq)
 		x.mu.Lock()
-		x.seq, x.fresh = seq+1, err == nil && x.fresh
+		x.seq, x.fresh = seq, err == nil && x.fresh
 		x.mu.Unlock()
 		_ = f.Close()
 	}, nil
@@ -157,6 +159,11 @@ func (s *Store) keepEndpoint(x *index, e *Endpoint) error {
 		return err
 	}
 	defer done()
+	return s.writeEndpoint(x, e)
+}
+
+// writeEndpoint is keepEndpoint for who has made the number odd.
+func (s *Store) writeEndpoint(x *index, e *Endpoint) error {
 	b, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {
 		return err
@@ -293,6 +300,13 @@ func (x *index) list() []Endpoint {
 		all = append(all, *x.all[id])
 	}
 	return all
+}
+
+// torn tells whether the number was odd when it was read: under the store's lock, that somebody was killed who made a change.
+func (x *index) torn() bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.seq%2 == 1
 }
 
 func (x *index) size() int {

@@ -39,7 +39,7 @@ func (b *Sandbox) publish(ctx context.Context, network string, ports []Port) (_ 
 	if err != nil {
 		return nil, err
 	}
-	x, err := b.s.index(network)
+	x, err := c.index(network)
 	if err != nil {
 		return nil, err
 	}
@@ -75,12 +75,18 @@ func (b *Sandbox) publish(ctx context.Context, network string, ports []Port) (_ 
 	if err := b.s.portsFree(ctx, e.Ports); err != nil {
 		return nil, err
 	}
-	if err := b.s.keepEndpoint(x, e); err != nil {
+	// Until the rules have what the document tells of the change is not over: who finds it half made mends it.
+	done, err := b.s.changing(network, x, true)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if err := b.s.writeEndpoint(x, e); err != nil {
 		return nil, err
 	}
 	if b.s.o.UserMode == nil {
 		if err := b.s.translate(c, old, e); err != nil {
-			return nil, errors.Join(err, b.s.keepEndpoint(x, old))
+			return nil, errors.Join(err, b.s.writeEndpoint(x, old))
 		}
 	}
 	a.e, a.reserved, a.unbound = e, r, false
@@ -90,7 +96,7 @@ func (b *Sandbox) publish(ctx context.Context, network string, ports []Port) (_ 
 }
 
 // translate adds the elements that e has and old has not.
-func (s *Store) translate(c *change, old, e *Endpoint) (err error) {
+func (s *Store) translate(c *change, old, e *Endpoint) error {
 	h, err := s.openHost()
 	if err != nil {
 		return err
@@ -99,19 +105,11 @@ func (s *Store) translate(c *change, old, e *Endpoint) (err error) {
 	more := slices.DeleteFunc(endpointElements(e), func(one element) bool {
 		return slices.ContainsFunc(have, func(o element) bool { return o.set == one.set && string(o.key) == string(one.key) })
 	})
-	if c.filtersBridged(h) {
-		link, err := h.link.LinkByName(e.HostInterface)
-		if err == nil {
-			err = h.link.LinkSetHairpin(link, true)
-		}
-		if err != nil {
-			return fmt.Errorf("let %s reach itself: %w", e.HostInterface, err)
-		}
-		defer func() {
-			if err != nil {
-				err = errors.Join(err, h.link.LinkSetHairpin(link, false))
-			}
-		}()
+	if err := h.hairpin(c, e, true); err != nil {
+		return err
 	}
-	return h.rules.change(s, additions(more))
+	if err := h.rules.change(s, additions(more)); err != nil {
+		return errors.Join(err, h.hairpin(c, e, false))
+	}
+	return nil
 }

@@ -55,12 +55,15 @@ func (s *Store) reclaim(ctx context.Context) error {
 		return err
 	}
 	found := false
+	torn := make(map[string]*index)
 	for _, n := range networks {
 		x, err := s.index(n.Name)
 		if err != nil {
 			return err
 		}
-		found = found || x.size() > 0
+		if found = found || x.size() > 0; x.torn() {
+			torn[n.Name] = x
+		}
 	}
 	if s.o.UserMode != nil {
 		return s.reclaimUser(networks)
@@ -82,6 +85,11 @@ func (s *Store) reclaim(ctx context.Context) error {
 		}
 		if err := s.reclaimNetwork(h, &n, links); err != nil {
 			return fmt.Errorf("network %s: %w", n.Name, err)
+		}
+	}
+	for name, x := range torn {
+		if err := (&change{s: s}).mend(name, x); err != nil {
+			return fmt.Errorf("network %s: %w", name, err)
 		}
 	}
 	return nil

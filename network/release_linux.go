@@ -39,7 +39,7 @@ func (s *Store) releaseAll(ctx context.Context, id string) error {
 	}
 	var errs []error
 	for _, e := range some {
-		if err := s.releaseOne(h, &e); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := c.releaseOne(h, &e); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, fmt.Errorf("network %s: %w", e.Network, err))
 		}
 	}
@@ -47,12 +47,13 @@ func (s *Store) releaseAll(ctx context.Context, id string) error {
 }
 
 // releaseOne takes an endpoint back, unless somebody else has. The caller holds the store's lock.
-func (s *Store) releaseOne(h *host, e *Endpoint) error {
+func (c *change) releaseOne(h *host, e *Endpoint) error {
+	s := c.s
 	n, err := s.read(e.Network)
 	if err != nil {
 		return err
 	}
-	x, err := s.index(n.Name)
+	x, err := c.index(n.Name)
 	if err != nil {
 		return err
 	}

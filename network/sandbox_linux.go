@@ -196,7 +196,7 @@ func (b *Sandbox) detach(ctx context.Context, network string) error {
 	if err != nil {
 		return err
 	}
-	x, err := b.s.index(network)
+	x, err := c.index(network)
 	if err != nil {
 		return err
 	}
