@@ -195,6 +195,6 @@ func (s *Server) summary(c *engine.Container) *container.Summary {
 	if sum.Labels == nil {
 		sum.Labels = map[string]string{}
 	}
-	sum.HostConfig.NetworkMode = c.Config.Network
+	sum.HostConfig.NetworkMode, sum.HostConfig.Annotations = c.Config.Network, c.Config.Annotations
 	return sum
 }
