@@ -13,7 +13,7 @@ func (l *Launch) compileHold(p *Program) error {
 	if l.Keep != nil || l.Gate != nil {
 		return bad("Keep", "a held process has neither a keeper nor a gate")
 	}
-	if l.BeforeRoot != nil {
+	if l.BeforeRoot != nil || l.BeforeCommand != nil {
 		return bad("BeforeRoot", "nobody waits for a process that is set up ahead, as those of a pool are: it is to be started whole")
 	}
 	if err := l.check(); err != nil {

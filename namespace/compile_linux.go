@@ -58,6 +58,7 @@ func (l *Launch) compile(p *Program) error {
 	c.pause()
 	c.terminal()
 	c.seal()
+	c.pauseInRoot()
 	c.ownFiles()
 	c.closeDescriptors()
 	return c.finish()
@@ -85,6 +86,7 @@ func (c *compiler) setUp() {
 	c.joinCgroups()
 	c.affinity(true)
 	c.openTime()
+	c.enterRootPlace()
 	if c.user.own {
 		c.call("setsid", unix.SYS_SETSID)
 		c.enterUser()

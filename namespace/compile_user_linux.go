@@ -254,7 +254,10 @@ func (c *compiler) enterRootByPivot() {
 	}
 	place, propagation := "/", Private
 	if c.user.host {
-		place, propagation = name, Slave
+		place, propagation = c.l.rootPlace(), Slave
+	}
+	if c.l.RootAt != "" {
+		place = "." // see enterRootPlace
 	}
 	if c.l.Namespaces.Mount.isNew() {
 		c.call("mount", unix.SYS_MOUNT, null, c.str("/"), null, flags(unix.MS_REC|propagation.flag(), mountNames), null).
@@ -273,6 +276,20 @@ func (c *compiler) enterRootByPivot() {
 	}
 	c.setattr(c.root, unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, unix.MountAttr{Propagation: first.flag()}).about(name)
 	c.moveMount(c.root, num(atCWD), place).about(name)
+}
+
+// enterRootPlace enters RootAt while the process is in the host's mount namespace: in the copy that it makes of that it is at the same
+// place then, wherever its path leads and whoever may walk it.
+func (c *compiler) enterRootPlace() {
+	at := c.l.RootAt
+	if at == "" {
+		return
+	}
+	fd := c.file("place of the root", func() (int, bool, error) {
+		fd, err := openat(unix.AT_FDCWD, at, unix.O_PATH|unix.O_DIRECTORY)
+		return fd, true, err
+	})
+	c.call("fchdir", unix.SYS_FCHDIR, fd).about(at)
 }
 
 // openRoot is the root's mount: made by the host program if it may, otherwise here.

@@ -24,7 +24,7 @@ type Held struct {
 // Hold starts a process as [Launch.Start] does, but up to where the command comes in: see [Held.Start]. Of l, what
 // belongs to the command has no effect yet: Args, Path, Env, Dir, User, Umask, Capabilities, NewPrivileges, Seccomp and its
 // flags, Rlimits, Landlock and what else is in Attributes but labels and affinity, standard and extra files, and the terminal.
-// Gate and BeforeRoot must be nil. Created is called. ctx bounds the set-up.
+// Gate, BeforeRoot and BeforeCommand must be nil. Created is called. ctx bounds the set-up.
 func (l *Launch) Hold(ctx context.Context) (*Held, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &StartError{Step: "start", Err: err}

@@ -132,10 +132,17 @@ type Launch struct {
 	// BeforeRoot, if it is not nil, is called by Start when the mounts are made and the process is about to leave the host's
 	// file system: with a copy of all of the host's mounts around it, slaves of these, in which Root lies at its own
 	// path. That is where the hooks of the OCI runtime specification run which need the host's paths; it takes some
-	// milliseconds more. An error of it undoes the start. Root must be a folder ([Dir]), its path without symbolic links.
+	// milliseconds more. An error of it undoes the start. Without RootAt, Root must be a folder ([Dir]), its path without symbolic links.
 	// If the mount namespace is not new, the mounts are made in it, at Root's path; they stay there when it is the host's, where
 	// the process enters its root by chroot(2), which a privileged one can leave.
 	BeforeRoot func(*Process) error
+	// RootAt is where Root lies during BeforeRoot, in the process's mount namespace only: a folder of the host, by an absolute path in
+	// its shortest form. Who may not get there, as root of a user namespace, must be allowed to enter the folder itself. Empty
+	// means Root's own path. The mount namespace is a new one.
+	RootAt string
+	// BeforeCommand, if it is not nil, is called by Start when the process has entered its root, in which everything is made, and
+	// before it becomes what the command is to be. An error of it undoes the start.
+	BeforeCommand func(*Process) error
 
 	// StubDir is the folder in which the stub is written when the kernel refuses to execute memory files
 	// (vm.memfd_noexec=2). It must not be mounted noexec. Default os.TempDir.
@@ -156,7 +163,7 @@ type Launch struct {
 	keeper *keeper
 	parked *os.File // the report of a process that is parked
 	ready  *ready   // of StartReady
-	pause  *pause   // for BeforeRoot
+	pause  *pause   // for BeforeRoot and BeforeCommand
 	copies *Deputy  // for CopyUp
 
 	edit                 func(*Program) // for tests: changes the program before it runs

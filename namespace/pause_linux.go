@@ -23,18 +23,32 @@ func (l *Launch) startPaused(ctx context.Context) (*Process, error) {
 
 // pause waits for the host program: until its BeforeRoot and, if the process waits at its filter, its Created have returned.
 func (c *compiler) pause() {
-	if !c.l.pauses() {
+	switch {
+	case c.l.BeforeRoot != nil: // which is called when the process is here
+		c.sayPaused()
+		c.awaitResume("BeforeRoot")
+	case c.l.waits() && c.l.Created != nil:
+		c.awaitResume("Created")
+	default:
 		return
 	}
-	what := "BeforeRoot"
-	if c.l.BeforeRoot == nil {
-		what = "Created"
+	if c.l.BeforeCommand == nil {
+		c.close(c.pauseFile())
 	}
-	if c.l.BeforeRoot != nil { // which is called when the process is here
-		c.call("write", unix.SYS_WRITE, c.report, c.str("p"), num(1)).about("report")
+}
+
+// pauseInRoot waits until BeforeCommand has returned.
+func (c *compiler) pauseInRoot() {
+	if c.l.BeforeCommand == nil {
+		return
 	}
-	c.awaitResume(what)
+	c.sayPaused()
+	c.awaitResume("BeforeCommand")
 	c.close(c.pauseFile())
+}
+
+func (c *compiler) sayPaused() {
+	c.call("write", unix.SYS_WRITE, c.report, c.str("p"), num(1)).about("report")
 }
 
 // pauseFile is the pipe at which the process pauses.
@@ -59,10 +73,26 @@ func (c *compiler) awaitResume(what string) {
 	c.place(resumed)
 }
 
-// pause calls BeforeRoot, if there is one, when the process pauses, and lets it go on.
+// pause calls BeforeRoot and BeforeCommand, if they are there, when the process pauses, and lets it go on.
 func (s *starter) pause(ctx context.Context, p *Process) error {
-	if s.l.BeforeRoot != nil {
-		if err := s.beforeRoot(ctx, p); err != nil {
+	if before := s.l.BeforeRoot; before != nil || s.l.waits() && s.l.Created != nil {
+		if err := s.paused(ctx, p, before); err != nil {
+			return err
+		}
+	}
+	if before := s.l.BeforeCommand; before != nil {
+		return s.paused(ctx, p, before)
+	}
+	return nil
+}
+
+// paused waits until the process pauses, calls before, if there is one, and lets it go on.
+func (s *starter) paused(ctx context.Context, p *Process, before func(*Process) error) error {
+	if before != nil {
+		if err := s.awaitPause(ctx, p); err != nil {
+			return err
+		}
+		if err := before(p); err != nil {
 			return err
 		}
 	}
@@ -77,8 +107,8 @@ func (p *pause) goOn() error {
 	return nil
 }
 
-// beforeRoot waits until the process pauses, and calls BeforeRoot.
-func (s *starter) beforeRoot(ctx context.Context, p *Process) error {
+// awaitPause waits until the process pauses.
+func (s *starter) awaitPause(ctx context.Context, p *Process) error {
 	defer endWith(ctx, s.report)()
 	var b [reportSize]byte
 	n, err := s.report.Read(b[:])
@@ -92,5 +122,5 @@ func (s *starter) beforeRoot(ctx context.Context, p *Process) error {
 	case n > 1:
 		return s.failure(b[:n])
 	}
-	return s.l.BeforeRoot(p)
+	return nil
 }
