@@ -15,6 +15,7 @@ import (
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/bundle"
+	"github.com/caisson-engine/caisson/internal/hook"
 	"github.com/caisson-engine/caisson/internal/ocistate"
 	"github.com/caisson-engine/caisson/namespace"
 )
@@ -161,13 +162,8 @@ func (m *making) run() (proc *namespace.Process, err error) {
 		}
 	}
 	l.Created, l.Prepared = m.created, m.prepared
-	if len(m.bundle.Spec.Linux.NetDevices) > 0 {
+	if len(m.bundle.Spec.Linux.NetDevices) > 0 || hook.Any(m.bundle.Spec.Hooks, "prestart", "createRuntime", "createContainer") {
 		l.BeforeRoot = func(p *namespace.Process) error { return m.beforeRoot(ctx, p) }
-	}
-	for _, kind := range []string{"prestart", "createRuntime", "createContainer"} {
-		if len(m.bundle.Hooks(kind)) > 0 {
-			l.BeforeRoot = func(p *namespace.Process) error { return m.beforeRoot(ctx, p) }
-		}
 	}
 	if m.starts() {
 		proc, err = l.StartReady(ctx, m.finish)
@@ -240,13 +236,14 @@ func (m *making) beforeRoot(ctx context.Context, p *namespace.Process) error {
 		return err
 	}
 	m.hooked = true
-	h := &hooks{c: m.c, bundle: m.bundle, group: m.group, process: p}
-	for _, kind := range []string{"prestart", "createRuntime"} {
-		if err := h.run(ctx, kind, m.ociState(specs.StateCreating)); err != nil {
+	state := m.ociState(specs.StateCreating)
+	h := hooks(m.bundle, p, m.group, state)
+	for _, kind := range []string{"prestart", "createRuntime", "createContainer"} {
+		if err := runHooks(ctx, h, kind, state); err != nil {
 			return err
 		}
 	}
-	return h.run(ctx, "createContainer", m.ociState(specs.StateCreating))
+	return nil
 }
 
 // finish makes the container known.
@@ -275,9 +272,7 @@ func (m *making) finish(proc *namespace.Process) error {
 // undo removes what was made.
 func (m *making) undo() {
 	if m.hooked {
-		for _, err := range (&hooks{c: m.c, bundle: m.bundle}).runAll("poststop", m.ociState(specs.StateStopped)) {
-			m.c.warn("%v", err)
-		}
+		m.c.warnHooks(hooks(m.bundle, nil, nil, nil), "poststop", m.ociState(specs.StateStopped))
 	}
 	if err := m.discard(); err != nil {
 		m.c.warn("undo: %v", err)

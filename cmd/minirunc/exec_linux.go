@@ -16,6 +16,7 @@ import (
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/bundle"
+	"github.com/caisson-engine/caisson/internal/hook"
 	"github.com/caisson-engine/caisson/internal/ocistate"
 	"github.com/caisson-engine/caisson/internal/plainjson"
 	"github.com/caisson-engine/caisson/namespace"
@@ -181,7 +182,7 @@ func (k *container) enter(ctx context.Context, b *bundle.Bundle, p *specs.Proces
 	defer init.Close()
 	l.Namespaces = joined(b, init.PidFD())
 	if l.Namespaces.Mount.Host {
-		return nil, errNoMountNamespace
+		return nil, hook.ErrNoMountNamespace
 	}
 	bundle.Home(l, namespace.Dir(fmt.Sprintf("/proc/%d/root", init.Pid())))
 	o.files.use(l)

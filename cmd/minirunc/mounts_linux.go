@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"slices"
 	"strconv"
@@ -13,9 +12,6 @@ import (
 
 // mountsFile holds how many mounts were on the root of a container without a mount namespace before it was made.
 const mountsFile = "mounts"
-
-// errNoMountNamespace is returned for what would have to enter the root of a container that shares the host's mounts.
-var errNoMountNamespace = errors.New("the container has no mount namespace of its own that could be entered")
 
 // noteMounts notes what is mounted on the root already, if the container's mounts are going to be among the host's.
 func (k *container) noteMounts() error {

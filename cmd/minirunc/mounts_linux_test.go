@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"github.com/caisson-engine/caisson/internal/hook"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,7 +31,7 @@ func TestOtherMountNamespace(t *testing.T) {
 	own, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", k.InitProcessPid))
 	require.NoError(t, err)
 	require.Equal(t, host, own)
-	m.fails(255, errNoMountNamespace.Error(), "exec", "c", "probe")
+	m.fails(255, hook.ErrNoMountNamespace.Error(), "exec", "c", "probe")
 	m.ok("delete", "--force", "c")
 	require.Contains(t, m.ok("run", "c"), " / /proc rw")
 	after, err := os.ReadFile("/proc/self/mountinfo")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/internal/bundle"
+	"github.com/caisson-engine/caisson/internal/hook"
 	"github.com/caisson-engine/caisson/internal/ocistate"
 	"github.com/caisson-engine/caisson/namespace"
 )
@@ -80,28 +81,7 @@ func (k *container) execute(ctx context.Context) (err error) {
 			_ = k.Signal(syscall.SIGKILL)
 		}
 	}()
-	h := &hooks{c: k.c, bundle: b}
-	if len(b.Hooks("startContainer")) > 0 { // they are run in its namespaces
-		if h.process, err = namespace.FindProcess(k.InitProcessPid); err != nil {
-			return errStopped
-		}
-		defer h.process.Close()
-		if err := k.Alive(); err != nil { // the number may be another process's
-			return errStopped
-		}
-	}
-	if h.process != nil && len(k.Group) > 0 {
-		manager, err := cgroups.Detect()
-		if err != nil {
-			return err
-		}
-		defer manager.Close()
-		if h.group, err = manager.OpenPaths(k.Group); err != nil {
-			return err
-		}
-		defer h.group.Close()
-	}
-	if err := h.run(ctx, "startContainer", k.ociState(specs.StateCreated)); err != nil {
+	if err := k.startHooks(ctx, b); err != nil {
 		return err
 	}
 	if err := namespace.Unpark(ctx, k.dir()); err != nil {
@@ -111,7 +91,37 @@ func (k *container) execute(ctx context.Context) (err error) {
 		return k.notExecuted(err)
 	}
 	k.removePipes()
-	return h.run(ctx, "poststart", k.ociState(specs.StateRunning))
+	state := k.ociState(specs.StateRunning)
+	return runHooks(ctx, hooks(b, nil, nil, nil), "poststart", state)
+}
+
+// startHooks runs the hooks of startContainer, in the container's namespaces and control group.
+func (k *container) startHooks(ctx context.Context, b *bundle.Bundle) error {
+	if !hook.Any(b.Spec.Hooks, "startContainer") {
+		return nil
+	}
+	process, err := namespace.FindProcess(k.InitProcessPid)
+	if err != nil {
+		return errStopped
+	}
+	defer process.Close()
+	if err := k.Alive(); err != nil { // the number may be another process's
+		return errStopped
+	}
+	var group *cgroups.Group
+	if len(k.Group) > 0 {
+		manager, err := cgroups.Detect()
+		if err != nil {
+			return err
+		}
+		defer manager.Close()
+		if group, err = manager.OpenPaths(k.Group); err != nil {
+			return err
+		}
+		defer group.Close()
+	}
+	state := k.ociState(specs.StateCreated)
+	return runHooks(ctx, hooks(b, process, group, state), "startContainer", state)
 }
 
 // notExecuted says in runc's words that a container's command could not be executed.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/caisson-engine/caisson/internal/hook"
 	"github.com/caisson-engine/caisson/internal/plainjson"
 )
 
@@ -130,49 +131,9 @@ func (b *Bundle) check() error {
 	return b.checkHooks()
 }
 
-// Hooks are the hooks of a kind: "prestart", "createRuntime", "createContainer", "startContainer", "poststart" or "poststop".
-func (b *Bundle) Hooks(kind string) []specs.Hook {
-	h := b.Spec.Hooks
-	if h == nil {
-		return nil
-	}
-	switch kind {
-	case "prestart":
-		//lint:ignore SA1019 callers still use it
-		return h.Prestart
-	case "createRuntime":
-		return h.CreateRuntime
-	case "createContainer":
-		return h.CreateContainer
-	case "startContainer":
-		return h.StartContainer
-	case "poststart":
-		return h.Poststart
-	case "poststop":
-		return h.Poststop
-	}
-	return nil
-}
-
-// HookKinds are the kinds of hooks, in the order in which they are run.
-var HookKinds = []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}
-
 func (b *Bundle) checkHooks() error {
-	for _, kind := range HookKinds {
-		for i, h := range b.Hooks(kind) {
-			field := index("hooks."+kind, i)
-			switch {
-			case !filepath.IsAbs(h.Path) || strings.IndexByte(h.Path, 0) >= 0:
-				return wrong(field+".path", "%q is not an absolute path", h.Path)
-			case h.Timeout != nil && *h.Timeout <= 0:
-				return wrong(field+".timeout", "%d is not a number of seconds above 0", *h.Timeout)
-			}
-			for k, s := range append(h.Args[:len(h.Args):len(h.Args)], h.Env...) {
-				if strings.IndexByte(s, 0) >= 0 {
-					return wrong(field, "its argument or variable %d, %q, holds a zero byte", k, s)
-				}
-			}
-		}
+	if field, err := hook.Check(b.Spec.Hooks); err != nil {
+		return &FieldError{Field: "hooks." + field, Err: err}
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ var table = map[string][]string{
 	"internal":  {},
 	// The one internal package that is above the core: only cmd/minirunc uses it.
 	"internal/bundle": {"namespace", "cgroups", "container"},
+	"internal/hook":   {"namespace", "cgroups"},
 	// What the programs in bench share.
 	"internal/bench": {"namespace", "container"},
 	"cmd":            nil, // nil: any but those of commands
