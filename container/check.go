@@ -36,7 +36,7 @@ func (c *Container) check() error { return firstError(c.Process.check, c.checkSe
 func (c *Container) checkSetUp() error {
 	return firstError(c.checkIsolation, c.checkSeccomp, c.checkNames, c.checkSysctls, c.checkMounts, c.checkDevices,
 		c.checkMemory, c.checkProcessors, c.checkCgroup, c.checkScope, c.checkLimits, c.checkKeep, c.checkInit,
-		c.checkUserNamespace, c.checkForkServer)
+		c.checkUserNamespace, c.checkForkServer, c.checkHooks)
 }
 
 func (p *Process) check() error {

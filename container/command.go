@@ -133,7 +133,11 @@ func (c *Container) Namespace() namespace.Namespace { return namespace.Namespace
 
 // joined returns all the container's namespaces, for a process that is executed in it.
 func (c *Container) joined() namespace.Namespaces {
-	join, own := c.Namespace(), c.Namespaces
+	return c.joinedBy(c.Namespace())
+}
+
+func (c *Container) joinedBy(join namespace.Namespace) namespace.Namespaces {
+	own := c.Namespaces
 	pick := func(n namespace.Namespace) namespace.Namespace {
 		if n.Host {
 			return n
@@ -143,7 +147,7 @@ func (c *Container) joined() namespace.Namespaces {
 	return namespace.Namespaces{
 		Mount: pick(own.Mount), PID: pick(own.PID), Network: pick(own.Network),
 		IPC: pick(own.IPC), UTS: pick(own.UTS), Cgroup: pick(own.Cgroup),
-		User: c.joinIf(len(c.uids) > 0 || own.User.Join != nil), Time: c.joinIf(c.TimeOffsets != nil || own.Time.Join != nil),
+		User: joinIf(join, len(c.uids) > 0 || own.User.Join != nil), Time: joinIf(join, c.TimeOffsets != nil || own.Time.Join != nil),
 	}
 }
 

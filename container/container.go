@@ -171,6 +171,35 @@ type Container struct {
 	// command is executed after it has returned nil; an error undoes the start.
 	Setup func(ctx context.Context, pid int) error
 
+	// Hooks are programs that are executed at points of the container's life, as "POSIX-platform Hooks" of the OCI runtime specification has it,
+	// each with the container's state on its standard input; a Timeout is in seconds, and ends all processes of the hook's session. One that
+	// fails undoes the start. In this order:
+	//
+	// Prestart and CreateRuntime, by the host program, in its namespaces, when those of the container, its mounts and what Setup does are
+	// there. The folder "rootfs" of the bundle is the root, in the container's mount namespace, where the host's paths are still in sight.
+	//
+	// CreateContainer, in the container's namespaces, at the same time: Path is the host's. Such a hook is the host's code, with what the host
+	// program may do (in a user namespace of the container's, with what its root may), on files that the image chose: it must follow no
+	// symbolic link that leads out of rootfs.
+	//
+	// StartContainer, when the container has nothing but its own root: Path is in the image, and gets no more than the command.
+	//
+	// Poststart, by the host program, when the command is executed, which is killed if one fails; the error of Start is a *StartError then, too.
+	//
+	// Poststop, by the host program, when the container has ended, and after a start that failed; what they do wrong is an error of Wait. With Keep,
+	// the first program that sees the end runs them: see Adopt and Discard.
+	//
+	// With none of the first three a start takes no longer; with them some milliseconds. An Env of nil is the host program's, or in the
+	// container none. They are not run for a Command, and a container of a Pool has none. Never take them from an image or from whoever may
+	// not do all that the host program may.
+	Hooks *specs.Hooks
+	// HookState is what the hooks are told: an ID (empty means the last part of Cgroup's default), Annotations and the Bundle, a folder that Start
+	// makes, with config.json and rootfs, and that is removed after the end: empty means one in os.TempDir. With a user namespace its root must be able to
+	// walk there. What else the state has is filled in.
+	HookState *specs.State
+
+	hooks *hooking
+
 	uids, gids []IDMapping // of the user namespace, if there is one
 	rootUser   *os.File    // that of the root, if the container lives in it
 

@@ -1,6 +1,10 @@
 package container
 
-import "github.com/caisson-engine/caisson/namespace"
+import (
+	"context"
+
+	"github.com/caisson-engine/caisson/namespace"
+)
 
 // Program returns the program of system calls that Start would run, for showing: nothing is started, and c can still be
 // started. The control group that a start makes is not there, so the steps by which the process enters it are missing. The
@@ -19,6 +23,7 @@ func (c *Container) Program() (*namespace.Program, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.launchHooks(context.Background(), l, nil)
 	program, err := l.Program()
 	if err != nil {
 		return nil, startError(err)

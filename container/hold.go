@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caisson-engine/caisson/internal/hook"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
@@ -28,6 +29,9 @@ func (c *Container) hold(ctx context.Context) (err error) {
 	}
 	if c.Scope != nil {
 		return wrong("Scope", "a pool has no containers in scopes")
+	}
+	if hook.Any(c.Hooks, hook.Kinds...) {
+		return wrong("Hooks", "a pool has no containers with hooks: they are set up before it is known what for")
 	}
 	if err := c.checkSetUp(); err != nil {
 		return err

@@ -67,7 +67,10 @@ func (c *Container) Adopt(ctx context.Context) error {
 		c.unbegin()
 		return err
 	}
-	if err := c.findGroup(); err != nil {
+	if err = c.findHooks(); err == nil {
+		err = c.findGroup()
+	}
+	if err != nil {
 		c.unbegin()
 		return errors.Join(err, proc.Close())
 	}
@@ -158,8 +161,22 @@ func (c *Container) noted(file string) ([]string, error) {
 
 // Discard removes the control group of a container that does not run: a program that was killed while it
 // started one leaves that in nobody's care, and it would be in the way of the next Start. The fields are to be those of the
-// start. It is no error if there is none.
+// start. It is no error if there is none. Hooks of such a container that come after its end are run.
 func (c *Container) Discard(ctx context.Context) error {
+	err := c.discardGroup(ctx)
+	if c.Keep == nil {
+		return err
+	}
+	if e := c.findHooks(); e != nil {
+		return errors.Join(err, e)
+	}
+	if e := c.hooks.end(); e != nil {
+		return errors.Join(err, fmt.Errorf("container: discard %s: %w", c, e))
+	}
+	return err
+}
+
+func (c *Container) discardGroup(ctx context.Context) error {
 	if c.NoCgroup {
 		return nil
 	}

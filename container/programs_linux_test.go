@@ -22,7 +22,7 @@ var programs = map[string]testenv.Program{
 	"echo": echo, "cat": cat, "exit": exit, "sleep": sleep, "errors": errorsProgram, "id": id, "env": env,
 	"hog": hog, "read-hog": readHog, "trap": trap, "spin": spin, "read": read, "write": write, "tty": tty, "linger": linger, "fds": fds,
 	"branch": branch, "holder": holder, "owner": owner, "daemon": daemon, "status": status, "regard": regard, "leaver": leaver,
-	"leaver-apart": leaverApart, "comms": comms, "end": end,
+	"leaver-apart": leaverApart, "comms": comms, "end": end, "hook": hookProgram,
 }
 
 // warmGuardian starts the guardian, which lives as long as the program.

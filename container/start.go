@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/caisson-engine/caisson/cgroups"
@@ -77,11 +78,27 @@ func (c *Container) startUnwatched(ctx context.Context) (after func(*State) erro
 	if err != nil {
 		return nil, err
 	}
+	after = func(s *State) error { return c.ended(s, ward) }
+	if err := c.hooks.poststart(ctx, c.Pid()); err != nil {
+		u = nil // the end undoes what there is
+		return nil, errors.Join(err, c.giveUp(after))
+	}
 	if c.Keep != nil { // from here on it outlives the program
 		_ = ward.Release()
 	}
 	c.closeTasks()
-	return func(s *State) error { return c.ended(s, ward) }, nil
+	return after, nil
+}
+
+// giveUp ends a container whose command is executed already.
+func (c *Container) giveUp(after func(*State) error) error {
+	_ = c.process().Signal(syscall.SIGKILL)
+	c.watch(after)
+	c.io.abort()
+	if c.Keep == nil {
+		return nil
+	}
+	return namespace.ContinueLog(c.Keep.Dir)
 }
 
 // closeTasks gives up the descriptors by which a process enters the control group, one a hierarchy, if no command is on its
@@ -103,6 +120,9 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 	c.name = randomName()
 	l, err := c.launch()
 	if err != nil {
+		return nil, err
+	}
+	if err := c.beginHooks(ctx, l, u); err != nil {
 		return nil, err
 	}
 	scope, err := c.makeScope(ctx, u)

@@ -148,9 +148,9 @@ func (p *Process) own(l *namespace.Launch) error {
 }
 
 // joinIf is the container's own namespace, or the host's.
-func (c *Container) joinIf(own bool) namespace.Namespace {
+func joinIf(join namespace.Namespace, own bool) namespace.Namespace {
 	if own {
-		return c.Namespace()
+		return join
 	}
 	return namespace.Namespace{}
 }

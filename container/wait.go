@@ -69,6 +69,7 @@ func (c *Container) ended(s *State, ward *namespace.Ward) error {
 		errs = append(errs, c.removeGroup(), c.keeperEnded(), ward.Release())
 		c.scopeEnded(folders)
 	}
+	errs = append(errs, c.hooks.end())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("container: take down %s: %w", c, err)
 	}

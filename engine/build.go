@@ -86,6 +86,18 @@ func (rec *Container) build(root *namespace.Root, s *sources) (*container.Contai
 	return c, rec.addMounts(c, s)
 }
 
+// found is the container as one is that was started before: to find what there is of it. Its devices may have been described by a file that has
+// gone since.
+func (rec *Container) found() (*container.Container, error) {
+	c, err := rec.container(namespace.Dir("/"))
+	if err == nil || len(rec.Config.CDIDevices) == 0 {
+		return c, err
+	}
+	without := *rec
+	without.Config.CDIDevices = nil
+	return without.container(namespace.Dir("/"))
+}
+
 // container translates the record but for its mounts.
 func (rec *Container) container(root *namespace.Root) (*container.Container, error) {
 	cfg := &rec.Config

@@ -56,7 +56,7 @@ func (r *Run) keepDir() (err error) {
 // discard removes the control group that is left where the last start was killed. The caller holds the container's
 // lock: it does not run.
 func (e *Engine) discard(ctx context.Context, c *Container) error {
-	left, err := c.container(namespace.Dir("/"))
+	left, err := c.found()
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (e *Engine) discard(ctx context.Context, c *Container) error {
 	default:
 		left.Cgroup = e.cgroup(c)
 	}
-	return left.Discard(ctx)
+	return errors.Join(left.Discard(ctx), e.discardBundle(c.ID))
 }
 
 func (e *Engine) keepDir(id string) string { return e.path(id, "keep") }
@@ -105,7 +105,7 @@ func (e *Engine) Adopt(ctx context.Context, ref string) (*Run, error) {
 		return nil, conflict("container %s runs in the foreground of another program: only one that was started with "+
 			"Detach can be entered", c.Name)
 	}
-	running, err := c.container(namespace.Dir("/")) // it has its own already
+	running, err := c.found() // it has its root already
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (r *Run) settle(ctx context.Context) error {
 
 // ending reads how a detached container ended from what its keeper wrote, and removes its control group.
 func (e *Engine) ending(ctx context.Context, c *Container) (*State, error) {
-	ended, err := c.container(namespace.Dir("/"))
+	ended, err := c.found()
 	if err != nil {
 		return nil, err
 	}

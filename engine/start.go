@@ -141,6 +141,7 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	if r.c, err = r.build(ctx); err != nil {
 		return err
 	}
+	r.hooks()
 	r.c.Stdin, r.c.Stdout, r.c.Stderr, r.c.TTYSize = o.Stdin, o.Stdout, o.Stderr, o.TTYSize
 	if o.Detach {
 		if err := r.keep(); err != nil {

@@ -87,7 +87,7 @@ func (c *Container) startable(changed Config) error {
 	if len(c.Args) == 0 {
 		return nil
 	}
-	x, err := try.container(namespace.Dir("/"))
+	x, err := try.found()
 	if err == nil {
 		err = x.Check()
 	}

@@ -10,17 +10,19 @@ import (
 
 	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/internal/hook"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
-// Apply gives the container the devices: it adds to its Env, Devices, Nodes, DeviceRules, Mounts and Groups. What was there of the same name or at
-// the same path gives way. The container is not changed if there is an error: a name that is not there satisfies fs.ErrNotExist; hooks,
-// network devices and Intel RDT, which are not implemented, errors.ErrUnsupported.
+// Apply gives the container the devices: it adds to its Env, Devices, Nodes, DeviceRules, Mounts, Groups and Hooks. What was there of the same name or at
+// the same path gives way. The container is not changed if there is an error: a name that is not there satisfies fs.ErrNotExist; network
+// devices and Intel RDT, which are not implemented, errors.ErrUnsupported; hooks, which the host program executes, of a file that somebody else than root
+// and the program's user may write, fs.ErrPermission.
 func (d *Devices) Apply(to *container.Container, names ...string) error {
 	try := &container.Container{
 		Process: container.Process{Env: slices.Clone(to.Env), Groups: slices.Clone(to.Groups)}, Privileged: to.Privileged,
 		Mounts: slices.Clone(to.Mounts), Devices: slices.Clone(to.Devices), Nodes: slices.Clone(to.Nodes),
-		DeviceRules: slices.Clone(to.DeviceRules),
+		DeviceRules: slices.Clone(to.DeviceRules), Hooks: cloneHooks(to.Hooks),
 	}
 	done := make(map[*Edits]bool)
 	for _, name := range names {
@@ -33,20 +35,45 @@ func (d *Devices) Apply(to *container.Container, names ...string) error {
 				continue
 			}
 			done[e] = true
-			if err := e.apply(try); err != nil {
+			err := d.devices[name].mayHook(e)
+			if err == nil {
+				err = e.apply(try)
+			}
+			if err != nil {
 				return fmt.Errorf("CDI device %s of %s: %w", name, d.devices[name].path, err)
 			}
 		}
 	}
 	to.Env, to.Groups, to.Mounts, to.Devices, to.Nodes, to.DeviceRules = try.Env, try.Groups, try.Mounts, try.Devices, try.Nodes, try.DeviceRules
+	to.Hooks = try.Hooks
 	return nil
+}
+
+// cloneHooks is a copy that can be appended to.
+func cloneHooks(h *specs.Hooks) *specs.Hooks {
+	if h == nil {
+		return nil
+	}
+	c := &specs.Hooks{}
+	for _, kind := range hook.Kinds {
+		*hook.Field(c, kind) = slices.Clone(hook.Of(h, kind))
+	}
+	return c
+}
+
+// mayHook says whether the edits of a file may have hooks: who writes the file has the host program execute what he likes.
+func (f found) mayHook(e *Edits) error {
+	if len(e.Hooks) == 0 || f.writer == "" {
+		return nil
+	}
+	return fmt.Errorf("containerEdits.hooks: %w: %s", fs.ErrPermission, f.writer)
 }
 
 func (e *Edits) apply(to *container.Container) error {
 	for _, x := range []struct {
 		field string
 		there bool
-	}{{"hooks", len(e.Hooks) > 0}, {"netDevices", len(e.NetDevices) > 0}, {"intelRdt", e.IntelRDT != nil}} {
+	}{{"netDevices", len(e.NetDevices) > 0}, {"intelRdt", e.IntelRDT != nil}} {
 		if x.there {
 			return fmt.Errorf("containerEdits.%s: not implemented: %w", x.field, errors.ErrUnsupported)
 		}
@@ -66,6 +93,13 @@ func (e *Edits) apply(to *container.Container) error {
 			mount.Type = "bind"
 		}
 		to.Mounts = append(to.Mounts, mount)
+	}
+	for _, h := range e.Hooks {
+		if to.Hooks == nil {
+			to.Hooks = &specs.Hooks{}
+		}
+		list := hook.Field(to.Hooks, h.HookName)
+		*list = append(*list, specs.Hook{Path: h.Path, Args: h.Args, Env: h.Env, Timeout: h.Timeout})
 	}
 	for i := range e.Nodes {
 		if err := e.Nodes[i].apply(to); err != nil {

@@ -152,7 +152,7 @@ func TestApply(t *testing.T) {
 		require.Equal(t, []cgroups.DeviceRule{{Allow: true, Type: 'c', Major: 195, Minor: 7, Access: "rw"}}, c.DeviceRules)
 
 		c = &container.Container{}
-		for device, field := range map[string]string{"hooked": "hooks", "net": "netDevices", "rdt": "intelRdt"} {
+		for device, field := range map[string]string{"net": "netDevices", "rdt": "intelRdt"} {
 			err := d.Apply(c, k+"0", k+device)
 			require.ErrorIs(t, err, errors.ErrUnsupported)
 			require.ErrorContains(t, err, field)
@@ -160,6 +160,17 @@ func TestApply(t *testing.T) {
 		}
 		require.ErrorIs(t, d.Apply(c, k+"0", k+"9"), fs.ErrNotExist)
 		require.Equal(t, &container.Container{}, c)
+
+		three := 3
+		own := specs.Hook{Path: "/bin/own"}
+		had := &specs.Hooks{CreateContainer: []specs.Hook{own}, Poststop: []specs.Hook{own}}
+		c.Hooks = had
+		require.NoError(t, d.Apply(c, k+"hooked"))
+		require.Equal(t, &specs.Hooks{
+			CreateContainer: []specs.Hook{own, {Path: "/bin/x", Args: []string{"x", "y"}, Env: []string{"A=b"}, Timeout: &three}},
+			Poststop:        []specs.Hook{own},
+		}, c.Hooks)
+		require.Len(t, had.CreateContainer, 1, "a list that others may have is left alone")
 	}
 }
 

@@ -9,5 +9,6 @@
 //
 // [Load] reads the folders /etc/cdi and /var/run/cdi. It needs no particular kernel, writes nothing, and takes its input as hostile
 // as far as that goes: files are of bounded size, and whatever they say is checked as if a caller had set the container's fields. But who may write
-// them chooses what of the host a container sees: the folders are to be root's.
+// them chooses what of the host a container sees: the folders are to be root's. Their hooks are programs of the host that the host program
+// executes (see container.Container.Hooks), as those of "nvidia-ctk cdi generate" are: of a file that others may write none is taken.
 package cdi

@@ -29,7 +29,8 @@ type found struct {
 	path   string
 	file   *File
 	device *Device
-	err    error // it is there twice
+	err    error  // it is there twice
+	writer string // who else than root and the program's user may change the file; "" is nobody
 }
 
 // Load reads the files of the folders, or of [Dir] and [DynamicDir] if none are given: those whose names end in .json or .yaml. A folder
@@ -78,7 +79,7 @@ func Load(dirs ...string) (*Devices, error) {
 
 // load reads a file and adds its devices to those of its folder.
 func load(name string, parse func([]byte) (*File, error), here map[string]found) error {
-	b, err := read(name)
+	b, writer, err := read(name)
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func load(name string, parse func([]byte) (*File, error), here map[string]found)
 	}
 	for i := range f.Devices {
 		full := f.Kind + "=" + f.Devices[i].Name
-		d := found{path: name, file: f, device: &f.Devices[i]}
+		d := found{path: name, file: f, device: &f.Devices[i], writer: writer}
 		if other, twice := here[full]; twice {
 			d.err = fmt.Errorf("CDI device %s: %w: both %s and %s describe it", full, fs.ErrExist, other.path, name)
 		}
@@ -99,24 +100,44 @@ func load(name string, parse func([]byte) (*File, error), here map[string]found)
 
 var errNotRegular = errors.New("it is not a regular file")
 
-// read reads a regular file, by a symbolic link too. Neither a pipe nor a device is opened, or waited for.
-func read(name string) ([]byte, error) {
+// read reads a regular file, by a symbolic link too, and says who else may write it. Neither a pipe nor a device is opened, or waited for.
+func read(name string) (b []byte, writer string, err error) {
 	st, err := os.Stat(name)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if !st.Mode().IsRegular() {
-		return nil, errNotRegular
+		return nil, "", errNotRegular
 	}
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer f.Close()
 	if st, err = f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return nil, errors.Join(errNotRegular, err)
+		return nil, "", errors.Join(errNotRegular, err)
 	}
-	return io.ReadAll(io.LimitReader(f, maxFile+1))
+	folder, err := os.Stat(filepath.Dir(name))
+	if err != nil {
+		return nil, "", err
+	}
+	if writer = otherWriter(name, st); writer == "" {
+		writer = otherWriter(filepath.Dir(name), folder)
+	}
+	b, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+	return b, writer, err
+}
+
+// otherWriter says who may write a file but root and the program's user: "" is nobody.
+func otherWriter(name string, st fs.FileInfo) string {
+	uid, ok := owner(st)
+	switch {
+	case ok && uid != 0 && uid != os.Geteuid():
+		return fmt.Sprintf("%s belongs to the user %d", name, uid)
+	case ok && st.Mode().Perm()&0o022 != 0 && st.Mode()&fs.ModeSticky == 0:
+		return fmt.Sprintf("%s may be written by others (its mode is %v)", name, st.Mode())
+	}
+	return ""
 }
 
 // Names returns the names of the devices, "vendor.com/class=name", sorted.

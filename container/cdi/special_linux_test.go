@@ -50,3 +50,36 @@ func nodeText(d *specs.LinuxDevice) string {
 }
 
 func TestMain(m *testing.M) { testenv.Main(m, nil) }
+
+// TestHooksOfOthers: what the host program executes is not what others could have written.
+func TestHooksOfOthers(t *testing.T) {
+	testenv.RequireRoot(t)
+	for what, x := range map[string]struct {
+		change func(dir, file string) error
+		ok     bool
+	}{
+		"root's":                       {func(dir, file string) error { return nil }, true},
+		"file of another user":         {func(dir, file string) error { return os.Chown(file, 1000, 0) }, false},
+		"file that a group may write":  {func(dir, file string) error { return os.Chmod(file, 0o664) }, false},
+		"file that others may write":   {func(dir, file string) error { return os.Chmod(file, 0o602) }, false},
+		"folder of another user":       {func(dir, file string) error { return os.Chown(dir, 1000, 0) }, false},
+		"folder that others may write": {func(dir, file string) error { return os.Chmod(dir, 0o777) }, false},
+	} {
+		dir := t.TempDir()
+		file := write(t, dir, "a.json", sampleJSON)
+		require.NoError(t, os.Chmod(dir, 0o755))
+		require.NoError(t, x.change(dir, file))
+		d, err := Load(dir)
+		require.NoError(t, err)
+		c := &container.Container{}
+		require.NoError(t, d.Apply(c, "vendor.com/gpu.x=0"), "without hooks it is as it was")
+		if err = d.Apply(c, "vendor.com/gpu.x=hooked"); x.ok {
+			require.NoError(t, err, what)
+			require.Len(t, c.Hooks.CreateContainer, 1)
+			continue
+		}
+		require.ErrorIs(t, err, os.ErrPermission, what)
+		require.ErrorContains(t, err, "containerEdits.hooks")
+		require.Nil(t, c.Hooks)
+	}
+}
