@@ -77,6 +77,11 @@ func (rec *Container) build(root *namespace.Root, s *sources) (*container.Contai
 	if err != nil {
 		return nil, err
 	}
+	for i := range c.Mounts { // those of its devices
+		if m := &c.Mounts[i]; m.Type == "bind" && rec.idMap() != nil {
+			m.IDMap = &namespace.IDMap{IfPossible: true}
+		}
+	}
 	if c.Scope == nil {
 		c.Cgroup = path.Join(cmp.Or(rec.Config.CgroupParent, s.parent), "caisson-"+rec.ShortID())
 		if rec.Config.CgroupParent == "" {

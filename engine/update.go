@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/caisson-engine/caisson/cgroups"
-	"github.com/caisson-engine/caisson/namespace"
 )
 
 // An Update is limits to be changed, as those of [Config] of the same names. What is zero stays; -1 lifts a limit

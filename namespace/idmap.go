@@ -22,6 +22,8 @@ type IDMapping struct {
 type IDMap struct {
 	// UIDs and GIDs are the ranges. Both or none.
 	UIDs, GIDs []IDMapping
+	// IfPossible leaves the owners as they are where the file system cannot do it.
+	IfPossible bool
 }
 
 // TimeOffsets are what is added to the host's clocks in a time namespace: time_namespaces(7). The clock of the day is the

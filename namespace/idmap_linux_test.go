@@ -76,6 +76,11 @@ func TestIDMapUnsupported(t *testing.T) {
 	require.ErrorIs(t, err, unix.EINVAL)
 	require.ErrorContains(t, err, "mount_setattr /proc/sys: mount 3 at /tmp: the file system cannot show other owners")
 	require.Equal(t, before, descriptors(t))
+
+	for _, own := range []IDMap{{IfPossible: true}, {IfPossible: true, UIDs: testMaps, GIDs: testMaps}} {
+		l.Mounts[len(l.Mounts)-1].IDMap = &own
+		run(t, l)
+	}
 }
 
 func TestNewUserNamespace(t *testing.T) {

@@ -167,7 +167,7 @@ func (s *starter) setUp(stub *Process) error {
 		if len(m.ids.UIDs) > 0 {
 			continue
 		}
-		if err := idmapMount(s.idmapped[i], ns, m.recursive); err != nil {
+		if err := m.set(s.idmapped[i], ns); err != nil {
 			return &StartError{Step: "mount_setattr", Path: s.p.files[m.file].text, Err: s.l.mountError(s.p.files[m.file].mount, "mount_setattr", err)}
 		}
 		i++
@@ -327,13 +327,22 @@ func (s *starter) idmapFiles() error {
 		if err != nil {
 			return err
 		}
-		err = idmapMount(fd, int(ns.Fd()), m.recursive)
+		err = m.set(fd, int(ns.Fd()))
 		_ = ns.Close()
 		if err != nil {
 			return fail(err)
 		}
 	}
 	return nil
+}
+
+// set has the mount show its files' owners by the map of a user namespace.
+func (m *idmount) set(fd, ns int) error {
+	err := idmapMount(fd, ns, m.recursive)
+	if m.ids.IfPossible && errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
 }
 
 func idmapMount(fd, ns int, recursive bool) error {
