@@ -65,7 +65,7 @@ func (e *Engine) PruneBuildCache(ctx context.Context, f *image.Filter) (*image.R
 
 // BuildLock takes a lock that others who ask for one of the same name, which is a file's, wait for until ctx ends.
 func (e *Engine) BuildLock(ctx context.Context, name string) (release func() error, err error) {
-	if !validName.MatchString(name) {
+	if !validName(name) {
 		return nil, invalid("invalid name of a lock: %q", name)
 	}
 	l, err := durable.Acquire(ctx, filepath.Join(e.dir, "containers", name+".lock"), true)

@@ -3,15 +3,19 @@ package engine
 import (
 	"regexp"
 	"strconv"
+	"sync"
 
 	"github.com/caisson-engine/caisson/cgroups"
 )
 
-var deviceRule = regexp.MustCompile(`^([acb]) ([0-9]{1,9}|\*):([0-9]{1,9}|\*) ([rwm]{1,3})$`)
+// deviceRule is compiled when it is asked for: each start of the program would take longer by it.
+var deviceRule = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([acb]) ([0-9]{1,9}|\*):([0-9]{1,9}|\*) ([rwm]{1,3})$`)
+})
 
 // ParseDeviceRule parses a rule as docker run's --device-cgroup-rule gives it, such as "c 1:3 rwm".
 func ParseDeviceRule(s string) (cgroups.DeviceRule, error) {
-	m := deviceRule.FindStringSubmatch(s)
+	m := deviceRule().FindStringSubmatch(s)
 	if m == nil {
 		return cgroups.DeviceRule{}, invalid("invalid device cgroup format '%s': the correct one is 'c 1:3 rwm'", s)
 	}

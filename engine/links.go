@@ -4,15 +4,14 @@ import (
 	"context"
 	"net/netip"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/caisson-engine/caisson/network"
 )
 
-// linkAlias is what a container can be called by another.
-var linkAlias = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,252}$`)
+// maxAlias is how long a name may be, in bytes, by which a container calls another.
+const maxAlias = 253
 
 // cutLink splits a link: "name:alias", or "name", or as Docker's clients hand back what inspect shows, "/name:/other/alias".
 func cutLink(link string) (name, alias string, err error) {
@@ -22,7 +21,7 @@ func cutLink(link string) (name, alias string, err error) {
 		alias = name
 	}
 	alias = path.Base(alias)
-	if !validName.MatchString(name) || !linkAlias.MatchString(alias) {
+	if !validName(name) || !isName(alias) || len(alias) > maxAlias {
 		return "", "", invalid("bad format for links: %s", link)
 	}
 	return name, alias, nil

@@ -9,13 +9,17 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/caisson-engine/caisson/internal/durable"
+	"github.com/caisson-engine/caisson/internal/word"
 )
 
-var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{1,254}$`)
+// validName says whether a container may have the name.
+func validName(s string) bool { return len(s) > 1 && len(s) < 256 && isName(s) }
+
+// isName says whether s is a letter or a digit that letters, digits, "_", "." and "-" may follow.
+func isName(s string) bool { return s != "" && word.Is(s[:1], "", "") && word.Is(s, "_.-", "") }
 
 // newID returns 64 random hexadecimal digits, of which the first twelve are not all decimal: as a hostname they would
 // pass for a number.
@@ -84,7 +88,7 @@ func (e *Engine) claimName(name, id string) (string, error) {
 // freeName returns a name without the slash that Docker puts before it, if no container has it now.
 func (e *Engine) freeName(name string) (string, error) {
 	name = strings.TrimPrefix(name, "/")
-	if !validName.MatchString(name) {
+	if !validName(name) {
 		return "", invalid("Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", name)
 	}
 	if owner := e.claimant(name); owner != "" {
@@ -140,7 +144,7 @@ func (e *Engine) claimPath(name string) string {
 
 // claimant returns the ID of the container that has the name, or "".
 func (e *Engine) claimant(name string) string {
-	if !validName.MatchString(name) {
+	if !validName(name) {
 		return ""
 	}
 	b, err := os.ReadFile(e.claimPath(name))

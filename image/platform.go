@@ -2,15 +2,14 @@ package image
 
 import (
 	"fmt"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-)
 
-var platformWord = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
+	"github.com/caisson-engine/caisson/internal/word"
+)
 
 // parsePlatform reads "linux/arm64/v8", "linux/amd64", "arm64" or "" (the platform this program runs on; always linux).
 func parsePlatform(s string) (ocispec.Platform, error) {
@@ -19,7 +18,7 @@ func parsePlatform(s string) (ocispec.Platform, error) {
 	}
 	parts := strings.Split(s, "/")
 	for _, w := range parts {
-		if !platformWord.MatchString(w) {
+		if len(w) > 64 || !word.Is(w, "_.-", "") {
 			return ocispec.Platform{}, fmt.Errorf("platform %q: want os/architecture or os/architecture/variant", s)
 		}
 	}
