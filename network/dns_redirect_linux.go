@@ -19,30 +19,36 @@ func (r *resolver) redirect() error {
 		return fmt.Errorf("redirect port 53: %w", err)
 	}
 	defer unix.Close(fd)
-	err = r.rewrite(fd, false)
-	if err != nil { // what is there has the table's name
-		err = r.rewrite(fd, true)
+	for _, w := range []redirection{{}, {anew: true}, {output: true}, {anew: true, output: true}} {
+		if err = r.rewrite(fd, w); err == nil {
+			return nil
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("redirect port 53: %w", explain(err, "nf_tables"))
-	}
-	return nil
+	return fmt.Errorf("redirect port 53: %w", explain(err, "nf_tables"))
+}
+
+// A redirection is a way to do it. To delete a table that is not there yet has the socket's end wait for all processors, which takes several
+// times as long as everything else about an attachment: so that is done only where something has the tables' name.
+type redirection struct {
+	anew   bool // in place of an earlier resolver's
+	output bool // without a chain of the loopback interface's own, which a kernel may lack (CONFIG_NF_TABLES_NETDEV)
 }
 
 // Ports that stand for the sockets' in what is encoded once.
 const anyUDP, anyTCP = 1, 2
 
-var redirection = sync.OnceValues(func() (transaction, error) {
-	return encode(func(c *nftables.Conn) error { writeRedirection(c, false); return nil })
-})
+var usual = sync.OnceValues(redirection{}.encode)
 
-// rewrite makes the table, in place of an earlier resolver's. To delete a table that is not there yet has the socket's end
-// wait for all processors, which takes several times as long as everything else about an attachment.
-func (r *resolver) rewrite(fd int, anew bool) error {
-	t, err := redirection()
-	if anew {
-		t, err = encode(func(c *nftables.Conn) error { writeRedirection(c, true); return nil })
+func (w redirection) encode() (transaction, error) {
+	return encode(func(c *nftables.Conn) error { w.write(c); return nil })
+}
+
+func (r *resolver) rewrite(fd int, w redirection) error {
+	get := w.encode
+	if w == (redirection{}) {
+		get = usual
 	}
+	t, err := get()
 	if err != nil {
 		return err
 	}
@@ -59,27 +65,44 @@ func portAttribute(port uint16) []byte {
 	return append(append(b, port16(port)...), 0, 0)
 }
 
-// writeRedirection writes the ports into the packets. To translate them would have the kernel track all of the sandbox's connections, which
-// costs a sixth of the processors' time that a transfer takes. What the sandbox itself tracks sees the sockets' ports: the questions'
-// are written before that, the answers' after it.
-func writeRedirection(conn *nftables.Conn, anew bool) {
-	t := &nftables.Table{Name: "caisson-dns", Family: nftables.TableFamilyIPv4}
-	if anew {
-		conn.AddTable(t)
-		conn.DelTable(t)
-	}
-	conn.CreateTable(t)
-	chain := func(name string, priority nftables.ChainPriority) *nftables.Chain {
-		policy := nftables.ChainPolicyAccept
+// write writes the ports into the packets. To translate them would have the kernel track all of the sandbox's connections, which
+// costs a sixth of the processors' time that a transfer takes. Questions are written where they arrive, at the loopback interface, which
+// costs the sandbox's other packets nothing; answers where they leave, before the sandbox's own rules: so those, and what the sandbox
+// itself tracks, see port 53 both ways.
+//
+// Where the interface can have no chain questions are written where they leave, and answers after all rules: the sockets' ports are seen then.
+func (w redirection) write(conn *nftables.Conn) {
+	ip := &nftables.Table{Name: "caisson-dns", Family: nftables.TableFamilyIPv4}
+	netdev := &nftables.Table{Name: ip.Name, Family: nftables.TableFamilyNetdev}
+	policy := nftables.ChainPolicyAccept
+	chain := func(t *nftables.Table, name string, hook *nftables.ChainHook, priority *nftables.ChainPriority, device string) *nftables.Chain {
 		return conn.AddChain(&nftables.Chain{
-			Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: &priority,
-			Policy: &policy,
+			Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: priority, Policy: &policy, Device: device,
 		})
 	}
 	add := func(c *nftables.Chain, parts ...[]expr.Any) {
-		conn.AddRule(&nftables.Rule{Table: t, Chain: c, Exprs: rule(parts...)})
+		conn.AddRule(&nftables.Rule{Table: c.Table, Chain: c, Exprs: rule(parts...)})
 	}
-	questions, answers := chain("questions", *nftables.ChainPriorityRaw), chain("answers", *nftables.ChainPriorityLast)
+	tables := []*nftables.Table{ip, netdev}
+	if w.output {
+		tables = tables[:1]
+	}
+	for _, t := range tables {
+		if w.anew {
+			conn.AddTable(t)
+			conn.DelTable(t)
+		}
+		conn.CreateTable(t)
+	}
+	var questions, answers *nftables.Chain
+	if w.output {
+		questions = chain(ip, "questions", nftables.ChainHookOutput, nftables.ChainPriorityRaw, "")
+		answers = chain(ip, "answers", nftables.ChainHookOutput, nftables.ChainPriorityLast, "")
+	} else {
+		questions = chain(netdev, "questions", nftables.ChainHookIngress, nftables.ChainPriorityFilter, "lo")
+		answers = chain(ip, "answers", nftables.ChainHookOutput, nftables.ChainPriorityRaw, "")
+		add(questions, protocolIsNot(unix.ETH_P_IP), verdict(expr.VerdictAccept, ""))
+	}
 	// Other packets see one rule.
 	elsewhere := func(f field) []expr.Any {
 		others := f.equals(dnsAddr.AsSlice())
@@ -105,6 +128,12 @@ func writeRedirection(conn *nftables.Conn, anew bool) {
 	inside := transport(icmpHeader+ipHeader+2, 2)
 	add(answers, meta(expr.MetaKeyL4PROTO, unix.IPPROTO_ICMP), transport(0, 1).equals([]byte{icmpUnreachable}),
 		transport(icmpHeader+9, 1).equals([]byte{unix.IPPROTO_UDP}), inside.equals(port16(anyUDP)), write(inside, dns, 2))
+}
+
+func protocolIsNot(p uint16) []expr.Any {
+	others := protocol(p)
+	others[1].(*expr.Cmp).Op = expr.CmpOpNeq
+	return others
 }
 
 const (

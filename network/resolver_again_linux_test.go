@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -30,7 +31,8 @@ func TestResolverAgain(t *testing.T) {
 	m, pid := newBox(t)
 	for _, before := range []string{
 		"", "delete table ip caisson-dns; add table ip caisson-dns { chain questions { type nat hook output priority 0; drop; }; }",
-		"flush chain ip caisson-dns questions", "add rule ip caisson-dns questions drop", "add chain ip caisson-dns other",
+		"flush chain ip caisson-dns answers", "add rule netdev caisson-dns questions drop", "add chain ip caisson-dns other",
+		"delete table ip caisson-dns", "delete table netdev caisson-dns",
 	} {
 		if before != "" {
 			m.command("nft", before)
@@ -40,7 +42,7 @@ func TestResolverAgain(t *testing.T) {
 		e := attach(t, b, "net", &EndpointOptions{Names: []string{"box"}})
 		require.Equal(t, e.IPv4.Addr().String()+"\n", m.dig("box"), before)
 		require.Equal(t, e.IPv4.Addr().String()+"\n", m.dig("+tcp", "box"), before)
-		require.Equal(t, 3, strings.Count(m.command("nft", "list", "chain", "ip", "caisson-dns", "questions"), "dport set"))
+		require.Equal(t, 3, strings.Count(m.command("nft", "list", "chain", "netdev", "caisson-dns", "questions"), "dport set"))
 		require.NoError(t, b.Close())
 	}
 }
@@ -105,14 +107,47 @@ func TestResolverTracksNothing(t *testing.T) {
 		return strings.TrimSpace(text)
 	}
 	require.Equal(t, "0", tracked())
-	if _, err := exec.LookPath("nft"); err == nil {
+	_, noTool := exec.LookPath("nft")
+	strict := func(in, out string) {
 		m.command("nft", `add table ip own; add chain ip own nat { type nat hook output priority -100; };
-			add chain ip own in { type filter hook input priority 0; }; add rule ip own in ct state invalid drop;
-			add chain ip own out { type filter hook output priority 0; policy drop; };
-			add rule ip own out ct state new,established accept`)
+			add chain ip own in { type filter hook input priority 0; }; add rule ip own in `+in+`;
+			add chain ip own out { type filter hook output priority 0; policy drop; }; add rule ip own out `+out)
 		answered()
 		require.NotEqual(t, "0", tracked())
 		m.command("nft", "delete", "table", "ip", "own")
+	}
+	if noTool == nil {
+		strict("ct state invalid drop", "ct state new,established accept")
+		// Port 53 is what they see, of questions and of answers.
+		strict("ct state new,established accept", "ct state new meta l4proto { tcp, udp } th dport 53 accept; add rule ip own out ct state established accept")
+	}
+	b.Forget()
+	for _, network := range []string{"tcp", "udp"} {
+		_, err := ask(network, 0)
+		require.ErrorIs(t, err, unix.ECONNREFUSED, network)
+	}
+	// A kernel whose loopback interface can have no chain.
+	b, err = s.Sandbox(pid, &SandboxOptions{ID: "box"})
+	require.NoError(t, err)
+	require.NoError(t, b.Serve(t.Context()))
+	m.in(func() error {
+		fd, err := openNetfilter()
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		tx, err := encode(func(c *nftables.Conn) error {
+			c.DelTable(&nftables.Table{Name: "caisson-dns", Family: nftables.TableFamilyNetdev})
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return errors.Join(tx.commit(fd), b.resolver.rewrite(fd, redirection{anew: true, output: true}))
+	})
+	answered()
+	if noTool == nil {
+		strict("ct state invalid drop", "ct state new,established accept")
 	}
 	b.Forget()
 	for _, network := range []string{"tcp", "udp"} {
