@@ -181,16 +181,16 @@ func TestHealthHostileProbe(t *testing.T) {
 	ctl := newPatient(t)
 	ctl.says(t, "echo begun; sleep 4242 & sleep 4243")
 	check := ctl.check()
-	check.Timeout = 500 * time.Millisecond
+	check.Timeout = 2 * time.Second
 	c := detached(t, e, &Config{Network: "none", Mounts: []Mount{ctl.mount()}, Healthcheck: check}, "exec sleep 600")
 	c = until(t, e, c.ID, func(c *Container) bool { return last(c).ExitCode == -1 && strings.HasSuffix(last(c).Output, "begun\n") })
-	require.Equal(t, "Health check exceeded timeout (500ms): begun\n", last(c).Output)
+	require.Equal(t, "Health check exceeded timeout (2s): begun\n", last(c).Output)
 
 	ctl.says(t, "sleep 4244 & echo left; exit 4") // its output stays open
 	c = until(t, e, c.ID, func(c *Container) bool { return last(c).ExitCode == 4 })
 	require.Equal(t, "left\n", last(c).Output)
 
-	ctl.says(t, "yes | head -c 1000000; exit 5")
+	ctl.says(t, "yes | head -c 100000; exit 5")
 	c = until(t, e, c.ID, func(c *Container) bool { return last(c).ExitCode == 5 })
 	require.Len(t, last(c).Output, maxHealthOutput)
 	require.True(t, strings.HasSuffix(last(c).Output, "y\ny..."))
