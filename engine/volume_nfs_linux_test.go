@@ -16,8 +16,7 @@ import (
 	"github.com/caisson-engine/caisson/volume"
 )
 
-// serveNFS has the kernel serve a folder as the root of NFS 4 at port 20490 of every address. What rpc.mountd would answer it is told before
-// it asks.
+// serveNFS has the kernel serve a folder as the root of NFS 4 at port 20490 of every address.
 func serveNFS(t *testing.T, dir string) {
 	t.Helper()
 	testenv.RequireRoot(t)
@@ -36,20 +35,82 @@ func serveNFS(t *testing.T, dir string) {
 	const nfsd = "/proc/fs/nfsd"
 	require.NoError(t, unix.Mount("nfsd", nfsd, "nfsd", 0, ""))
 	t.Cleanup(func() { require.NoError(t, unix.Unmount(nfsd, 0)) })
+	answerNFS(t, dir)
 	write := func(path, text string) {
 		t.Helper()
 		require.NoError(t, os.WriteFile(path, []byte(text+"\n"), 0), "%s: %s", path, text)
 	}
-	const rpc, never = "/proc/net/rpc/", "2147483647"
-	write(rpc+"auth.unix.ip/channel", "nfsd 127.0.0.1 "+never+" us")
-	write(rpc+"nfsd.fh/channel", `us 1 \x00000000 `+never+" "+dir)
-	write(rpc+"nfsd.export/channel", "us "+dir+" "+never+" 9234 65534 65534 0") // any port, asynchronous, no look above, with a number as its name
-	require.NoError(t, os.MkdirAll("/var/lib/nfs/v4recovery", 0o700))           // without it the server waits for clients of an earlier start
+	require.NoError(t, os.MkdirAll("/var/lib/nfs/v4recovery", 0o700)) // without it the server waits for clients of an earlier start
 	write(nfsd+"/versions", "-3 +4")
 	write(nfsd+"/portlist", "tcp 20490")
 	t.Cleanup(func() { write(nfsd+"/threads", "0") })
 	write(nfsd+"/threads", "2")
 	write(nfsd+"/v4_end_grace", "Y")
+}
+
+// answerNFS answers, as rpc.mountd does, what the server asks about its clients and exports: it waits for ever for an answer.
+func answerNFS(t *testing.T, dir string) {
+	t.Helper()
+	const never = " 2147483647" // seconds, of the answer's end
+	answers := map[string]func(question string) string{
+		"auth.unix.ip":  func(string) string { return " us" },
+		"auth.unix.gid": func(string) string { return " 0" },
+		"nfsd.fh": func(question string) string {
+			if question != `us 1 \x00000000` {
+				return ""
+			}
+			return " " + dir
+		},
+		"nfsd.export": func(question string) string {
+			if question != "us "+dir {
+				return ""
+			}
+			return " 9234 65534 65534 0" // any port, asynchronous, no look above, with a number as its name
+		},
+	}
+	var fds []unix.PollFd
+	var files []func(question string) string
+	for name, answer := range answers {
+		fd, err := unix.Open("/proc/net/rpc/"+name+"/channel", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		require.NoError(t, err, name)
+		fds = append(fds, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		files = append(files, answer)
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() {
+		close(stop)
+		<-done
+		for _, fd := range fds {
+			require.NoError(t, unix.Close(int(fd.Fd)))
+		}
+	})
+	go func() {
+		defer close(done)
+		b := make([]byte, 8192)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := unix.Poll(fds, 20); err != nil && !errors.Is(err, unix.EINTR) {
+				t.Errorf("poll: %v", err)
+				return
+			}
+			for i := range fds {
+				if fds[i].Revents&unix.POLLIN == 0 {
+					continue
+				}
+				n, err := unix.Read(int(fds[i].Fd), b) // a whole question
+				if err != nil || n == 0 {
+					continue
+				}
+				question := strings.TrimSuffix(string(b[:n]), "\n")
+				_, err = unix.Write(int(fds[i].Fd), []byte(question+never+files[i](question)+"\n"))
+				t.Logf("asked: %q (%v)", question, err)
+			}
+		}
+	}()
 }
 
 // TestVolumeOfNFS: a volume of type nfs has what a server has, for all containers that use it, and goes with the last of them. Docker's way of
