@@ -45,7 +45,7 @@ func main() {
 	flag.StringVar(&o.append, "append", "", "further `parameters` of the kernel")
 	flag.StringVar(&o.accel, "accel", "tcg", "qemu's accelerator")
 	flag.IntVar(&o.memory, "memory", 2048, "`MiB` of memory")
-	flag.IntVar(&o.cpus, "cpus", 2, "number of processors")
+	flag.IntVar(&o.cpus, "cpus", 1, "number of processors; with two, an emulated machine takes a third more of the real ones' time")
 	flag.DurationVar(&o.timeout, "timeout", 30*time.Minute, "for the machine, from boot to end")
 	flag.IntVar(&o.boots, "boots", 1, "`n`: start the machine again, with the disk as it is, when it goes off while tests run, until this is the n-th time")
 	flag.DurationVar(&o.tests.timeout, "test-timeout", 10*time.Minute, "for each package's tests")
