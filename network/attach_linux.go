@@ -210,7 +210,6 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 	if err := h.withoutAddress(link); err != nil {
 		return nil, nil, err
 	}
-	h.pin(link.Attrs().Index, e)
 	return bridge, link, nil
 }
 

@@ -129,20 +129,17 @@ func (r *rules) bridgeChains() []chainSpec {
 	arpMAC := field{base: expr.PayloadBaseNetworkHeader, offset: 8, size: 6}
 	arpIP := field{base: expr.PayloadBaseNetworkHeader, offset: 14, size: 4}
 	target := field{base: expr.PayloadBaseTransportHeader, offset: 8, size: 16}
-	unseen := field{meta: expr.MetaKeyPRIORITY}.equals(binaryutil.NativeEndian.PutUint32(pinnedPriority)) // by an endpoint's program
-	unseen[1].(*expr.Cmp).Op = expr.CmpOpNeq
 	none4, none6 := make([]byte, 4), make([]byte, 16)
 	return []chainSpec{
 		{
 			name: "prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, priority: -200,
-			rules: [][]expr.Any{rule(unseen, jump("ports"))},
+			rules: [][]expr.Any{
+				rule(protocol(unix.ETH_P_IP), r.lookup("addrs4", port, source, saddr4), accept), // most of all that comes
+				// Where the host has bridged frames filtered, those on a leaf are left to the network's bridge.
+				rule(r.lookup("leafports", port), []expr.Any{&expr.Notrack{}}),
+				rule(r.lookup("pinned", port), jump("pins")),
+			},
 		},
-		{name: "ports", rules: [][]expr.Any{
-			rule(protocol(unix.ETH_P_IP), r.lookup("addrs4", port, source, saddr4), accept), // most of all that comes
-			// Where the host has bridged frames filtered, those on a leaf are left to the network's bridge.
-			rule(r.lookup("leafports", port), []expr.Any{&expr.Notrack{}}),
-			rule(r.lookup("pinned", port), jump("pins")),
-		}},
 		{name: "pins", rules: [][]expr.Any{
 			rule(invert(r.lookup("macs", port, source)), drop),
 			rule(protocol(unix.ETH_P_IP), r.lookup("leafaddrs4", port, source, saddr4), accept),

@@ -20,8 +20,6 @@ type host struct {
 	link  *netlink.Handle
 	route int // a socket of rtnetlink, too; -1: none
 	rules *rules
-
-	slowly bool // frames are not looked at by programs
 }
 
 // openHost returns the store's host. The caller holds the store's lock.
