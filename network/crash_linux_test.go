@@ -16,7 +16,7 @@ import (
 	"github.com/caisson-engine/caisson/internal/testenv"
 )
 
-// churn is a helper program: it creates, attaches, to leaves too, detaches, removes and prunes until it is killed.
+// churn is a helper program: it creates, attaches, to leaves too, publishes, detaches, removes and prunes until it is killed.
 func churn(args []string) int {
 	ctx := context.Background()
 	pid, _ := strconv.Atoi(args[3])
@@ -40,9 +40,15 @@ func churn(args []string) int {
 			if err != nil {
 				return err
 			}
-			for range 2 {
-				if _, err := b.Attach(ctx, name, &EndpointOptions{Ports: []Port{{Host: 8080, Container: 80}}}); err != nil {
+			ports := []Port{{Host: 8080, Container: 80}}
+			for _, o := range []*EndpointOptions{{Ports: ports}, {}} {
+				if _, err := b.Attach(ctx, name, o); err != nil {
 					return err
+				}
+				if len(o.Ports) == 0 {
+					if _, err := b.Publish(ctx, name, ports); err != nil {
+						return err
+					}
 				}
 				if e, err := second.Attach(ctx, name, nil); err != nil || e.Leaf != 1 {
 					return fmt.Errorf("leaf %d: %w", e.Leaf, err)
