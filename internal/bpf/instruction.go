@@ -14,22 +14,15 @@ type Instruction struct {
 
 // The operations that our programs use: class, size and mode or source combined. Jumps skip Off instructions.
 const (
-	LoadByte  = 0x71 // dst = *(u8 *)(src + off)
-	LoadHalf  = 0x69 // dst = *(u16 *)(src + off)
-	LoadWord  = 0x61 // dst = *(u32 *)(src + off)
-	StoreWord = 0x63 // *(u32 *)(dst + off) = src
-	Move      = 0xbf // dst = src
-	MoveImm   = 0xb7 // dst = imm
-	AddImm    = 0x07 // dst += imm
-	AndImm    = 0x57 // dst &= imm
-	ShiftR    = 0x77 // dst >>= imm
-	Jump      = 0x05
-	JumpEq    = 0x15 // if dst == imm
-	JumpNe    = 0x55
-	JumpNe32  = 0x56 // if (u32)dst != (u32)imm
-	JumpSet   = 0x45 // if dst & imm
-	JumpGt    = 0x2d // if dst > src, without signs
-	Exit      = 0x95 // return r0
+	LoadWord = 0x61 // dst = *(u32 *)(src + off)
+	Move     = 0xbf // dst = src
+	MoveImm  = 0xb7 // dst = imm
+	AndImm   = 0x57 // dst &= imm
+	ShiftR   = 0x77 // dst >>= imm
+	JumpEq   = 0x15 // if dst == imm
+	JumpNe   = 0x55
+	JumpSet  = 0x45 // if dst & imm
+	Exit     = 0x95 // return r0
 )
 
 // Aim sets the jumps at the given places to go to target.

@@ -17,14 +17,8 @@ const (
 	CmdQuery   = 16
 )
 
-// Types of programs.
-const (
-	TypeTraffic = 3  // BPF_PROG_TYPE_SCHED_CLS
-	TypeDevice  = 15 // BPF_PROG_TYPE_CGROUP_DEVICE
-)
-
-// AttachIngress is where a device's frames come in (BPF_TCX_INGRESS). Linux ≥ 6.6.
-const AttachIngress = 46
+// TypeDevice is a control group's program about devices (BPF_PROG_TYPE_CGROUP_DEVICE).
+const TypeDevice = 15
 
 // A Program is what Load loads.
 type Program struct {
@@ -57,16 +51,6 @@ func Load(p *Program) (int, error) {
 	runtime.KeepAlive(code)
 	runtime.KeepAlive(license)
 	return fd, err
-}
-
-// AttachDevice attaches a program to a network interface of the calling thread's network namespace, with which it goes.
-func AttachDevice(prog, index int, attachType uint32) error {
-	attr := struct {
-		target, prog, attachType, flags, replace, relative uint32
-		revision                                           uint64
-	}{target: uint32(index), prog: uint32(prog), attachType: attachType}
-	_, err := Call(CmdAttach, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-	return err
 }
 
 // Call calls bpf(2). attr is a pointer to the union's member for the command. Descriptors are close-on-exec.
