@@ -28,6 +28,8 @@ type Keep struct {
 	// rounded up to a power of two. Zero means 16 MiB; from 64 KiB to 1 TiB
 	// otherwise.
 	LogSize int64
+	// NoLog throws away what the process prints: the log is empty. Who attaches gets nothing either.
+	NoLog bool
 	// Hold are files that the keeper has open as long as it lives: locks (flock), which end with their last descriptor.
 	Hold []*os.File
 	// CgroupDir and CgroupTasks are control groups that the keeper joins, as those of the same names in [Launch] are for
@@ -53,14 +55,12 @@ func (l *Launch) validateKeep() error {
 		return bad("Keep", "the process is to live in another one's mount or PID namespace")
 	case (l.newUser() || n.User.Join != nil) && l.TimeOffsets != nil:
 		return bad("TimeOffsets", "with Keep in a user namespace of its own: not implemented: %w", errors.ErrUnsupported)
-	case k.Dir == "":
-		return bad("Keep.Dir", "no folder")
 	case slices.Contains(k.Hold, nil):
 		return bad("Keep.Hold", "a file is nil")
 	case slices.Contains(k.CgroupTasks, nil):
 		return bad("Keep.CgroupTasks", "a file is nil")
-	case k.LogSize != 0 && (k.LogSize < minLogSize || k.LogSize > maxLogSize):
-		return bad("Keep.LogSize", "%d is not between %d and %d bytes", k.LogSize, minLogSize, int64(maxLogSize))
+	default:
+		return k.validateFolder()
 	}
 	return nil
 }
@@ -111,6 +111,8 @@ type LogReader struct {
 	file *os.File
 	off  int64
 	head [frameHeader]byte
+
+	changes *os.File // of the folder, for Follow
 }
 
 // OpenLog opens the log in a keeper's folder at its beginning. A process that was not started has an empty one.
@@ -196,13 +198,20 @@ func (r *LogReader) turn() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	_ = r.Close()
+	_ = r.closeFile()
 	r.file, r.off = f, 0
 	return true, nil
 }
 
 // Close closes the log.
 func (r *LogReader) Close() error {
+	if r.changes != nil {
+		_ = r.changes.Close()
+	}
+	return r.closeFile()
+}
+
+func (r *LogReader) closeFile() error {
 	if r.file == nil {
 		return nil
 	}

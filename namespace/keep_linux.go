@@ -27,6 +27,7 @@ type keeper struct {
 	tty        bool
 	edit       func(*Program) // for tests
 	logSize    int64
+	noLog      bool
 	cloneFlags uint64   // of the process
 	groupDir   *os.File // the keeper's control groups
 	groupTasks []*os.File
@@ -43,7 +44,7 @@ func (l *Launch) startKept(ctx context.Context) (p *Process, err error) {
 	if err := l.validate(); err != nil {
 		return nil, err
 	}
-	k := &keeper{logSize: l.Keep.logSize(), path: l.Keep.Dir, locks: l.Keep.Hold, hasInput: l.Keep.Stdin || l.TTY, tty: l.TTY, edit: l.keeperEdit,
+	k := &keeper{logSize: l.Keep.logSize(), noLog: l.Keep.NoLog, path: l.Keep.Dir, locks: l.Keep.Hold, hasInput: l.Keep.Stdin || l.TTY, tty: l.TTY, edit: l.keeperEdit,
 		groupDir: l.Keep.CgroupDir, groupTasks: l.Keep.CgroupTasks, atEndFile: l.Keep.AtEnd}
 	for _, x := range []struct {
 		ns   Namespace
@@ -127,7 +128,16 @@ func (k *keeper) makeFiles() (made bool, err error) {
 		return true, fail("flock", keepLock, err)
 	}
 	k.goesOn = unix.Faccessat(dir, keepLog, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW) == nil // see ContinueLog
-	if k.log, err = create(keepLog, unix.O_WRONLY|unix.O_APPEND); err != nil {
+	if k.noLog {
+		if k.log, err = unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
+			k.hold(k.log)
+		} else {
+			err = fail("open", os.DevNull, err)
+		}
+	} else {
+		k.log, err = create(keepLog, unix.O_WRONLY|unix.O_APPEND)
+	}
+	if err != nil {
 		return true, err
 	}
 	if k.exit, err = create(keepExitNew, unix.O_EXCL|unix.O_RDWR); err != nil {
@@ -149,7 +159,9 @@ func (k *keeper) makeFiles() (made bool, err error) {
 // says is what the keeper is told, in the place of the record that it will write.
 func (k *keeper) says() []byte {
 	b := make([]byte, exitSize)
-	binary.NativeEndian.PutUint64(b[saysMask:], ^(uint64(k.logSize) - 1))
+	if !k.noLog {
+		binary.NativeEndian.PutUint64(b[saysMask:], ^(uint64(k.logSize) - 1))
+	}
 	for off, yes := range map[int]bool{saysInput: k.hasInput, saysTTY: k.tty} {
 		if yes {
 			binary.NativeEndian.PutUint64(b[off:], 1)
@@ -477,32 +489,6 @@ func (k *kept) read(name string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, exitSize+1))
-}
-
-// Follow is Next, but waits for the next frame: until ctx ends, or with io.EOF when the keeper has ended.
-func (r *LogReader) Follow(ctx context.Context) (*Frame, error) {
-	for nap := time.Millisecond; ; nap = min(2*nap, 50*time.Millisecond) {
-		ended := r.ended() // before the reading: what comes after that is nothing
-		f, err := r.Next()
-		if err != io.EOF || ended {
-			return f, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(nap):
-		}
-	}
-}
-
-// ended says whether there is no keeper that could write to the log.
-func (r *LogReader) ended() bool {
-	f, err := os.Open(filepath.Join(r.dir, keepLock))
-	if err != nil {
-		return true
-	}
-	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil
 }
 
 func (k *kept) close() { _ = k.dir.Close() }

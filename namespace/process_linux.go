@@ -170,11 +170,7 @@ func reap(fd, options int) (*State, error) {
 
 // stateOf translates what waitid(2) says; it is nil if no process has ended.
 func stateOf(info *unix.Siginfo, usage *unix.Rusage) *State {
-	// siginfo_t of a child: si_pid, si_uid and si_status follow the first four words.
-	child := (*struct {
-		_                [4]int32
-		pid, uid, status int32
-	})(unsafe.Pointer(info))
+	child := (*childInfo)(unsafe.Pointer(info))
 	if child.pid == 0 {
 		return nil
 	}
@@ -183,13 +179,37 @@ func stateOf(info *unix.Siginfo, usage *unix.Rusage) *State {
 		SystemTime: time.Duration(usage.Stime.Nano()),
 		MaxRSS:     usage.Maxrss << 10,
 	}
-	const exited, dumped = 1, 3 // CLD_EXITED, CLD_DUMPED
-	if info.Code == exited {
+	if info.Code == cldExited {
 		s.Code = int(child.status)
 	} else {
-		s.Code, s.Signal, s.CoreDumped = -1, int(child.status), info.Code == dumped
+		s.Code, s.Signal, s.CoreDumped = -1, int(child.status), info.Code == cldDumped
 	}
 	return s
+}
+
+// A childInfo is the siginfo_t of a child: si_pid, si_uid and si_status follow the first four words.
+type childInfo struct {
+	_                [4]int32
+	pid, uid, status int32
+}
+
+const cldExited, cldKilled, cldDumped = 1, 2, 3
+
+// info is what stateOf makes the state of, for a process of that number.
+func (s *State) info(pid int) (info unix.Siginfo, usage unix.Rusage) {
+	child := (*childInfo)(unsafe.Pointer(&info))
+	child.pid = int32(pid)
+	switch {
+	case s.Signal == 0:
+		info.Code, child.status = cldExited, int32(s.Code)
+	case s.CoreDumped:
+		info.Code, child.status = cldDumped, int32(s.Signal)
+	default:
+		info.Code, child.status = cldKilled, int32(s.Signal)
+	}
+	usage.Utime, usage.Stime = unix.NsecToTimeval(int64(s.UserTime)), unix.NsecToTimeval(int64(s.SystemTime))
+	usage.Maxrss = s.MaxRSS >> 10
+	return info, usage
 }
 
 // reapedByOther asks the kernel for the status of a process that another part of the program, with wait4(-1), has reaped.
