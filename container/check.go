@@ -35,7 +35,7 @@ func (c *Container) check() error { return firstError(c.Process.check, c.checkSe
 // checkSetUp looks at what is not the command's.
 func (c *Container) checkSetUp() error {
 	return firstError(c.checkIsolation, c.checkSeccomp, c.checkNames, c.checkSysctls, c.checkMounts, c.checkDevices,
-		c.checkMemory, c.checkProcessors, c.checkCgroup, c.checkScope, c.checkLimits, c.checkKeep, c.checkInit,
+		c.checkMemory, c.checkProcessors, c.checkCgroup, c.checkScope, c.checkLimits, c.checkKeep, c.checkShared, c.checkInit,
 		c.checkUserNamespace, c.checkForkServer, c.checkHooks)
 }
 

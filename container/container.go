@@ -165,6 +165,14 @@ type Container struct {
 	// [Container.Adopt] finds it again. Stdin, Stdout, Stderr and ExtraFiles are not set then; Cgroup is, unless
 	// NoCgroup is.
 	Keep *Keep
+	// Shared, if it is not nil, has other programs take part in the container while this one runs it, and in its log afterwards: they find it
+	// as one with a Keep of the same Dir, by [Container.Adopt], which enters it, writes to its input and waits for its end, and by [OpenLog].
+	// Of the Keep, Dir, LogSize, NoLog and Stdin count. What the command prints goes to Stdout and Stderr and then to the log, which
+	// neither delays it nor makes an error of a full disk; if both are one writer, the log has it as standard output. An *os.File is not
+	// passed as it is, then, but with NoLog. With Stdin, the field of that name is copied to the input and ends it, and Wait does not wait for that copying.
+	// The end is told by Wait: others see the container run until then. If this program is killed, the container was killed.
+	// Cgroup is set, unless NoCgroup is.
+	Shared *Keep
 
 	// Setup, if it is not nil, is called during Start when the container's namespaces are there and nothing is executed
 	// yet: to move a network interface in, say. pid is the process as the host sees it. ctx is Start's. The

@@ -27,6 +27,9 @@ func (c *Container) hold(ctx context.Context) (err error) {
 	if c.Keep != nil {
 		return wrong("Keep", "a pool has no containers that outlive the program")
 	}
+	if c.Shared != nil {
+		return wrong("Shared", "a pool's containers are not shared")
+	}
 	if c.Scope != nil {
 		return wrong("Scope", "a pool has no containers in scopes")
 	}

@@ -109,7 +109,7 @@ func (c *Container) findGroup() error {
 const groupsFile = "groups"
 
 func (c *Container) noteGroups(dirs []string, u *undo) error {
-	if c.Keep == nil {
+	if c.kept() == nil {
 		return nil
 	}
 	return c.note(groupsFile, dirs, u)
@@ -117,7 +117,7 @@ func (c *Container) noteGroups(dirs []string, u *undo) error {
 
 // note writes what a control group is found by into a file of the Keep's folder.
 func (c *Container) note(file string, list []string, u *undo) error {
-	path := filepath.Join(c.Keep.Dir, file)
+	path := filepath.Join(c.kept().Dir, file)
 	u.add(func() { _ = os.Remove(path) })
 	b, err := json.Marshal(list)
 	if err == nil {
@@ -147,7 +147,7 @@ func (c *Container) openNoted(m *cgroups.Manager, file, name string) (*cgroups.G
 
 // noted reads what note has written.
 func (c *Container) noted(file string) ([]string, error) {
-	path := filepath.Join(c.Keep.Dir, file)
+	path := filepath.Join(c.kept().Dir, file)
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -227,10 +227,10 @@ func (c *Container) openNamed(m *cgroups.Manager, suffix string) (*cgroups.Group
 const oomFile = "oom"
 
 func (c *Container) noteOOM(s *State) error {
-	if c.Keep == nil || !s.OOMKilled {
+	if c.kept() == nil || !s.OOMKilled {
 		return nil
 	}
-	return os.WriteFile(filepath.Join(c.Keep.Dir, oomFile), nil, 0o600)
+	return os.WriteFile(filepath.Join(c.kept().Dir, oomFile), nil, 0o600)
 }
 
 func (c *Container) notedOOM() bool {

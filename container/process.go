@@ -101,9 +101,10 @@ type running struct {
 	exited  chan struct{} // closed when end and endErr are set; nil before the start
 	end     *State
 	endErr  error
-	lost    bool  // endErr says why the status is not known
-	cause   error // why Run or MaxOutput stopped it
-	printed int64 // bytes, where MaxOutput bounds them
+	waited  *namespace.State // nil if the status is not known
+	lost    bool             // endErr says why it is not
+	cause   error            // why Run or MaxOutput stopped it
+	printed int64            // bytes, where MaxOutput bounds them
 
 	startedAt time.Time
 	finishing chan struct{} // held by the Wait that finishes

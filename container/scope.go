@@ -61,7 +61,7 @@ func (c *Container) makeScope(ctx context.Context, u *undo) (*scoping, error) {
 		stopScope(s.scope)
 	})
 	c.invocation = s.scope.Invocation
-	if c.Keep != nil {
+	if c.kept() != nil {
 		if err := c.note(scopeFile, []string{c.invocation}, u); err != nil {
 			return nil, err
 		}

@@ -147,6 +147,9 @@ func (c *Container) startWhole(ctx context.Context, u *undo) (*namespace.Ward, e
 		return nil, err
 	}
 	defer finish()
+	if err := c.makeShare(u); err != nil {
+		return nil, err
+	}
 	h := &holding{created: func(proc *namespace.Process) error {
 		if group != nil {
 			if err := group.wait(); err != nil {

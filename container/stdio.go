@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"syscall"
+
+	"github.com/caisson-engine/caisson/namespace"
 )
 
 // stdio is the wiring of a process's standard files.
@@ -16,6 +18,11 @@ type stdio struct {
 	pipes []*os.File     // those of child that are pipes, to be owned by the process's user
 	work  []func() error // what the goroutines do
 	done  chan error     // the goroutines' first error, when all have ended; nil without work
+
+	share       *namespace.Share // nil without
+	logs        bool             // to it
+	sharesInput bool
+	feed        func() // copies to the input that is shared
 }
 
 // prepare opens the process's standard input, output and error. With a terminal there are none: see attach.
@@ -26,14 +33,14 @@ func (p *Process) prepare() (files [3]*os.File, err error) {
 	if files[0], err = p.childStdin(); err != nil {
 		return files, &StartError{Step: "open", Path: "stdin", Err: err}
 	}
-	if files[1], err = p.childWriter(p.Stdout); err != nil {
+	if files[1], err = p.childWriter(p.Stdout, namespace.Stdout); err != nil {
 		return files, &StartError{Step: "open", Path: "stdout", Err: err}
 	}
 	if p.Stderr != nil && sameWriter(p.Stderr, p.Stdout) {
 		files[2] = files[1]
 		return files, nil
 	}
-	if files[2], err = p.childWriter(p.Stderr); err != nil {
+	if files[2], err = p.childWriter(p.Stderr, namespace.Stderr); err != nil {
 		return files, &StartError{Step: "open", Path: "stderr", Err: err}
 	}
 	return files, nil
@@ -41,6 +48,9 @@ func (p *Process) prepare() (files [3]*os.File, err error) {
 
 // childStdin returns nil for /dev/null, which is opened inside the container.
 func (p *Process) childStdin() (*os.File, error) {
+	if p.io.sharesInput {
+		return p.sharedStdin()
+	}
 	if p.Stdin == nil {
 		return nil, nil
 	}
@@ -62,7 +72,11 @@ func (p *Process) childStdin() (*os.File, error) {
 	return r, nil
 }
 
-func (p *Process) childWriter(w io.Writer) (*os.File, error) {
+func (p *Process) childWriter(w io.Writer, stream namespace.Stream) (*os.File, error) {
+	var own []*os.File
+	if p.io.logs {
+		own, w = p.io.take(w), p.io.logged(w, stream)
+	}
 	if w == nil {
 		return nil, nil
 	}
@@ -77,6 +91,7 @@ func (p *Process) childWriter(w io.Writer) (*os.File, error) {
 	p.io.work = append(p.io.work, func() error {
 		_, err := io.Copy(p.bounded(w), r)
 		r.Close() // after an error of w: the process then gets SIGPIPE
+		closeAll(&own)
 		return err
 	})
 	return child, nil
@@ -97,6 +112,12 @@ func (s *stdio) pipe(child int) (r, w *os.File, err error) {
 // attach begins the copying, to and from the terminal if there is one.
 func (p *Process) attach(tty *os.File) {
 	s := &p.io
+	if s.share != nil {
+		s.share.Serve(p.run.proc)
+	}
+	if s.feed != nil {
+		go s.feed()
+	}
 	if tty == nil {
 		closeAll(&s.child)
 	} else {

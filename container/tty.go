@@ -25,7 +25,7 @@ func (p *Process) attachTTY(tty *os.File) {
 	if p.Stdout != nil {
 		out = p.Stdout
 	}
-	out = p.bounded(out)
+	out = p.bounded(s.logged(out, namespace.Stdout))
 	s.work = append(s.work, func() error {
 		_, err := io.Copy(out, tty)
 		closeAll(&child)

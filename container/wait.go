@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,13 +28,13 @@ func (p *Process) watch(after func(*State) error) {
 		s.Code = -1
 		err = fmt.Errorf("container: wait for %s: %w", p, err)
 	}
-	lost := err != nil
+	lost, waited := err != nil, end
 	if e := after(s); err == nil {
 		err = e
 	}
 	_ = r.proc.Close()
 	r.mu.Lock()
-	r.end, r.endErr, r.lost = s, err, lost
+	r.end, r.endErr, r.lost, r.waited = s, err, lost, waited
 	close(r.exited)
 	r.mu.Unlock()
 }
@@ -56,7 +57,7 @@ func (c *Container) ended(s *State, ward *namespace.Ward) error {
 			c.oomAtEnd = stats.Memory.OOMKills
 		}
 		removed := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV)
-		if removed && (c.Keep != nil || c.Scope != nil) {
+		if removed && (c.kept() != nil || c.Scope != nil) {
 			s.OOMKilled, err = c.notedOOM(), nil // another program, or systemd, has seen the end, too
 		}
 		errs = append(errs, err, c.noteOOM(s))
@@ -114,7 +115,7 @@ func (p *Process) Wait(ctx context.Context) error {
 		closeAll(&p.io.ours)
 		closeAll(&p.io.users)
 		p.State = r.end
-		r.finished, r.result = true, p.verdict(copied)
+		r.finished, r.result = true, p.verdict(cmp.Or(copied, p.endShare()))
 	}
 	return r.result
 }

@@ -83,6 +83,8 @@ type State struct {
 	Health *Health `json:",omitempty"`
 	// Detached says that it outlives the program that started it, and has a log.
 	Detached bool `json:",omitempty"`
+	// Shared says that it runs in the foreground of a program that keeps its log and lets others take part in it: see StartOptions.
+	Shared bool `json:",omitempty"`
 	// Supervised says that its networks are served by a supervisor: see [Engine.Supervise].
 	Supervised bool `json:",omitempty"`
 	// Restarting says that it has ended, and its restart policy has it started again, RestartDelay after its end: see [RestartPolicy].
@@ -97,6 +99,9 @@ type State struct {
 	// LogStart is where in its log begins what [Engine.LogSinceStart] opens.
 	LogStart namespace.LogPosition `json:",omitzero"`
 }
+
+// Kept says that it has a log, and while it runs can be adopted.
+func (s *State) Kept() bool { return s.Detached || s.Shared }
 
 // ShortID returns the first twelve digits of the ID.
 func (c *Container) ShortID() string { return shortID(c.ID) }

@@ -27,17 +27,32 @@ func (r *Run) keep() error {
 	if !r.c.NoCgroup && r.c.Scope == nil {
 		r.c.Cgroup = r.e.keptCgroup(r.record)
 	}
-	size, err := r.record.Config.logSize()
-	if err != nil {
+	var err error
+	if r.c.Keep, err = r.keepOf(dir); err != nil {
 		return err
 	}
-	r.c.Keep = &container.Keep{Dir: dir, LogSize: size, Stdin: r.record.Config.OpenStdin, Hold: []*os.File{r.lock.File()}}
+	r.c.Keep.Hold = []*os.File{r.lock.File()}
 	for _, h := range r.held {
 		if u, ok := h.(*volume.Use); ok {
 			r.c.Keep.Hold = append(r.c.Keep.Hold, u.File())
 		}
 	}
 	return nil
+}
+
+func (r *Run) keepOf(dir string) (*container.Keep, error) {
+	cfg := &r.record.Config
+	size, err := cfg.logSize()
+	return &container.Keep{Dir: dir, LogSize: size, NoLog: cfg.LogDriver == noLogDriver, Stdin: cfg.OpenStdin}, err
+}
+
+// share prepares the container for others that take part in it.
+func (r *Run) share() (err error) {
+	if err := r.keepDir(); err != nil {
+		return err
+	}
+	r.c.Shared, err = r.keepOf(r.e.keepDir(r.record.ID))
+	return err
 }
 
 // keepDir makes the keeper's folder. A container that was started before goes on with its log.
@@ -65,12 +80,16 @@ func (e *Engine) discard(ctx context.Context, c *Container) error {
 	if kept {
 		left.Keep = &container.Keep{Dir: e.keepDir(c.ID)}
 	}
-	switch {
-	case left.Scope != nil:
-	case kept:
+	if left.Scope != nil {
+		return left.Discard(ctx)
+	}
+	left.Cgroup = e.cgroup(c)
+	if kept { // in background, or in the foreground of a program that shared it
+		err := left.Discard(ctx)
+		if name := e.keptCgroup(c); err != nil || name == left.Cgroup {
+			return err
+		}
 		left.Cgroup = e.keptCgroup(c)
-	default:
-		left.Cgroup = e.cgroup(c)
 	}
 	return errors.Join(left.Discard(ctx), e.discardBundle(c.ID))
 }
@@ -90,9 +109,9 @@ func (r *Run) Leave() error {
 	return err
 }
 
-// Adopt returns the running container that ref names, which was started with StartOptions.Detach by this program or another
+// Adopt returns the running container that ref names, which was started with StartOptions.Detach or Shared by this program or another
 // one: to execute commands in it, or to wait for it. ctx bounds how long its keeper is asked. One that does not run, or
-// runs in the foreground of a program, is a [Conflict].
+// runs in the foreground of a program that does not share it, is a [Conflict].
 func (e *Engine) Adopt(ctx context.Context, ref string) (*Run, error) {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
@@ -101,9 +120,9 @@ func (e *Engine) Adopt(ctx context.Context, ref string) (*Run, error) {
 	if c.State.Status != Running {
 		return nil, conflict("container %s is not running", c.Name)
 	}
-	if !c.State.Detached {
+	if !c.State.Kept() {
 		return nil, conflict("container %s runs in the foreground of another program: only one that was started with "+
-			"Detach can be entered", c.Name)
+			"Detach or Shared can be entered", c.Name)
 	}
 	running, err := c.found() // it has its root already
 	if err != nil {
@@ -177,7 +196,7 @@ func (e *Engine) ending(ctx context.Context, c *Container) (*State, error) {
 // LogTime is how Docker prints a frame's time before its lines, for [time.Time.Format]: as wide for each.
 const LogTime = "2006-01-02T15:04:05.000000000Z07:00"
 
-// Log opens what the container that ref names, which was started with StartOptions.Detach, has printed, by all its starts.
+// Log opens what the container that ref names, which was started with StartOptions.Detach or Shared, has printed, by all its starts.
 func (e *Engine) Log(ctx context.Context, ref string) (*namespace.LogReader, error) {
 	return e.logFrom(ctx, ref, func(*Container) (at namespace.LogPosition) { return at })
 }
@@ -192,8 +211,11 @@ func (e *Engine) logFrom(ctx context.Context, ref string, from func(*Container) 
 	if err != nil {
 		return nil, err
 	}
-	if !c.State.Detached {
-		return nil, conflict("container %s has no log: only one that was started with Detach has", c.Name)
+	if !c.State.Kept() {
+		return nil, conflict("container %s has no log: only one that was started with Detach or Shared has", c.Name)
+	}
+	if c.Config.LogDriver == noLogDriver {
+		return nil, fmt.Errorf("container %s has no log: configured logging driver does not support reading: %w", c.Name, errors.ErrUnsupported)
 	}
 	log, _, err := namespace.OpenLogAt(e.keepDir(c.ID), from(c))
 	return log, err
@@ -246,6 +268,9 @@ func (e *Engine) StopBySignal(ctx context.Context, ref string, sig syscall.Signa
 	}
 	if err := e.signal(c, sig); err != nil {
 		return err
+	}
+	if c.State.Paused {
+		thaw(c.State.Cgroups)
 	}
 	if err := e.awaitEnd(grace, c.ID, c.State.Pid); err == nil || ctx.Err() != nil {
 		return err
@@ -340,7 +365,8 @@ func (e *Engine) WaitFor(ctx context.Context, ref string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if c.State.Status == Running && c.State.Detached {
+	_, own := e.foreground.Load(c.ID)
+	if c.State.Status == Running && c.State.Kept() && !own {
 		r, err := e.Adopt(ctx, c.ID)
 		if err == nil {
 			_ = r.Wait(ctx) // how it ended is in the record

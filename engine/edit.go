@@ -10,14 +10,9 @@ import (
 	"github.com/caisson-engine/caisson/internal/durable"
 )
 
-// edit changes a container's document. One that runs is its keeper's, which does not write documents; in the foreground of
-// another program it is that one's, and the error is a [Conflict].
+// edit changes a container's document, of one that runs, too: whoever runs it in the foreground reads it again when it ends, and a keeper
+// writes no documents.
 func (e *Engine) edit(ctx context.Context, ref string, change func(*Container) error) (err error) {
-	return e.editAs(ctx, ref, false, change)
-}
-
-// editAs is edit, which with networks true changes only the networks, in the foreground, too: whoever runs it reads them again when it ends.
-func (e *Engine) editAs(ctx context.Context, ref string, networks bool, change func(*Container) error) (err error) {
 	c, err := e.Inspect(ctx, ref)
 	if err != nil {
 		return err
@@ -31,9 +26,6 @@ func (e *Engine) editAs(ctx context.Context, ref string, networks bool, change f
 		return err
 	}
 	if c.State.Status == Running {
-		if !c.State.Detached && !networks {
-			return conflict("container %s runs in the foreground of another program", c.Name)
-		}
 		if err := change(c); err != nil {
 			return err
 		}

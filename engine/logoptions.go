@@ -15,13 +15,19 @@ const (
 	maxLogSize = 1 << 40
 )
 
+// noLogDriver is the log driver that keeps nothing.
+const noLogDriver = "none"
+
 // logSize is the size at which a keeper begins another file, in bytes, such that the two files that it keeps have together at most what
 // Docker would keep, max-size times max-file; zero is the default. The error names the option.
 func (c *Config) logSize() (int64, error) {
 	switch c.LogDriver {
-	case "", "json-file", "local":
+	case "", "json-file", "local", noLogDriver:
 	default:
-		return 0, fmt.Errorf("log driver %q: not implemented (json-file and local are, which are one): %w", c.LogDriver, errors.ErrUnsupported)
+		return 0, fmt.Errorf("log driver %q: not implemented (json-file and local are, which are one, and none): %w", c.LogDriver, errors.ErrUnsupported)
+	}
+	if c.LogDriver == noLogDriver && len(c.LogOptions) > 0 {
+		return 0, invalid("conflicting options: log options, and the log driver none")
 	}
 	size, files := int64(-1), int64(1)
 	for name, value := range c.LogOptions {

@@ -244,7 +244,7 @@ func (e *Engine) changeNetworks(ctx context.Context, ref string, stopped func(*C
 	} else {
 		e.noteConnection("disconnect", c.ID, supervised.Network)
 	}
-	err = e.editAs(ctx, c.ID, true, func(now *Container) error {
+	err = e.edit(ctx, c.ID, func(now *Container) error {
 		before := slices.Clone(now.Endpoints)
 		_ = stopped(now) // the document says so already
 		if now.State.Status == Running && now.State.Pid == c.State.Pid {

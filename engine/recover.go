@@ -114,6 +114,7 @@ func (e *Engine) bury(ctx context.Context, c *Container) error {
 		Status: Exited, ExitCode: 137, Started: c.State.Started, Finished: time.Now().UTC(),
 		Error: "ended with the program that ran it", LogStart: c.State.LogStart,
 	}
+	state.Shared = c.State.Shared
 	if state.Detached = c.State.Detached; state.Detached {
 		if end, err := e.ending(ctx, c); err == nil {
 			state = *end

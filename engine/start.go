@@ -28,6 +28,10 @@ type StartOptions struct {
 	// Detach lets the container outlive this program: what it prints goes to its log, see [Engine.Log], and
 	// [Engine.Adopt] finds it again. Stdin, Stdout and Stderr are nil then.
 	Detach bool
+	// Shared keeps what a container in the foreground prints in its log, too, and lets other programs take part in it as in one with Detach:
+	// [Engine.Adopt], to execute commands in it, attach, pause. It ends with this program all the same. What it prints reaches
+	// Stdout and Stderr first, whatever becomes of the log. It changes nothing with Detach. See [container.Container].Shared.
+	Shared bool
 	// Commit, if it is not nil, has an image made of what the container has left when its command has ended with status 0, before
 	// AutoRemove removes it: a build's step. Parent is set to the container's image. See [Run.Image]. It does not go with Detach.
 	Commit *image.CommitOptions
@@ -150,6 +154,10 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 		if err := r.aloneFiles(); err != nil {
 			return err
 		}
+	} else if o.Shared {
+		if err := r.share(); err != nil {
+			return err
+		}
 	}
 	if err := r.joinNetwork(ctx, &r.c.Namespaces.Network); err != nil {
 		return err
@@ -181,7 +189,7 @@ func (r *Run) runs(pid int) error {
 	}
 	r.record.State = State{
 		Status: Running, Pid: pid, StartTime: start, BootID: kernel.BootID(), Started: time.Now().UTC(),
-		Cgroups: r.c.CgroupPaths(), Detached: r.c.Keep != nil, Supervised: r.supervised, RestartDelay: r.before.RestartDelay,
+		Cgroups: r.c.CgroupPaths(), Detached: r.c.Keep != nil, Shared: r.c.Shared != nil, Supervised: r.supervised, RestartDelay: r.before.RestartDelay,
 		LogStart: r.logStart,
 	}
 	return r.e.write(r.record)
@@ -237,6 +245,7 @@ func (r *Run) end(ctx context.Context, err error) error {
 	}
 	var kept error
 	if r.record.Config.AutoRemove {
+		r.reread()
 		r.e.noteEnd(r.record)
 		kept = r.e.remove(ctx, r.record, true)
 	} else {
@@ -249,26 +258,29 @@ func (r *Run) end(ctx context.Context, err error) error {
 	return err
 }
 
-// writeEnd writes the end down. The networks are those of the next start, which may have been changed meanwhile.
+// writeEnd writes the end down. The rest is of the next start, and may have been changed meanwhile.
 func (r *Run) writeEnd(ctx context.Context) (err error) {
-	if r.record.sharesNetwork() {
-		return r.e.write(r.record)
-	}
 	l, err := r.e.lock(ctx) // against those who change them
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	if c, err := readRecord(r.e.path(r.record.ID)); err == nil {
-		r.record.Networks = c.Networks
-	}
+	r.reread()
 	return r.e.write(r.record)
+}
+
+// reread takes over what others have changed in the container's document since it was started.
+func (r *Run) reread() {
+	if c, err := readRecord(r.e.path(r.record.ID)); err == nil {
+		c.State, c.Endpoints = r.record.State, r.record.Endpoints
+		r.record = c
+	}
 }
 
 // over is the state of the container after its end.
 func (r *Run) over() State {
 	was := &r.record.State
-	state := State{Status: Exited, ExitCode: 255, Detached: was.Detached, Started: was.Started, Finished: time.Now().UTC(), LogStart: was.LogStart}
+	state := State{Status: Exited, ExitCode: 255, Detached: was.Detached, Shared: was.Shared, Started: was.Started, Finished: time.Now().UTC(), LogStart: was.LogStart}
 	if s := r.c.State; s != nil {
 		state.ExitCode, state.OOMKilled, state.Finished = stateCode(s), s.OOMKilled, s.Ended.UTC()
 	}
