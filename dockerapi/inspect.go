@@ -76,7 +76,7 @@ func (s *Server) inspect(c *engine.Container) *inspection {
 	if len(c.Args) > 0 {
 		i.Path, i.Args = c.Args[0], c.Args[1:]
 	}
-	if c.State.Detached {
+	if c.State.Kept() && c.Config.LogDriver != "none" {
 		i.LogPath = filepath.Join(dir, "keep")
 	}
 	i.Mounts = s.mountPoints(c)

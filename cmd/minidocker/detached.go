@@ -92,7 +92,7 @@ func (a *app) waitCommand() *cobra.Command {
 }
 
 func (a *app) pauseCommand() *cobra.Command {
-	return a.namingCommand("pause", "Pause all processes within containers that run in background", func(e *engine.Engine, name string) error {
+	return a.namingCommand("pause", "Pause all processes within containers", func(e *engine.Engine, name string) error {
 		return e.Pause(a.ctx, name)
 	})
 }
@@ -124,7 +124,7 @@ type execFlags struct {
 func (a *app) execCommand() *cobra.Command {
 	x := &execFlags{}
 	c := &cobra.Command{
-		Use: "exec [OPTIONS] CONTAINER COMMAND [ARG...]", Short: "Execute a command in a container that runs in background",
+		Use: "exec [OPTIONS] CONTAINER COMMAND [ARG...]", Short: "Execute a command in a running container",
 		Args: cobra.MinimumNArgs(2), DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.runStatus("exec", a.withEngine(func(e *engine.Engine) error { return a.exec(e, x, args) }))
@@ -160,7 +160,7 @@ func (a *app) exec(e *engine.Engine, x *execFlags, args []string) error {
 	p := r.Process().Command(args[1:]...)
 	o, started := &engine.StartOptions{}, func() {}
 	if !x.detach {
-		if o, started, err = a.attach(&streams{in: x.interactive, out: true, err: true}, x.tty); err != nil {
+		if o, started, err = a.attach(&streams{in: x.interactive, out: true, err: true}, x.tty, false); err != nil {
 			return err
 		}
 	}
@@ -213,7 +213,7 @@ func (a *app) attachCommand() *cobra.Command {
 	noStdin, keys := false, ""
 	s := &streams{out: true, err: true}
 	c := &cobra.Command{
-		Use: "attach [OPTIONS] CONTAINER", Short: "Attach to a container that runs in background, from here on",
+		Use: "attach [OPTIONS] CONTAINER", Short: "Attach to a running container, from here on",
 		Args: cobra.ExactArgs(1), DisableFlagsInUseLine: true,
 		RunE: func(_ *cobra.Command, args []string) error {
 			var err error

@@ -74,7 +74,7 @@ func (r *runFlags) add(f *pflag.FlagSet) {
 	f.StringVarP(&c.Hostname, "hostname", "h", "", "Container host name")
 	f.StringVar(&c.StopSignal, "stop-signal", "", "Signal to stop the container")
 	f.IntVar(&r.stopTimeout, "stop-timeout", 0, "Timeout (in seconds) to stop a container: -1 for none")
-	f.StringVar(&c.LogDriver, "log-driver", "", "Logging driver for the container: json-file and local are one")
+	f.StringVar(&c.LogDriver, "log-driver", "", "Logging driver for the container: json-file and local are one; with none, what it prints is not kept and cannot be attached to")
 	f.StringArrayVar(&r.logOptions, "log-opt", nil, "Log driver options: max-size, max-file")
 	r.network.add(f, c)
 

@@ -138,10 +138,11 @@ func (a *app) start(e *engine.Engine, c *engine.Container, s *streams) (_ *engin
 		return nil, nil, err
 	}
 	tty := c.Config.TTY
-	o, started, err := a.attach(s, tty)
+	o, started, err := a.attach(s, tty, c.Config.OpenStdin)
 	if err != nil {
 		return nil, nil, err
 	}
+	o.Shared = true
 	done = func() {}
 	if tty && s.in {
 		if done, err = a.raw(); err != nil {

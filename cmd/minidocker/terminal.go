@@ -41,8 +41,9 @@ func sizeOf(f *os.File) namespace.WinSize {
 }
 
 // attach wires the container's standard files to the command's. Only with -t does the container see a terminal: one of the
-// host, like its files and devices, is hidden behind a pipe. started is to be called when the container has been.
-func (a *app) attach(s *streams, tty bool) (o *engine.StartOptions, started func(), err error) {
+// host, like its files and devices, is hidden behind a pipe. copied says that the input is copied to one that others have, too. started
+// is to be called when the container has been.
+func (a *app) attach(s *streams, tty, copied bool) (o *engine.StartOptions, started func(), err error) {
 	started = func() {}
 	o = &engine.StartOptions{}
 	if s.out {
@@ -57,7 +58,7 @@ func (a *app) attach(s *streams, tty bool) (o *engine.StartOptions, started func
 		return o, started, nil
 	}
 	o.Stdin = a.stdin
-	if !tty && !harmless(a.stdin) {
+	if !tty && !copied && !harmless(a.stdin) {
 		// The copying outlives the container by the line that is being typed, and nobody waits for it.
 		r, w, err := os.Pipe()
 		if err != nil {
