@@ -99,7 +99,6 @@ func addHostConfig(c *engine.Config, h *container.HostConfig) error {
 	if err := refuse("HostConfig", map[string]bool{
 		"Cgroup": h.Cgroup != "", "StorageOpt": len(h.StorageOpt) > 0,
 		"Umask": h.Umask != nil, "Isolation": !h.Isolation.IsDefault(),
-		"PidMode: " + string(h.PidMode):   h.PidMode.IsContainer(),    // of one in background, as all are here
 		"LogConfig.Type: none":            h.LogConfig.Type == "none", // docker run is attached to the log
 		"Runtime: " + h.Runtime:           h.Runtime != "" && h.Runtime != runtimeName,
 		"VolumeDriver: " + h.VolumeDriver: h.VolumeDriver != "" && h.VolumeDriver != "local",

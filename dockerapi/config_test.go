@@ -221,6 +221,9 @@ func TestConfigBack(t *testing.T) {
 
 // TestPIDModeOfContainer: what no start of the API's can do is refused before there is a container.
 func TestPIDModeOfContainer(t *testing.T) {
-	err := addHostConfig(&engine.Config{}, &container.HostConfig{PidMode: "container:x"})
-	require.ErrorContains(t, err, "not implemented: HostConfig.PidMode: container:x")
+	c := &engine.Config{}
+	require.NoError(t, addHostConfig(c, &container.HostConfig{PidMode: "container:x", IpcMode: "container:y"}))
+	require.Equal(t, []string{"container:x", "container:y"}, []string{c.PIDMode, c.IPCMode})
+	err := addHostConfig(&engine.Config{}, &container.HostConfig{LogConfig: container.LogConfig{Type: "none"}})
+	require.ErrorContains(t, err, "not implemented: HostConfig.LogConfig.Type: none")
 }

@@ -102,7 +102,7 @@ func (e *Engine) prepare(ctx context.Context, cfg *Config) (*Container, *image.I
 	if err := e.prepareManager(&c.Config); err != nil {
 		return nil, nil, err
 	}
-	if err := e.resolvePIDMode(&c.Config); err != nil {
+	if err := e.resolveModes(&c.Config); err != nil {
 		return nil, nil, err
 	}
 	if err := e.prepareNetwork(ctx, c, img.Config.Config.ExposedPorts); err != nil {

@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"path"
 	"path/filepath"
@@ -16,8 +14,9 @@ import (
 // Isolation is what a [Config] says about namespaces, devices and security beyond capabilities and seccomp.
 type Isolation struct {
 	// PIDMode, IPCMode and UTSMode say whose namespaces the container has: "" and "private" its own, "host" the
-	// host's. PIDMode may also be "container:" and the name or ID of a container that runs: for one that is started without
-	// StartOptions.Detach. It ends with the other. IPCMode may also be "none" and "shareable", which are its own too; "none" has no /dev/shm.
+	// host's. PIDMode may also be "container:" and the name or ID of a container that runs when this one starts, and that ends with the other.
+	// IPCMode may also be "none" and "shareable", which are its own too; "none" has no /dev/shm, and a "shareable" one may be joined by others, with
+	// its /dev/shm, as "container:" and its name or ID.
 	PIDMode, IPCMode, UTSMode string `json:",omitempty"`
 	// UserMode says in whose user namespace the container is: "" and "host" the host's; "auto", and "remap", which means the
 	// same, one of its own. Its ids are the subordinate ones, as /etc/subuid and /etc/subgid have them, of the user "caisson",
@@ -70,9 +69,7 @@ func (i *Isolation) apply(c *container.Container) error {
 		case m.mode == "host":
 			*m.host = true
 		case slices.Contains(m.own, m.mode):
-		case m.flag == "PID" && strings.HasPrefix(m.mode, "container:"): // the start joins it
-		case strings.HasPrefix(m.mode, "container:"):
-			return fmt.Errorf("%s mode %s: not implemented (host and private are): %w", m.flag, m.mode, errors.ErrUnsupported)
+		case m.flag != "UTS" && strings.HasPrefix(m.mode, "container:"): // the start joins it; who enters the container takes what it has
 		default:
 			return invalid("invalid %s mode: %s", m.flag, m.mode)
 		}

@@ -162,7 +162,10 @@ func (r *Run) start(ctx context.Context, o *StartOptions) (err error) {
 	if err := r.joinNetwork(ctx, &r.c.Namespaces.Network); err != nil {
 		return err
 	}
-	if err := r.joinPID(ctx, o.Detach); err != nil {
+	if err := r.joinPID(ctx); err != nil {
+		return err
+	}
+	if err := r.joinIPC(ctx); err != nil {
 		return err
 	}
 	r.c.Setup = func(ctx context.Context, pid int) error {

@@ -98,7 +98,7 @@ func (c *compiler) joinUser() {
 	c.notDumpable()
 	if m.rootless {
 		c.join()
-		if n.PID.Join != nil {
+		if n.PID.Join != nil && c.l.keeper == nil {
 			fd := c.file("pid namespace", useFile(n.PID.Join))
 			c.call("setns", unix.SYS_SETNS, fd, flags(unix.CLONE_NEWPID, cloneNames)).about("pid namespace")
 		}

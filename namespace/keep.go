@@ -16,7 +16,8 @@ import (
 // opens the folder later, by [Adopt], finds the process running or ended.
 //
 // The keeper is the first process of a PID namespace around the process's own: if it is killed the kernel kills all
-// processes of the container. With the PID namespace of the host that cannot be; they live on.
+// processes of the container. With the PID namespace of the host, or another one that is joined, that cannot be; they live on. The keeper itself is
+// never in a namespace that is joined: the process's parent is out of sight there.
 type Keep struct {
 	// Dir is a folder of the process's own, where the keeper has its files. It must exist, hold no files of a keeper but the log that
 	// ContinueLog leaves, and be closed to others.
@@ -51,8 +52,8 @@ func (l *Launch) validateKeep() error {
 	case k == nil || l.keeper != nil: // looked at before
 	case l.Stdin != nil || l.Stdout != nil || l.Stderr != nil:
 		return bad("Stdin", "with Keep the keeper has the standard files")
-	case l.Root == nil || n.PID.Join != nil:
-		return bad("Keep", "the process is to live in another one's mount or PID namespace")
+	case l.Root == nil:
+		return bad("Keep", "the process is to live in another one's mount namespace")
 	case (l.newUser() || n.User.Join != nil) && l.TimeOffsets != nil:
 		return bad("TimeOffsets", "with Keep in a user namespace of its own: not implemented: %w", errors.ErrUnsupported)
 	case slices.Contains(k.Hold, nil):

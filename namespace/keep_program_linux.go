@@ -140,6 +140,9 @@ func (k *keeperCompiler) detach() {
 
 // start makes the process, which goes to the label.
 func (k *keeperCompiler) start(process int) {
+	if join := k.l.Namespaces.PID.Join; join != nil { // what it makes is born there; the keeper itself stays outside
+		k.call("setns", unix.SYS_SETNS, k.file("pid namespace", useFile(join)), flags(unix.CLONE_NEWPID, cloneNames)).about("pid namespace")
+	}
 	pidfd := k.variable("pidfd", 8)
 	flag := k.k.cloneFlags | unix.CLONE_PIDFD
 	if dir := k.l.CgroupDir; dir != nil {

@@ -311,7 +311,7 @@ func (s *starter) spawn() (pid, pidfd int, err error) {
 		defer unix.Close(attr.Sys.CgroupFD)
 	}
 	join := n.PID.Join
-	if join == nil || mode.own && mode.rootless {
+	if join == nil || s.l.keeper != nil || mode.own && mode.rootless {
 		return s.clone(attr, &pidfd)
 	}
 	start := func() { pid, _, err = s.clone(attr, &pidfd) }

@@ -16,7 +16,7 @@ type isolationFlags struct{ devices []string }
 func (r *runFlags) addIsolation(f *pflag.FlagSet) {
 	i := &r.config.Isolation
 	f.StringVar(&i.PIDMode, "pid", "", `PID namespace to use ("host", "private", "container:NAME")`)
-	f.StringVar(&i.IPCMode, "ipc", "", `IPC mode to use ("host", "private", "shareable", "none")`)
+	f.StringVar(&i.IPCMode, "ipc", "", `IPC mode to use ("host", "private", "shareable", "none", "container:NAME")`)
 	f.StringVar(&i.UTSMode, "uts", "", `UTS namespace to use ("host", "private")`)
 	f.StringVar(&i.UserMode, "userns", "", `User namespace to use ("host", "auto", "keep-id[:uid=UID,gid=GID]")`)
 	f.StringVar(&i.Domainname, "domainname", "", "Container NIS domain name")
