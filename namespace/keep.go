@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -98,6 +99,17 @@ const (
 	Stdout Stream = 1
 	Stderr Stream = 2
 )
+
+// String returns "stdout" or "stderr".
+func (s Stream) String() string {
+	switch s {
+	case Stdout:
+		return "stdout"
+	case Stderr:
+		return "stderr"
+	}
+	return "stream " + strconv.Itoa(int(s))
+}
 
 // A Frame is what the keeper read at once from a process's output.
 type Frame struct {

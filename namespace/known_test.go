@@ -1,6 +1,7 @@
 package namespace
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -38,4 +39,8 @@ func TestMemoryPoliciesAreKnown(t *testing.T) {
 		p := &specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Nodes: "0", Flags: []specs.MemoryPolicyFlagType{specs.MemoryPolicyFlagType(f)}}
 		require.NoError(t, (&Attributes{MemoryPolicy: p}).CheckAttributes(), f)
 	}
+}
+
+func TestStreamString(t *testing.T) {
+	require.Equal(t, "stdout stderr stream 3", fmt.Sprint(Stdout, Stderr, Stream(3)))
 }
