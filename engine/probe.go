@@ -22,7 +22,7 @@ const (
 	// probeDelay is how long at most the output of a probe that has ended is waited for while others hold it open.
 	probeDelay = 2 * time.Second
 	// probeEnd is how long a container is waited for that seems to be ending: a process of it was killed, or could not be made.
-	probeEnd = time.Second
+	probeEnd = 5 * time.Second
 )
 
 // A prober executes the health check of a container that runs.
