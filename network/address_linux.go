@@ -49,7 +49,8 @@ func (s *Store) choose(x *index, n *Network, o *EndpointOptions, e *Endpoint) er
 	} else {
 		e.MAC = macOf(cmp.Or(e.IPv4, e.IPv6).Addr()).String()
 	}
-	if x.hasMAC(e.MAC) {
+	own := n.Driver == Bridge && e.MAC == macOf(n.Subnets[0].Gateway).String() // the bridge's
+	if own || x.hasMAC(e.MAC) {
 		return fmt.Errorf("hardware address %s %w", e.MAC, ErrInUse)
 	}
 	return nil

@@ -197,10 +197,8 @@ func (b *Sandbox) connect(c *change, h *host, n *Network, o *EndpointOptions, e 
 	case err != nil:
 		return nil, nil, fmt.Errorf("make interface: %w", explain(err, "veth"))
 	}
-	if n.Isolated {
-		if err := h.link.LinkSetIsolated(link, true); err != nil {
-			return nil, nil, fmt.Errorf("isolate %s: %w", e.HostInterface, err)
-		}
+	if err := h.tell(n, e, link.Attrs().Index); err != nil {
+		return nil, nil, err
 	}
 	if len(e.Ports) > 0 {
 		if err := h.hairpin(c, e, true); err != nil {

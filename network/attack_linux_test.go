@@ -112,10 +112,20 @@ func (m *machine) heard(port string) <-chan string {
 	return c
 }
 
+// bridgeKnows returns the port at which a bridge of the machine believes a hardware address to be.
+func bridgeKnows(m *machine, bridge string, mac net.HardwareAddr) string {
+	for line := range strings.Lines(m.command("bridge", "fdb", "show", "br", bridge)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == mac.String() {
+			return f[2]
+		}
+	}
+	return ""
+}
+
 // TestAttacks: what a container with CAP_NET_RAW and CAP_NET_ADMIN, or a neighbour of the host, does with real packets. Each attack
 // of which the rules are the defence is shown to work without them.
 func TestAttacks(t *testing.T) {
-	testenv.RequireCommand(t, "nft", "ping")
+	testenv.RequireCommand(t, "nft", "ping", "bridge")
 	host, router, client := world(t)
 	s := newStore(t, host)
 	_, err := s.Create(t.Context(), "six", &CreateOptions{IPv6: true, Interface: "cs-six"})
@@ -188,6 +198,33 @@ func TestAttacks(t *testing.T) {
 			require.Equal(t, "spoofed from 172.17.0.99", <-near)
 			require.Equal(t, "spoofed from 10.1.0.2", <-far)
 		})
+	})
+	t.Run("LLDP", func(t *testing.T) { // a frame that no rule sees has the bridge believe that another is at the attacker's
+		at := func() string { return bridgeKnows(host, "cs-six", v.mac()) }
+		near := mv.heard("98")
+		attack := func() {
+			for group := range byte(16) {
+				to := net.HardwareAddr{1, 0x80, 0xc2, 0, 0, group}
+				me.raw("eth0", ether(to, v.mac(), 0x88cc, make([]byte, 46)))
+			}
+			me.raw("eth0", datagram(v.mac(), e.mac(), e.IPv4.Addr(), v.IPv4.Addr(), 98, "after"))
+		}
+		require.Equal(t, v.HostInterface, at())
+		attack()
+		require.Equal(t, "after from 172.17.0.2", <-near)
+		require.Equal(t, v.HostInterface, at())
+		require.NoError(t, s.Check(t.Context()))
+		host.command("bridge", "link", "set", "dev", e.HostInterface, "learning", "on")
+		attack()
+		require.Eventually(t, func() bool { return at() == e.HostInterface }, time.Minute, 10*time.Millisecond)
+		require.ErrorContains(t, s.Check(t.Context()), "the bridge learns at "+e.HostInterface)
+		require.ErrorContains(t, s.Check(t.Context()), "the bridge does not know that "+v.MAC)
+		require.NoError(t, s.Repair(t.Context()))
+		require.Equal(t, v.HostInterface, at())
+		require.NoError(t, s.Check(t.Context()))
+		attack()
+		require.Equal(t, "after from 172.17.0.2", <-near)
+		require.Equal(t, v.HostInterface, at())
 	})
 	t.Run("CVE-2021-20199", func(t *testing.T) { // what comes to a published port seems to come from the container itself
 		mv.serve(80)

@@ -43,7 +43,7 @@ func (s *Store) Check(ctx context.Context) error {
 		}
 	}
 	if used && s.o.UserMode == nil {
-		errs = append(errs, s.checkRules())
+		errs = append(errs, s.checkRules(), s.checkPorts())
 	}
 	return errors.Join(errs...)
 }
@@ -134,7 +134,8 @@ func (s *Store) checkRules() error {
 	return errors.Join(errs...)
 }
 
-// Repair takes back what is nobody's, and makes the nftables tables anew if they are not as they should be.
+// Repair takes back what is nobody's, makes the nftables tables anew if they are not as they should be, and tells bridges again what is at
+// their ports.
 func (s *Store) Repair(ctx context.Context) error {
 	c, err := s.lock(ctx)
 	if err != nil {
@@ -151,7 +152,7 @@ func (s *Store) Repair(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("repair networks: %w", err)
 	}
-	if err := s.repairRules(h); err != nil {
+	if err := errors.Join(s.repairRules(h), s.repairPorts(h)); err != nil {
 		return fmt.Errorf("repair networks: %w", err)
 	}
 	return nil

@@ -135,6 +135,7 @@ func TestAttachRefuses(t *testing.T) {
 		"IPv6: network net has no subnet of that family":                       {IPv6: netip.MustParseAddr("fd00::1")},
 		"address 172.17.0.9 is in use":                                         {IPv4: netip.MustParseAddr("172.17.0.9"), Ports: port},
 		"hardware address 02:00:00:00:00:09 is in use":                         {MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}, Ports: port},
+		"hardware address 02:ca:ac:11:00:01 is in use":                         {MAC: net.HardwareAddr{2, 0xca, 0xac, 0x11, 0, 1}, Ports: port},
 		"MAC: 01:00:00:00:00:01 is no unicast address":                         {MAC: net.HardwareAddr{1, 0, 0, 0, 0, 1}},
 		"Names: \"a b\" has a character":                                       {Names: []string{"a b"}},
 		"GatewayPriority: 1001 is not from -1000 to 1000":                      {GatewayPriority: 1001},
