@@ -10,8 +10,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/caisson-engine/caisson/internal/bpf"
 )
 
 // programName marks our programs among those attached to a group; at most 15 bytes.
@@ -81,26 +79,64 @@ func (n *node) attachDevices(rules []DeviceRule, byDefault, update bool) error {
 		defer unix.Close(fd)
 	}
 	// Several programs must all agree, so between attaching the new and detaching the old, less is allowed, not more.
-	if err := attachProgram(bpf.CmdAttach, n.fd(), fd, unix.BPF_F_ALLOW_MULTI); err != nil {
+	if err := attachProgram(bpfProgAttach, n.fd(), fd, unix.BPF_F_ALLOW_MULTI); err != nil {
 		return fmt.Errorf("attach device program to %s: %w", n.path, adviseBPF(err))
 	}
 	for _, o := range old {
-		if err := attachProgram(bpf.CmdDetach, n.fd(), o, 0); err != nil {
+		if err := attachProgram(bpfProgDetach, n.fd(), o, 0); err != nil {
 			return fmt.Errorf("detach device program from %s: %w", n.path, adviseBPF(err))
 		}
 	}
 	return nil
 }
 
+// Commands of bpf(2), and the type of program and attachment (linux/bpf.h).
 const (
-	bpfAttachDevice  = 6 // BPF_CGROUP_DEVICE
+	bpfProgLoad      = 5
+	bpfProgAttach    = 8
+	bpfProgDetach    = 9
+	bpfProgGetByID   = 13
+	bpfObjGetInfo    = 15
+	bpfProgQuery     = 16
+	bpfTypeDevice    = 15
+	bpfAttachDevice  = 6
 	maxProgramsQuery = 64
 )
 
+// bpf calls bpf(2). attr is a pointer to the union's member for the command.
+func bpf(cmd int, attr unsafe.Pointer, size uintptr) (int, error) {
+	for {
+		fd, _, errno := unix.Syscall(unix.SYS_BPF, uintptr(cmd), uintptr(attr), size)
+		switch errno {
+		case 0:
+			return int(fd), nil
+		case unix.EINTR, unix.EAGAIN: // EAGAIN: a signal came while the verifier ran
+			continue
+		}
+		return -1, errno
+	}
+}
+
 func loadDeviceProgram(rules []DeviceRule) (int, error) {
-	fd, err := bpf.Load(&bpf.Program{
-		Type: bpf.TypeDevice, AttachType: bpfAttachDevice, Name: programName, Code: deviceProgramCode(rules),
-	})
+	code := encode(deviceProgramCode(rules))
+	license := []byte("Apache-2.0\x00")
+	attr := struct {
+		progType, count       uint32
+		instructions, license uint64
+		logLevel, logSize     uint32
+		logBuf                uint64
+		version, flags        uint32
+		name                  [16]byte
+		ifindex, attachType   uint32
+	}{
+		progType: bpfTypeDevice, count: uint32(len(code) / 8), attachType: bpfAttachDevice,
+		instructions: uint64(uintptr(unsafe.Pointer(&code[0]))),
+		license:      uint64(uintptr(unsafe.Pointer(&license[0]))),
+	}
+	copy(attr.name[:15], programName)
+	fd, err := bpf(bpfProgLoad, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(code)
+	runtime.KeepAlive(license)
 	if err != nil {
 		return -1, fmt.Errorf("load device program: %w", adviseBPF(err))
 	}
@@ -111,7 +147,7 @@ func attachProgram(cmd, group, prog int, flags uint32) error {
 	attr := struct{ target, prog, attachType, flags, replace uint32 }{
 		target: uint32(group), prog: uint32(prog), attachType: bpfAttachDevice, flags: flags,
 	}
-	_, err := bpf.Call(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	_, err := bpf(cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	return err
 }
 
@@ -126,14 +162,14 @@ func ourPrograms(group int) (fds []int, err error) {
 		target: uint32(group), attachType: bpfAttachDevice,
 		ids: uint64(uintptr(unsafe.Pointer(&ids))), count: maxProgramsQuery,
 	}
-	_, err = bpf.Call(bpf.CmdQuery, unsafe.Pointer(&query), unsafe.Sizeof(query))
+	_, err = bpf(bpfProgQuery, unsafe.Pointer(&query), unsafe.Sizeof(query))
 	runtime.KeepAlive(&ids)
 	if err != nil {
 		return nil, adviseBPF(err)
 	}
 	for _, id := range ids[:min(query.count, maxProgramsQuery)] {
 		get := struct{ id, next, flags uint32 }{id: id}
-		fd, err := bpf.Call(bpf.CmdGetByID, unsafe.Pointer(&get), unsafe.Sizeof(get))
+		fd, err := bpf(bpfProgGetByID, unsafe.Pointer(&get), unsafe.Sizeof(get))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -164,7 +200,7 @@ func isOurs(prog int) (bool, error) {
 		fd, size uint32
 		info     uint64
 	}{uint32(prog), uint32(unsafe.Sizeof(info)), uint64(uintptr(unsafe.Pointer(&info)))}
-	_, err := bpf.Call(bpf.CmdGetInfo, unsafe.Pointer(&get), unsafe.Sizeof(get))
+	_, err := bpf(bpfObjGetInfo, unsafe.Pointer(&get), unsafe.Sizeof(get))
 	runtime.KeepAlive(&info)
 	name, _, _ := bytes.Cut(info.name[:], []byte{0})
 	return string(name) == programName, err

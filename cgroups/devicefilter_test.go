@@ -6,8 +6,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/caisson-engine/caisson/internal/bpf"
 )
 
 // A request is an access to a device node, as the kernel asks a device program about it.
@@ -39,7 +37,7 @@ func allowed(rules []DeviceRule, r request) bool {
 }
 
 // run interprets a device program.
-func run(t testing.TB, code []bpf.Instruction, r request) bool {
+func run(t testing.TB, code []instruction, r request) bool {
 	t.Helper()
 	kind := map[byte]uint32{'b': typeBlock, 'c': typeChar}[r.kind]
 	context := map[int16]uint64{0: uint64(r.access)<<16 | uint64(kind), 4: uint64(r.major), 8: uint64(r.minor)}
@@ -48,34 +46,34 @@ func run(t testing.TB, code []bpf.Instruction, r request) bool {
 		require.Less(t, steps, 10000)
 		steps++
 		i := code[pc]
-		imm := uint64(int64(i.Imm))
-		switch i.Op {
-		case bpf.LoadWord:
-			reg[i.Dst] = context[i.Off]
-		case bpf.Move:
-			reg[i.Dst] = reg[i.Src]
-		case bpf.MoveImm:
-			reg[i.Dst] = imm
-		case bpf.AndImm:
-			reg[i.Dst] &= imm
-		case bpf.ShiftR:
-			reg[i.Dst] >>= imm
-		case bpf.JumpEq:
-			if reg[i.Dst] == imm {
-				pc += int(i.Off)
+		imm := uint64(int64(i.imm))
+		switch i.op {
+		case opLoadWord:
+			reg[i.dst] = context[i.off]
+		case opMove:
+			reg[i.dst] = reg[i.src]
+		case opMoveImm:
+			reg[i.dst] = imm
+		case opAndImm:
+			reg[i.dst] &= imm
+		case opShiftImm:
+			reg[i.dst] >>= imm
+		case opJumpEq:
+			if reg[i.dst] == imm {
+				pc += int(i.off)
 			}
-		case bpf.JumpNe:
-			if reg[i.Dst] != imm {
-				pc += int(i.Off)
+		case opJumpNe:
+			if reg[i.dst] != imm {
+				pc += int(i.off)
 			}
-		case bpf.JumpSet:
-			if reg[i.Dst]&imm != 0 {
-				pc += int(i.Off)
+		case opJumpSet:
+			if reg[i.dst]&imm != 0 {
+				pc += int(i.off)
 			}
-		case bpf.Exit:
+		case opExit:
 			return reg[regResult] == 1
 		default:
-			t.Fatalf("operation %#x", i.Op)
+			t.Fatalf("operation %#x", i.op)
 		}
 	}
 }
@@ -110,18 +108,18 @@ func TestDeviceProgramModel(t *testing.T) {
 
 // requireReachable checks what the kernel's verifier insists on: each instruction can be reached, no jump
 // goes back.
-func requireReachable(t testing.TB, code []bpf.Instruction) {
+func requireReachable(t testing.TB, code []instruction) {
 	t.Helper()
 	reachable := make([]bool, len(code)+1)
 	reachable[0] = true
 	for pc, i := range code {
 		require.True(t, reachable[pc], "instruction %d of %+v", pc, code)
-		require.GreaterOrEqual(t, i.Off, int16(0))
-		switch i.Op {
-		case bpf.JumpEq, bpf.JumpNe, bpf.JumpSet:
-			reachable[pc+1+int(i.Off)] = true
+		require.GreaterOrEqual(t, i.off, int16(0))
+		switch i.op {
+		case opJumpEq, opJumpNe, opJumpSet:
+			reachable[pc+1+int(i.off)] = true
 			reachable[pc+1] = true
-		case bpf.Exit:
+		case opExit:
 		default:
 			reachable[pc+1] = true
 		}
