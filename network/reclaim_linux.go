@@ -61,18 +61,36 @@ func (s *Store) reclaim(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if found = found || x.size() > 0; x.torn() {
+		if x.size() == 0 {
+			continue
+		}
+		if found = true; x.torn() {
 			torn[n.Name] = x
 		}
 	}
 	if s.o.UserMode != nil {
-		return s.reclaimUser(networks)
+		err = s.reclaimUser(networks)
+	} else {
+		err = s.reclaimBridges(ctx, networks, found)
 	}
+	if err != nil {
+		return err
+	}
+	for name, x := range torn {
+		if err := (&change{s: s}).mend(name, x); err != nil {
+			return fmt.Errorf("network %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// reclaimBridges is reclaim but for user mode. some says that there are endpoints.
+func (s *Store) reclaimBridges(ctx context.Context, networks []Network, some bool) error {
 	links, err := s.ourLinks()
 	if err != nil {
 		return err
 	}
-	if !found && len(links) == 0 {
+	if !some && len(links) == 0 {
 		return nil
 	}
 	h, err := s.openHost()
@@ -85,11 +103,6 @@ func (s *Store) reclaim(ctx context.Context) error {
 		}
 		if err := s.reclaimNetwork(h, &n, links); err != nil {
 			return fmt.Errorf("network %s: %w", n.Name, err)
-		}
-	}
-	for name, x := range torn {
-		if err := (&change{s: s}).mend(name, x); err != nil {
-			return fmt.Errorf("network %s: %w", name, err)
 		}
 	}
 	return nil
