@@ -1,10 +1,10 @@
 package network
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 
 	"github.com/google/nftables"
@@ -54,15 +54,20 @@ func (r *resolver) rewrite(fd int, w redirection) error {
 	}
 	udp := r.packet.LocalAddr().(*net.UDPAddr).AddrPort().Port()
 	tcp := r.stream.Addr().(*net.TCPAddr).AddrPort().Port()
-	t = bytes.ReplaceAll(t, portAttribute(anyUDP), portAttribute(udp))
-	return transaction(bytes.ReplaceAll(t, portAttribute(anyTCP), portAttribute(tcp))).commit(fd)
+	return t.withPorts(udp, tcp).commit(fd)
+}
+
+// withPorts has the ports in place of those that stand for them, which they may be themselves.
+func (t transaction) withPorts(udp, tcp uint16) transaction {
+	r := strings.NewReplacer(portAttribute(anyUDP), portAttribute(udp), portAttribute(anyTCP), portAttribute(tcp))
+	return transaction(r.Replace(string(t)))
 }
 
 // portAttribute is a port among the bytes of a transaction.
-func portAttribute(port uint16) []byte {
+func portAttribute(port uint16) string {
 	b := binary.NativeEndian.AppendUint16(nil, unix.SizeofNlAttr+2)
 	b = binary.NativeEndian.AppendUint16(b, unix.NFTA_DATA_VALUE)
-	return append(append(b, port16(port)...), 0, 0)
+	return string(append(append(b, port16(port)...), 0, 0))
 }
 
 // write writes the ports into the packets. To translate them would have the kernel track all of the sandbox's connections, which

@@ -186,3 +186,12 @@ func TestAnswers(t *testing.T) {
 		require.ErrorContains(t, err, "cut")
 	}
 }
+
+// TestRedirectedPorts: the ports that stand for others in what is encoded once may be those others, in a sandbox whose range of ports begins
+// at 1.
+func TestRedirectedPorts(t *testing.T) {
+	both := transaction(portAttribute(anyUDP) + portAttribute(anyTCP))
+	for _, ports := range [][2]uint16{{40000, 50000}, {anyTCP, anyUDP}, {anyTCP, 7}, {7, anyUDP}} {
+		require.Equal(t, portAttribute(ports[0])+portAttribute(ports[1]), string(both.withPorts(ports[0], ports[1])))
+	}
+}
