@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -62,9 +63,17 @@ func Pull(ctx context.Context, s *Store, ref string, o *PullOptions) (*Image, er
 	}
 	img, err := p.run(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("pull %s: %w", p.ref.Familiar(), err)
+		return nil, p.failed(err)
 	}
 	return img, nil
+}
+
+// failed names what was pulled, unless the error begins with that, as those of a registry's answers do.
+func (p *pull) failed(err error) error {
+	if name := p.ref.Familiar() + ": "; !strings.HasPrefix(err.Error(), name) {
+		return fmt.Errorf("pull %s%w", name, err)
+	}
+	return fmt.Errorf("pull %w", err)
 }
 
 // A pull is one call of Pull.

@@ -289,6 +289,20 @@ func TestPullConcurrently(t *testing.T) {
 	require.Empty(t, left(t, openStore(t, dir)))
 }
 
+// TestPullNamesOnce: an error names what was pulled once.
+func TestPullNamesOnce(t *testing.T) {
+	f, s := newFakeRegistry(t), openStore(t, t.TempDir())
+	ref := f.ref("nothing:1")
+	_, err := Pull(t.Context(), s, ref, nil)
+	require.ErrorContains(t, err, "pull "+ref+": ")
+	require.Equal(t, 1, strings.Count(err.Error(), ref), "%v", err)
+	f.add(t, testImage{layers: []testLayer{{"f": "x"}}}, "v1")
+	ref = f.ref("app:v1")
+	_, err = Pull(t.Context(), s, ref, &PullOptions{Platform: "linux/s390x"})
+	require.ErrorContains(t, err, "pull "+ref+": ")
+	require.Equal(t, 1, strings.Count(err.Error(), ref), "%v", err)
+}
+
 func TestPullEndsWithContext(t *testing.T) {
 	testenv.RequireRoot(t)
 	f, s := newFakeRegistry(t), openStore(t, t.TempDir())
