@@ -44,7 +44,9 @@ func (e *Engine) CopyTo(ctx context.Context, ref, dir string, r io.Reader, o *Co
 			return c.asRoot(func() error { return extract(c.ownerOutside()) })
 		}
 		owner := c.ownerOfDeputy(d)
-		if uid, gid := owner(0, 0); uid != 0 || gid != 0 {
+		if uid, gid := owner(0, 0); uid == nowhere || gid == nowhere {
+			return c.rootNowhere(d)
+		} else if uid != 0 || gid != 0 {
 			if err := d.SetOwner(uint32(uid), uint32(gid)); err != nil {
 				return err
 			}

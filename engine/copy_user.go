@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/caisson-engine/caisson/internal/treecopy"
 	"github.com/caisson-engine/caisson/namespace"
@@ -53,4 +54,21 @@ func (c *Container) ownerOfDeputy(d *namespace.Deputy) func(uid, gid int) (int, 
 	own.UIDMappings, own.GIDMappings = d.Mappings()
 	inside := own.owner(namespace.ContainerID, nowhere)
 	return func(uid, gid int) (int, int) { return inside(outside(uid, gid)) }
+}
+
+// rootNowhere says that the container's root is nobody in the user namespace of the deputy, which could make no files for it.
+func (c *Container) rootNowhere(d *namespace.Deputy) error {
+	uid, gid := c.seenBy(d).ownerOutside()(0, 0)
+	uids, gids := d.Mappings()
+	return invalid("the container's root is user %d and group %d of the host: this program has users %s and groups %s",
+		uid, gid, hostIDs(uids), hostIDs(gids))
+}
+
+// hostIDs names the ids of the host that maps lead to.
+func hostIDs(maps []namespace.IDMapping) string {
+	var ranges []string
+	for _, m := range maps {
+		ranges = append(ranges, fmt.Sprintf("%d to %d", m.HostID, uint64(m.HostID)+uint64(m.Size)-1))
+	}
+	return strings.Join(ranges, ", ")
 }

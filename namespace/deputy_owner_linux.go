@@ -2,7 +2,6 @@ package namespace
 
 import (
 	"fmt"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +17,8 @@ func (d *Deputy) SetOwner(uid, gid uint32) error {
 		name string
 		nr   int
 		id   uint32
-	}{{"setfsgid", unix.SYS_SETFSGID, gid}, {"setfsuid", unix.SYS_SETFSUID, uid}} {
+		maps []IDMapping
+	}{{"setfsgid", unix.SYS_SETFSGID, gid, d.gids}, {"setfsuid", unix.SYS_SETFSUID, uid, d.uids}} {
 		// It returns the id that there was, and says nothing of a failure: asked again, it says whether it is the new one.
 		var was int
 		var err error
@@ -26,7 +26,7 @@ func (d *Deputy) SetOwner(uid, gid uint32) error {
 			was, err = d.Call(x.nr, x.id)
 		}
 		if err == nil && uint32(was) != x.id {
-			err = syscall.EINVAL
+			return noOwner(x.name, x.id, x.maps)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", x.name, err)

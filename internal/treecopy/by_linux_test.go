@@ -52,7 +52,9 @@ func trees(t *testing.T) map[string]func(*testing.T, string) treecopy.Tree {
 func TestDeputyOwners(t *testing.T) {
 	d := newDeputy(t)
 	require.NoError(t, d.SetOwner(7, 9))
-	require.ErrorIs(t, d.SetOwner(5000, 9), syscall.EINVAL)
+	err := d.SetOwner(5000, 9)
+	require.ErrorIs(t, err, syscall.EINVAL)
+	require.ErrorContains(t, err, "setfsuid 5000: invalid argument: the user namespace's map has 0 to ")
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "closed"), 0o700))
 	require.NoError(t, os.Chown(filepath.Join(dir, "closed"), 3, 3))
