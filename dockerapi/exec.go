@@ -352,10 +352,10 @@ func (s *Server) execRuns(x *execution, p *lib.Process) {
 
 // execFailed notes that a command could not be executed, with a shell's exit code.
 func (s *Server) execFailed(x *execution, err error) error {
-	code := engine.ExitCode(err)
+	code := engine.ExecExitCode(err)
 	x.over(code)
 	s.noteExec(x, "exec_die", "exitCode", strconv.Itoa(code))
-	if code == 126 || code == 127 {
+	if code == 127 || engine.ExitCode(err) == code { // the command cannot be executed, or in that working directory
 		return badRequest("OCI runtime exec failed: exec failed: %w", err)
 	}
 	return err

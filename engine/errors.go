@@ -86,6 +86,20 @@ func ExitCode(err error) int {
 	return 125
 }
 
+// ExecExitCode is [ExitCode] of an err that kept a command from being executed in a container that runs. There Docker has no 125: the status
+// is 127 if something is not there, be it the working directory, and 126 for everything else, such as a user whom the container
+// does not know.
+func ExecExitCode(err error) int {
+	code := ExitCode(err)
+	switch {
+	case code != 125:
+		return code
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ENOTDIR):
+		return 127
+	}
+	return 126
+}
+
 func stateCode(s *container.State) int {
 	if s.Signal != 0 {
 		return 128 + int(s.Signal)

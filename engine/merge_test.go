@@ -5,11 +5,14 @@ import (
 	"io/fs"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
 
+	"github.com/caisson-engine/caisson/container"
+	"github.com/caisson-engine/caisson/namespace"
 	"github.com/caisson-engine/caisson/volume"
 )
 
@@ -188,6 +191,12 @@ func TestKinds(t *testing.T) {
 	require.False(t, errors.Is(invalid("x"), fs.ErrExist))
 	require.Equal(t, 125, ExitCode(invalid("x")))
 	require.Equal(t, 0, ExitCode(nil))
+	for want, err := range map[int]error{
+		0: nil, 126: &container.StartError{Step: "look up user", Err: namespace.ErrNoUser}, 127: &container.StartError{Step: "chdir", Err: syscall.ENOENT},
+		137: &container.ExitError{State: &container.State{Signal: 9}},
+	} {
+		require.Equal(t, want, ExecExitCode(err), "%v", err)
+	}
 }
 
 func FuzzParseMounts(f *testing.F) {

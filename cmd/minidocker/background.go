@@ -70,7 +70,7 @@ func (a *app) execBehind() error {
 // executes is the program that execBehind runs.
 func (a *app) executes(p *container.Process, starter *os.File) error {
 	if err := p.Start(a.ctx); err != nil {
-		fmt.Fprint(starter, engine.ExitCode(err), " ", err)
+		fmt.Fprint(starter, engine.ExecExitCode(err), " ", err)
 		return err
 	}
 	_ = starter.Close()

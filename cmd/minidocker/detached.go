@@ -196,7 +196,7 @@ func (a *app) exec(e *engine.Engine, x *execFlags, args []string) error {
 	err = p.Start(a.ctx)
 	started()
 	if err != nil {
-		return err
+		return &exitStatus{engine.ExecExitCode(err), err}
 	}
 	a.signals.to(func(s os.Signal) {
 		if isResize(s) && x.tty {

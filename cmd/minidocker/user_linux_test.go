@@ -68,6 +68,8 @@ func TestOrdinaryUser(t *testing.T) {
 			require.Equal(t, "there\n", run(0, "exec", "one", "sh", "-c", "until [ -e /data/there ]; do sleep 0.1; done; ls /data"))
 			require.Equal(t, "out\nerr\n", run(0, "logs", "one"))
 			run(3, "exec", "one", "sh", "-c", "exit 3")
+			run(127, "exec", "-w", "/nothing", "one", "true")
+			run(126, "exec", "-d", "-u", "unknown", "one", "true")
 			run(0, "stop", "-t", "1", "one")
 			require.Regexp(t, `Exited \((137|143)\)`, run(0, "ps", "-a"))
 			run(0, "rm", "one")
