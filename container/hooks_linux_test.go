@@ -194,7 +194,7 @@ func TestHooks(t *testing.T) {
 func TestHooksThatFail(t *testing.T) {
 	testenv.RequireRoot(t)
 	for _, kind := range []string{"Prestart", "CreateRuntime", "CreateContainer", "StartContainer", "Poststart"} {
-		for _, keep := range []bool{false, true} {
+		for _, how := range []string{"", "kept", "shared"} {
 			c := newContainer(t, "sleep", "1h")
 			testenv.ReapOrphans(t)
 			hooks, log := hooksOf(t, c.Root.Folder())
@@ -210,8 +210,12 @@ func TestHooksThatFail(t *testing.T) {
 			}[kind] = fails
 			bundle := filepath.Join(t.TempDir(), "bundle")
 			c.HookState = &specs.State{Bundle: bundle}
-			if keep {
-				c.Keep = &container.Keep{Dir: t.TempDir()}
+			keep := &container.Keep{Dir: t.TempDir()}
+			switch how {
+			case "kept":
+				c.Keep = keep
+			case "shared":
+				c.Shared, c.Stdin = &container.Keep{Dir: keep.Dir, Stdin: true}, strings.NewReader("a")
 			}
 			err := c.Start(t.Context())
 			var start *container.StartError
@@ -222,13 +226,13 @@ func TestHooksThatFail(t *testing.T) {
 			require.Len(t, all, 1, kind)
 			require.Equal(t, "poststop", all[0].Kind)
 			require.NoDirExists(t, bundle)
-			if keep {
-				left, err := filepath.Glob(filepath.Join(c.Keep.Dir, "hooks-*"))
+			if how != "" {
+				left, err := filepath.Glob(filepath.Join(keep.Dir, "hooks-*"))
 				require.NoError(t, err)
 				require.Empty(t, left)
 				require.NoError(t, c.Discard(t.Context()))
 				again := newContainer(t, "sleep", "0s")
-				again.Keep = c.Keep
+				again.Keep = keep
 				require.NoError(t, again.Run(t.Context()), "the folder can be used again")
 			}
 		}

@@ -22,7 +22,7 @@ var programs = map[string]testenv.Program{
 	"echo": echo, "cat": cat, "exit": exit, "sleep": sleep, "errors": errorsProgram, "id": id, "env": env,
 	"hog": hog, "read-hog": readHog, "trap": trap, "spin": spin, "read": read, "write": write, "tty": tty, "linger": linger, "fds": fds,
 	"branch": branch, "holder": holder, "owner": owner, "daemon": daemon, "status": status, "regard": regard, "leaver": leaver,
-	"leaver-apart": leaverApart, "comms": comms, "end": end, "hook": hookProgram,
+	"leaver-apart": leaverApart, "comms": comms, "end": end, "hook": hookProgram, "write-until-error": writeUntilError,
 }
 
 // warmGuardian starts the guardian, which lives as long as the program.
@@ -231,4 +231,16 @@ func end(args []string) int {
 	}
 	fmt.Println("done")
 	return 0
+}
+
+// writeUntilError prints until that fails, and exits with the status then.
+func writeUntilError(args []string) int {
+	signal.Ignore(syscall.SIGPIPE, syscall.SIGHUP)
+	b := make([]byte, 4096)
+	for {
+		if _, err := syscall.Write(1, b); err != nil && err != syscall.EINTR {
+			code, _ := strconv.Atoi(args[1])
+			return code
+		}
+	}
 }

@@ -95,10 +95,10 @@ func (c *Container) giveUp(after func(*State) error) error {
 	_ = c.process().Signal(syscall.SIGKILL)
 	c.watch(after)
 	c.io.abort()
-	if c.Keep == nil {
+	if c.kept() == nil {
 		return nil
 	}
-	return namespace.ContinueLog(c.Keep.Dir)
+	return errors.Join(c.endShare(), namespace.ContinueLog(c.kept().Dir))
 }
 
 // closeTasks gives up the descriptors by which a process enters the control group, one a hierarchy, if no command is on its

@@ -74,6 +74,7 @@ func (p *Process) childStdin() (*os.File, error) {
 
 func (p *Process) childWriter(w io.Writer, stream namespace.Stream) (*os.File, error) {
 	var own []*os.File
+	_, passed := w.(*os.File)
 	if p.io.logs {
 		own, w = p.io.take(w), p.io.logged(w, stream)
 	}
@@ -92,6 +93,9 @@ func (p *Process) childWriter(w io.Writer, stream namespace.Stream) (*os.File, e
 		_, err := io.Copy(p.bounded(w), r)
 		r.Close() // after an error of w: the process then gets SIGPIPE
 		closeAll(&own)
+		if passed && errors.Is(err, syscall.EPIPE) { // with the file itself that was the process's own affair
+			err = nil
+		}
 		return err
 	})
 	return child, nil

@@ -32,6 +32,9 @@ func (p *Process) attachTTY(tty *os.File) {
 		if errors.Is(err, syscall.EIO) { // no process has the terminal open any more
 			return nil
 		}
+		if err != nil { // of out: nobody reads any more, and the process would block
+			_ = tty.Close()
+		}
 		return err
 	})
 	if p.Stdin == nil {
