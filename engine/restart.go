@@ -121,8 +121,8 @@ func (c *Container) asksToEnd(sig syscall.Signal) bool {
 // Signal sends a signal to the container's command. After one that asks to end, its restart policy does not have it started again. ctx
 // bounds the noting of that.
 func (r *Run) Signal(ctx context.Context, sig syscall.Signal) error {
-	if r.record.asksToEnd(sig) {
-		if err := r.e.halt(ctx, r.record); err != nil {
+	if c := r.Container(); c.asksToEnd(sig) { // another one than r.record once Wait has read what others have changed
+		if err := r.e.halt(ctx, c); err != nil {
 			return err
 		}
 	}
