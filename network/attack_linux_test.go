@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -115,7 +116,7 @@ func (m *machine) heard(port string) <-chan string {
 // bridgeKnows returns the port at which a bridge of the machine believes a hardware address to be.
 func bridgeKnows(m *machine, bridge string, mac net.HardwareAddr) string {
 	for line := range strings.Lines(m.command("bridge", "fdb", "show", "br", bridge)) {
-		if f := strings.Fields(line); len(f) > 2 && f[0] == mac.String() {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == mac.String() && !slices.Contains(f, "vlan") {
 			return f[2]
 		}
 	}

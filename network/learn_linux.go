@@ -112,7 +112,7 @@ func (s *Store) checkPorts() error {
 	}
 	told := make(map[int][]netlink.Neigh)
 	for _, k := range known {
-		if k.State&unix.NUD_NOARP != 0 {
+		if k.State&unix.NUD_NOARP != 0 && k.Vlan == 0 { // a bridge that knows VLANs has one for the first, too, and uses none
 			told[k.LinkIndex] = append(told[k.LinkIndex], k)
 		}
 	}
