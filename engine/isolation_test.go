@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -54,7 +53,9 @@ func TestIsolation(t *testing.T) {
 	for _, i := range []Isolation{{PIDMode: "x"}, {IPCMode: "x"}, {UTSMode: "none"}} {
 		require.ErrorIs(t, i.apply(container.New(nil)), fs.ErrInvalid)
 	}
-	require.ErrorIs(t, (&Isolation{IPCMode: "container:x"}).apply(container.New(nil)), errors.ErrUnsupported)
+	c = container.New(nil)
+	require.NoError(t, (&Isolation{PIDMode: "container:x", IPCMode: "container:x"}).apply(c))
+	require.False(t, c.Namespaces.PID.Host || c.Namespaces.IPC.Host, "they are joined when it starts")
 }
 
 func TestBindOptions(t *testing.T) {
