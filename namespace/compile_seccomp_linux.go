@@ -29,13 +29,18 @@ func (c *compiler) seccomp() {
 	}
 }
 
+// handedMark tells the stub's memory from that of this program, which the process has a copy of until it executes the stub.
+const handedMark = 0x6c697374656e6572
+
 // handOver waits until the host program has taken the listener. No system call may be made meanwhile: the filter may say
 // NOTIFY to any of them, and then nobody is there to answer. So the descriptor's number is left in memory, from where
 // the host program takes it, and where it leaves its word.
 func (c *compiler) handOver(load *step) {
-	listener, taken, turns := c.variable("listener", 8), c.variable("taken", 8), c.variable("turns", 8)
+	mark, listener := c.variable("mark", 8), c.variable("listener", 8) // read as one
+	taken, turns := c.variable("taken", 8), c.variable("turns", 8)
 	load.to(listener)
-	c.handed = &[2]arg{listener.addr(), taken.addr()}
+	c.handed = &[2]arg{mark.addr(), taken.addr()}
+	c.op(opSet, arg{kind: argInt, v: handedMark, text: "mark"}).to(mark)
 	loop, look, expired, done := c.label(), c.label(), c.label(), c.label()
 	c.place(loop)
 	c.op(opAdd, turns, num(1)).to(turns)

@@ -257,7 +257,7 @@ func TestListenerFails(t *testing.T) {
 			require.NoError(t, errors.Join(err, proc.Close()))
 			continue
 		}
-		require.ErrorIs(t, err, syscall.EUCLEAN)
+		require.ErrorIs(t, err, syscall.EUCLEAN, "step %d of %d: %s", k, p.Len(), p.steps[k].name)
 		failed++
 	}
 	require.Greater(t, failed, 3)

@@ -27,8 +27,8 @@ type Program struct {
 	image    []byte // a buffer for the stub
 	mounting int32  // the mount, counted from one, that further steps and files belong to
 
-	// handed are the two words by which a seccomp listener is handed over: its descriptor, and whether the host program
-	// has it. Nil if there is none.
+	// handed are the words by which a seccomp listener is handed over: a mark with its descriptor behind it, and whether the host
+	// program has it. Nil if there is none.
 	handed *[2]arg
 
 	sync   int       // the descriptor by which the stub asks for its user namespace's maps, if it does

@@ -17,12 +17,12 @@ func (s *starter) handOver(ctx context.Context, p *Process, over <-chan struct{}
 	fail := func(step string, err error) error {
 		return &StartError{Step: step, Path: listenerName, Err: err}
 	}
-	var word [8]byte
+	var words [16]byte
 	own := s.l.userMode().own
 	// take returns the listener, or 0 if the process does not have it yet or has ended.
 	take := func() (fd int, err error) {
-		_, err = readMemory(p.pid, word[:], s.p.address(s.p.handed[0]))
-		switch fd = int(binary.NativeEndian.Uint64(word[:])); {
+		_, err = readMemory(p.pid, words[:], s.p.address(s.p.handed[0]))
+		switch fd = int(binary.NativeEndian.Uint64(words[8:])); {
 		case errors.Is(err, unix.EFAULT): // it is being executed: the stub's memory is not there yet
 			return 0, nil
 		case errors.Is(err, unix.EPERM) && own: // it lets us when it has the listener
@@ -31,7 +31,7 @@ func (s *starter) handOver(ctx context.Context, p *Process, over <-chan struct{}
 			return 0, nil
 		case err != nil:
 			return 0, fail("read", err)
-		case fd == 0:
+		case binary.NativeEndian.Uint64(words[:]) != handedMark:
 			return 0, nil
 		}
 		err = withDescriptor(p.pidfd, func(pidfd int) (err error) {
@@ -72,8 +72,7 @@ func (s *starter) handOver(ctx context.Context, p *Process, over <-chan struct{}
 		}
 		return fail("hand over", err)
 	}
-	binary.NativeEndian.PutUint64(word[:], 1)
-	if err := writeMemory(p.pid, word[:], s.p.address(s.p.handed[1])); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EFAULT) {
+	if err := writeMemory(p.pid, binary.NativeEndian.AppendUint64(nil, 1), s.p.address(s.p.handed[1])); err != nil && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EFAULT) {
 		return fail("write", err)
 	}
 	return nil
