@@ -219,11 +219,13 @@ func TestConfigBack(t *testing.T) {
 	require.Equal(t, cfg, configOfContainer(made))
 }
 
-// TestPIDModeOfContainer: what no start of the API's can do is refused before there is a container.
-func TestPIDModeOfContainer(t *testing.T) {
+func TestModesOfContainer(t *testing.T) {
 	c := &engine.Config{}
-	require.NoError(t, addHostConfig(c, &container.HostConfig{PidMode: "container:x", IpcMode: "container:y"}))
+	require.NoError(t, addIsolation(c, &container.HostConfig{PidMode: "container:x", IpcMode: "container:y"}))
 	require.Equal(t, []string{"container:x", "container:y"}, []string{c.PIDMode, c.IPCMode})
+}
+
+func TestLogDriverNone(t *testing.T) {
 	err := addHostConfig(&engine.Config{}, &container.HostConfig{LogConfig: container.LogConfig{Type: "none"}})
 	require.ErrorContains(t, err, "not implemented: HostConfig.LogConfig.Type: none")
 }

@@ -17,6 +17,7 @@ import (
 // startShared starts a process of this program's own that others take part in, with an input and what it prints in the log.
 func startShared(t *testing.T, keep *Keep) (*Share, *Process, *os.File) {
 	t.Helper()
+	root := keptRoot(t)
 	s, err := NewShare(keep)
 	require.NoError(t, err)
 	in, w, err := os.Pipe()
@@ -24,7 +25,7 @@ func startShared(t *testing.T, keep *Keep) (*Share, *Process, *os.File) {
 	r, out, err := os.Pipe()
 	require.NoError(t, err)
 	require.NoError(t, s.Input(w))
-	l := defaultLaunch(keptRoot(t), "/bin/chat")
+	l := defaultLaunch(root, "/bin/chat")
 	l.Stdin, l.Stdout = in, out
 	p, err := l.Start(t.Context())
 	require.NoError(t, err)
