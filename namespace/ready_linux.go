@@ -2,8 +2,6 @@ package namespace
 
 import (
 	"context"
-	"errors"
-	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -34,19 +32,8 @@ func (l *Launch) StartReady(ctx context.Context, call func(*Process) error) (*Pr
 // whenReady waits until the process is ready, which it says in a byte, calls back, lets it go on, and waits until it has executed its
 // command.
 func (s *starter) whenReady(ctx context.Context, p *Process) error {
-	stop := endWith(ctx, s.report)
-	var b [reportSize]byte
-	n, err := s.report.Read(b[:])
-	stop()
-	switch {
-	case ctx.Err() != nil && err != nil:
-		return &StartError{Step: "start", Err: ctx.Err()}
-	case errors.Is(err, io.EOF):
-		return s.died(p)
-	case err != nil:
-		return &StartError{Step: "read", Path: "report", Err: err}
-	case n >= failureSize:
-		return s.failure(b[:n])
+	if err := s.awaitPause(ctx, p); err != nil {
+		return err
 	}
 	if err := s.l.ready.call(p); err != nil {
 		return err

@@ -124,6 +124,15 @@ func endOf(cmd *exec.Cmd) unix.Signal {
 	return cmd.ProcessState.Sys().(interface{ Signal() unix.Signal }).Signal()
 }
 
+// another is what another process would have of the store.
+func another(t *testing.T, host *machine, s *Store) *Store {
+	t.Helper()
+	o, err := Open(s.docs.Dir, &Options{Namespace: host.path(), Table: "caisson"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, o.Close()) })
+	return o
+}
+
 func torn(t *testing.T, s *Store) bool {
 	x, err := s.index("net")
 	require.NoError(t, err)
@@ -137,9 +146,7 @@ func TestPublishUndone(t *testing.T) {
 	s := newStore(t, host)
 	_, err := s.Create(t.Context(), "net", nil)
 	require.NoError(t, err)
-	other, err := Open(s.docs.Dir, &Options{Namespace: host.path(), Table: "caisson"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, other.Close()) })
+	other := another(t, host, s)
 	b, _ := newSandbox(t, s, "box")
 	e := attach(t, b, "net", nil)
 	seen := func() Endpoint {
@@ -198,9 +205,7 @@ func TestReadMeanwhile(t *testing.T) {
 	s := newStore(t, host)
 	_, err := s.Create(t.Context(), "net", nil)
 	require.NoError(t, err)
-	other, err := Open(s.docs.Dir, &Options{Namespace: host.path(), Table: "caisson"})
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, other.Close()) })
+	other := another(t, host, s)
 	b, _ := newSandbox(t, s, "box")
 	e := attach(t, b, "net", nil)
 	x, err := s.index("net")

@@ -15,51 +15,13 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/caisson-engine/caisson/cgroups"
 	"github.com/caisson-engine/caisson/namespace"
 )
 
 // maxOutput is how much of what a hook prints an error shows, in bytes.
 const maxOutput = 4096
 
-// A Runner runs a container's hooks. Those of createContainer and startContainer take what is below Dir.
-type Runner struct {
-	Hooks *specs.Hooks
-	// Dir is the container's bundle, in which hooks outside of the container are executed.
-	Dir string
-
-	// Process is the container's first one. Namespaces are those of it that the container has, by its pidfd.
-	Process    *namespace.Process
-	Namespaces namespace.Namespaces
-	// Mapped says that the container has a user namespace of its own.
-	Mapped bool
-	// Group is its control group, or nil.
-	Group *cgroups.Group
-	// Contained makes what a startContainer hook gets: no more than the container's process. Its Namespaces, files and command are set
-	// by the Runner.
-	Contained func() (*namespace.Launch, error)
-}
-
-// Run runs the hooks of a kind in order, and stops at the first one that fails, with an *[Error].
-func (r *Runner) Run(ctx context.Context, kind string, state *specs.State) error {
-	for i := range Of(r.Hooks, kind) {
-		if err := r.one(ctx, kind, i, state); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// RunAll runs all of them, whether they fail or not.
-func (r *Runner) RunAll(kind string, state *specs.State) (errs []error) {
-	for i := range Of(r.Hooks, kind) {
-		if err := r.one(context.Background(), kind, i, state); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
-}
-
+// one runs a hook.
 func (r *Runner) one(ctx context.Context, kind string, i int, state *specs.State) error {
 	hook := Of(r.Hooks, kind)[i]
 	s := *state
